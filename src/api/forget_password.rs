@@ -1,0 +1,28 @@
+//! `/api/forget_password`: a new password for who knows name, email and the configured key; every session ends.
+
+use crate::app::App;
+use crate::captcha;
+use crate::contract::{Done, FORGET_PASSWORD, No, Outcome};
+use crate::http::Request;
+use crate::secret;
+use crate::store::{Durable, users};
+
+pub fn handle(app: &App, request: &Request) -> Outcome {
+    let form = &request.form;
+    captcha::spend(app, form, request.now)?;
+    if !app.config.forgot_password_function_status {
+        return Err(No::SwitchedOff.into());
+    }
+    let key = app.config.forget_password_key.as_deref();
+    if !key.is_some_and(|key| secret::same(key, form.get("key"))) {
+        return Err(No::KeyWrong.into());
+    }
+    form.require(FORGET_PASSWORD.fields)?;
+    form.limit(FORGET_PASSWORD.fields)?;
+    let fresh = app.config.password_hash.hash(form.get("new_passwd"));
+    let (name, email) = (form.get("name"), form.get("email"));
+    match app.write(Durable::Now, |db| users::reset_password(db, name, email, &fresh))? {
+        true => Ok(Done::Plain),
+        false => Err(No::UserUnknown.into()),
+    }
+}

@@ -1,0 +1,33 @@
+//! `/api/login`: a name, a password and a captcha for a token.
+
+use super::value;
+use crate::app::App;
+use crate::captcha;
+use crate::contract::{LOGIN, No, Outcome};
+use crate::http::Request;
+use crate::secret::{self, Scheme};
+use crate::store::{Durable, sessions, users};
+
+pub fn handle(app: &App, request: &Request) -> Outcome {
+    let (form, config) = (&request.form, &app.config);
+    captcha::spend(app, form, request.now)?;
+    form.require(LOGIN.fields)?;
+    let (name, password) = (form.get("username"), form.get("passwd"));
+    let user = app.read(|db| users::password(db, name))?;
+    let stored = user.as_ref().map(|(_, stored)| stored.as_str());
+    let fits = secret::verify(stored, password, config.password_hash);
+    let Some((id, stored)) = user.filter(|_| fits) else {
+        return Err(No::PasswordWrong.into());
+    };
+    let fresh = (Scheme::of(&stored) != config.password_hash).then(|| config.password_hash.hash(password));
+    let token = secret::letters(secret::TOKEN_LETTERS);
+    let (digest, expires_at) = (secret::digest(&token), request.now + config.token_ttl_seconds);
+    let opened = app.write(Durable::Soon, |db| {
+        let opened = sessions::open(db, id, &stored, &digest, expires_at, config.sessions_per_user)?;
+        if let Some(fresh) = &fresh {
+            users::rehash(db, id, &stored, fresh)?;
+        }
+        Ok(opened)
+    })?;
+    if opened { value(&token) } else { Err(No::PasswordWrong.into()) }
+}

@@ -1,0 +1,182 @@
+//! The router: from a path to the function that answers, and from what it says to the reply.
+
+mod forget_password;
+mod get_verification_code;
+mod login;
+mod registered;
+mod update_key;
+mod update_password;
+mod update_show_name;
+mod upload_avatar;
+mod user_info;
+
+use crate::app::App;
+use crate::avatar;
+use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, outside};
+use crate::form::Form;
+use crate::http::{Body, Reply, Request};
+use crate::log::{self, Level};
+use crate::secret::{self, Scheme};
+use crate::store::{Durable, Fault, sessions};
+use rusqlite::Transaction;
+use std::borrow::Cow;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The longest JSON body in bytes, `contract.md`.
+const LONGEST: u64 = 64 * 1024;
+
+/// What answers an endpoint, and how long that takes.
+#[derive(Clone, Copy)]
+enum Handler {
+    /// Reads a form, and answers at once.
+    Quick(fn(&App, &Request) -> Outcome),
+    /// Reads a form, and hashes passwords, which takes long with Argon2id.
+    Hashing(fn(&App, &Request) -> Outcome),
+    /// Reads a body as large as it likes.
+    Upload(fn(&App, &Request, &mut dyn Read) -> Outcome),
+}
+
+/// Every interface and its function.
+const ROUTES: [(&Endpoint, Handler); 9] = [
+    (&contract::REGISTERED, Handler::Hashing(registered::handle)),
+    (&contract::LOGIN, Handler::Hashing(login::handle)),
+    (&contract::USER_INFO, Handler::Quick(user_info::handle)),
+    (&contract::UPDATE_PASSWORD, Handler::Hashing(update_password::handle)),
+    (&contract::UPDATE_SHOW_NAME, Handler::Quick(update_show_name::handle)),
+    (&contract::UPDATE_KEY, Handler::Quick(update_key::handle)),
+    (&contract::FORGET_PASSWORD, Handler::Hashing(forget_password::handle)),
+    (&contract::UPLOAD_AVATAR, Handler::Upload(upload_avatar::handle)),
+    (&contract::GET_VERIFICATION_CODE, Handler::Quick(get_verification_code::handle)),
+];
+
+fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    ROUTES.into_iter().find(|(endpoint, _)| endpoint.path == path)
+}
+
+/// Whether a request to this path may keep a thread busy for long, its body apart.
+#[must_use]
+pub fn takes_long(app: &App, path: &str) -> bool {
+    match route(path) {
+        Some((_, Handler::Upload(_))) => true,
+        Some((_, Handler::Hashing(_))) => app.config.password_hash == Scheme::Argon2id,
+        _ => false,
+    }
+}
+
+/// Answers a request.
+pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
+    let found = route(&request.path);
+    if request.method == "OPTIONS" && request.preflight && (found.is_some() || request.path.starts_with(AVATARS)) {
+        return Reply { status: 204, code: None, headers: Vec::new(), body: Body::Bytes(Cow::Borrowed(&[])) };
+    }
+    if let Some((endpoint, handler)) = found {
+        return interface(app, endpoint, handler, request, body);
+    }
+    match request.path.strip_prefix(AVATARS) {
+        Some(name) if matches!(&*request.method, "GET" | "HEAD") => {
+            avatar::serve(&app.data, name, &request.if_none_match)
+        }
+        _ => outside(404).into(),
+    }
+}
+
+fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Request, body: &mut dyn Read) -> Reply {
+    if request.method != endpoint.method {
+        return endpoint.refusal(No::Method, None).into();
+    }
+    if !matches!(handler, Handler::Upload(_)) {
+        match form(body) {
+            Some(form) => request.form = form,
+            None => return outside(413).into(),
+        }
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| match handler {
+        Handler::Quick(handle) | Handler::Hashing(handle) => handle(app, request),
+        Handler::Upload(handle) => handle(app, request, body),
+    }));
+    // The panic hook has written the line.
+    let outcome = outcome.unwrap_or(Err(No::Crashed.into()));
+    match outcome {
+        Ok(Done::Plain) => endpoint.done(None).into(),
+        Ok(Done::Value(value)) => endpoint.done(Some(&value)).into(),
+        Ok(Done::Captcha { key, picture }) => captcha(key, picture),
+        Err(Stop { reason, cause }) => {
+            if let Some(cause) = cause {
+                log::line(Level::Error, &format!("{}: {cause}", endpoint.path));
+            }
+            endpoint.refusal(reason, request.form.fault()).into()
+        }
+    }
+}
+
+/// The form in a body; nothing if it is too long.
+fn form(body: &mut dyn Read) -> Option<Form> {
+    let mut bytes = Vec::new();
+    match body.take(LONGEST + 1).read_to_end(&mut bytes) {
+        Ok(_) if bytes.len() as u64 > LONGEST => None,
+        Ok(_) => Some(Form::read(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => None,
+        Err(_) => Some(Form::unreadable(&format!("it broke off after {} bytes", bytes.len()))),
+    }
+}
+
+fn captcha(key: String, picture: Vec<u8>) -> Reply {
+    Reply {
+        status: 200,
+        code: None,
+        headers: vec![
+            ("Content-Type", "image/png".into()),
+            ("VerificationCodeKey", key.into()),
+            ("Cache-Control", "no-store".into()),
+            ("Cross-Origin-Resource-Policy", "cross-origin".into()),
+        ],
+        body: Body::Bytes(picture.into()),
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        match fault {
+            Fault::NotAsked(cause) => Stop { reason: No::NotAsked, cause: Some(cause) },
+            Fault::NotWritten(cause) => Stop { reason: No::NotWritten, cause: Some(cause) },
+        }
+    }
+}
+
+/// The digest of the token that a request carries where the endpoint wants it.
+fn token(endpoint: &Endpoint, request: &Request) -> Result<[u8; 32], No> {
+    match endpoint.token {
+        Token::Header if !request.token.is_empty() => Ok(secret::digest(&request.token)),
+        Token::Body if !request.form.get("token").is_empty() => Ok(secret::digest(request.form.get("token"))),
+        _ => Err(No::TokenAbsent),
+    }
+}
+
+/// Asks that a token is good.
+fn admit(app: &App, token: &[u8; 32], now: i64) -> Result<(), Stop> {
+    match app.read(|db| sessions::owner(db, token, now))? {
+        Some(_) => Ok(()),
+        None => Err(No::TokenUnknown.into()),
+    }
+}
+
+/// Changes the account of a token's owner; in the same transaction the token is good.
+fn as_owner<T>(
+    app: &App,
+    token: &[u8; 32],
+    now: i64,
+    change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<T>,
+) -> Result<T, Stop> {
+    let changed = app.write(Durable::Now, |db| match sessions::owner(db, token, now)? {
+        Some(id) => change(db, id).map(Some),
+        None => Ok(None),
+    })?;
+    changed.ok_or_else(|| No::TokenUnknown.into())
+}
+
+/// A text as the value of an answer.
+fn value(value: &impl serde::Serialize) -> Outcome {
+    Ok(Done::Value(serde_json::value::to_raw_value(value).expect("texts and numbers serialise")))
+}

@@ -1,0 +1,38 @@
+//! `/api/registered`: a new account.
+
+use crate::app::App;
+use crate::avatar;
+use crate::captcha;
+use crate::contract::{Done, No, Outcome, REGISTERED};
+use crate::http::Request;
+use crate::secret;
+use crate::store::{Durable, users};
+
+pub fn handle(app: &App, request: &Request) -> Outcome {
+    let form = &request.form;
+    if form.fault().is_some() {
+        return Err(No::BodyUnreadable.into());
+    }
+    captcha::spend(app, form, request.now)?;
+    if !app.config.registration_function_status {
+        return Err(No::SwitchedOff.into());
+    }
+    form.require(REGISTERED.fields)?;
+    let key = app.config.secret_key_required_for_account_registration.as_deref();
+    if !key.is_some_and(|key| secret::same(key, form.get("key"))) {
+        return Err(No::KeyWrong.into());
+    }
+    form.limit(REGISTERED.fields)?;
+    let user = users::New {
+        name: form.get("username"),
+        show_name: form.get("show_name"),
+        email: form.get("email"),
+        password: &app.config.password_hash.hash(form.get("passwd")),
+        key: &secret::letters(secret::KEY_LETTERS),
+        avatar: avatar::FIRST,
+    };
+    match app.write(Durable::Now, |db| users::add(db, &user, request.now))? {
+        true => Ok(Done::Plain),
+        false => Err(No::Taken.into()),
+    }
+}

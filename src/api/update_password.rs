@@ -1,0 +1,27 @@
+//! `/api/update_password`: a new password for the old one; every session of the user ends.
+
+use crate::app::App;
+use crate::captcha;
+use crate::contract::{Done, No, Outcome, UPDATE_PASSWORD};
+use crate::http::Request;
+use crate::secret;
+use crate::store::{Durable, users};
+
+pub fn handle(app: &App, request: &Request) -> Outcome {
+    let form = &request.form;
+    captcha::spend(app, form, request.now)?;
+    form.require(UPDATE_PASSWORD.fields)?;
+    form.limit(UPDATE_PASSWORD.fields)?;
+    let scheme = app.config.password_hash;
+    let user = app.read(|db| users::password(db, form.get("username")))?;
+    let stored = user.as_ref().map(|(_, stored)| stored.as_str());
+    let fits = secret::verify(stored, form.get("old_passwd"), scheme);
+    let Some((id, stored)) = user.filter(|_| fits) else {
+        return Err(No::PasswordWrong.into());
+    };
+    let fresh = scheme.hash(form.get("new_passwd"));
+    match app.write(Durable::Now, |db| users::change_password(db, id, &stored, &fresh))? {
+        true => Ok(Done::Plain),
+        false => Err(No::PasswordWrong.into()),
+    }
+}

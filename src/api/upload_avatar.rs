@@ -1,0 +1,46 @@
+//! `/api/upload_avatar`: a new picture; the old one is removed once the database names the new one.
+
+use super::{admit, as_owner, token, value};
+use crate::app::App;
+use crate::avatar::{self, Unfit};
+use crate::contract::{No, Outcome, Stop, TOO_SMALL, UPLOAD_AVATAR};
+use crate::http::Request;
+use crate::log::{self, Level};
+use crate::store::users;
+use crate::upload;
+use std::io::{self, Read};
+
+pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
+    let digest = token(&UPLOAD_AVATAR, request)?;
+    admit(app, &digest, request.now)?;
+    let mut spool = avatar::spool(&app.data).map_err(not_written)?;
+    let size = upload::file(&request.content_type, body, app.config.max_avatar_bytes, &mut spool)?;
+    if size <= TOO_SMALL {
+        return Err(No::FileTooSmall.into());
+    }
+    let name = avatar::store(&app.data, spool, request.now).map_err(unfit)?;
+    match as_owner(app, &digest, request.now, |db, id| users::set_avatar(db, id, &name)) {
+        Ok(old) => {
+            avatar::remove(&app.data, &old);
+            value(&name)
+        }
+        Err(stop) => {
+            avatar::remove(&app.data, &name);
+            Err(stop)
+        }
+    }
+}
+
+fn unfit(unfit: Unfit) -> Stop {
+    match unfit {
+        Unfit::NoPicture(why) => {
+            log::line(Level::Debug, &format!("{}: {why}", UPLOAD_AVATAR.path));
+            No::FileUnusable.into()
+        }
+        Unfit::Io(error) => not_written(error),
+    }
+}
+
+fn not_written(error: io::Error) -> Stop {
+    Stop { reason: No::NotWritten, cause: Some(format!("avatar: {error}")) }
+}

@@ -1,0 +1,59 @@
+//! What all requests share: the configuration, the database, the captchas.
+
+use crate::config::Config;
+use crate::expiring::Expiring;
+use crate::store::{Durable, Fault, Store};
+use rusqlite::{Connection, Transaction};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The server's state.
+pub struct App {
+    /// What is in force.
+    pub config: Config,
+    /// The folder with everything that lasts.
+    pub data: PathBuf,
+    /// The answer of every captcha, in a smoke test.
+    pub captcha_answer: Option<String>,
+    store: Mutex<Store>,
+    captchas: Mutex<Expiring<[u8; 32], String>>,
+}
+
+impl App {
+    /// The state at a start.
+    #[must_use]
+    pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store) -> App {
+        let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
+        App { config, data, captcha_answer, store: Mutex::new(store), captchas: Mutex::new(captchas) }
+    }
+
+    /// Asks the database.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+        lock(&self.store).read(ask)
+    }
+
+    /// Changes the database in one transaction.
+    ///
+    /// # Errors
+    /// A [`Fault`]; nothing has changed then.
+    pub fn write<T>(
+        &self,
+        durable: Durable,
+        change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T, Fault> {
+        lock(&self.store).write(durable, change)
+    }
+
+    /// The captchas that wait for an answer: digests of their keys, and the answers.
+    pub fn captchas(&self) -> MutexGuard<'_, Expiring<[u8; 32], String>> {
+        lock(&self.captchas)
+    }
+}
+
+/// A panic while a lock was held left nothing half done: transactions roll back, a map has its entry or not.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,262 @@
+//! Draws captcha pictures: warped, touching pen strokes under noise of the same ink.
+
+use super::glyphs::GLYPHS;
+use rand::{Rng, RngExt};
+use std::f32::consts::TAU;
+
+/// The characters random answers are made of: those a person still tells apart when warped.
+pub const ALPHABET: &[u8] = b"defkmprtwxy234578";
+/// Width of every picture in pixels.
+pub const WIDTH: usize = 160;
+/// Height of every picture in pixels.
+pub const HEIGHT: usize = 60;
+
+/// Red, green and blue of the bare ground (shade 0) and of full ink (shade `FULL`).
+const GROUND: [u8; 3] = [246, 247, 249];
+const INK: [u8; 3] = [60, 66, 78];
+const FULL: u8 = 15;
+/// Half the line widths in pixels, of glyphs and of thin noise.
+const PEN: f32 = 1.5;
+const HAIR: f32 = 0.5;
+/// Pixels per grid unit of the font at most, and the pixels a line of text may fill.
+const SCALE: f32 = 2.6;
+const LINE: f32 = 144.0;
+/// Grid units between glyphs: so few that turning and bending make most of them touch.
+const GAP: f32 = 2.7;
+
+type Point = (f32, f32);
+
+/// Returns a complete PNG of [`WIDTH`] by [`HEIGHT`] pixels showing `text`, meant for 1 to 12
+/// characters out of a-z and 0-9; any other character is skipped.
+pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
+    let mut canvas = Canvas {
+        shades: [0; WIDTH * HEIGHT],
+        reach: (rng.random_range(1.0..2.0), rng.random_range(2.0..3.5)),
+        pitch: (rng.random_range(0.11..0.18), rng.random_range(0.07..0.11)),
+        phase: (rng.random_range(0.0..TAU), rng.random_range(0.0..TAU)),
+    };
+    write(text, &mut canvas, rng);
+    scribble(&mut canvas, rng);
+    canvas.encode()
+}
+
+/// Sets the glyphs side by side, each shifted, sized and turned at random so that most touch.
+fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
+    let glyphs: Vec<(&[&[u8]], f32)> = text
+        .chars()
+        .filter_map(|c| GLYPHS.iter().find(|glyph| glyph.0 == c))
+        .map(|&(_, strokes)| (strokes, width(strokes) + GAP))
+        .collect();
+    let total: f32 = glyphs.iter().map(|glyph| glyph.1).sum();
+    let scale = (LINE / total.max(1.0)).min(SCALE);
+    let mut left = (WIDTH as f32 - total * scale) / 2.0;
+    for (strokes, width) in glyphs {
+        let size = scale * rng.random_range(0.9..1.18);
+        let (sin, cos) = rng.random_range(-0.22..0.22f32).sin_cos();
+        let middle = (left + width * scale / 2.0, 31.0 + rng.random_range(-7.5..7.5));
+        let place = |code: &u8| {
+            let x = (f32::from(code >> 4) - (width - GAP) / 2.0) * size;
+            let y = (f32::from(code & 15) - 7.5) * size;
+            (middle.0 + x * cos - y * sin, middle.1 + x * sin + y * cos)
+        };
+        for stroke in strokes {
+            let points: Vec<Point> = stroke.iter().map(place).collect();
+            canvas.stroke(&points, PEN.min(scale * 0.6));
+        }
+        left += width * scale;
+    }
+}
+
+/// The width of a glyph in grid units.
+fn width(strokes: &[&[u8]]) -> f32 {
+    let right = strokes.iter().copied().flatten().map(|code| code >> 4).max();
+    f32::from(right.unwrap_or(0))
+}
+
+/// Adds the noise: a curve as thick as the glyphs weaving through them, which joins them into one
+/// shape; thin lines and arcs; specks.
+fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
+    let mut side = if rng.random() { 1.0 } else { -1.0 };
+    let weave = [0, 1, 2, 3, 4, 5, 6].map(|i| {
+        side = -side;
+        (28.0 * i as f32 - 4.0, 30.0 + side * rng.random_range(5.0..16.0))
+    });
+    canvas.stroke(&weave, PEN);
+    for _ in 0..2 {
+        let left = (rng.random_range(0.0..60.0), rng.random_range(5.0..55.0));
+        let right = (rng.random_range(100.0..160.0), rng.random_range(5.0..55.0));
+        canvas.stroke(&[left, right], HAIR);
+    }
+    for _ in 0..4 {
+        let (x, y) = (rng.random_range(10.0..150.0), rng.random_range(8.0..52.0));
+        let mut near = || (x + rng.random_range(-18.0..18.0), y + rng.random_range(-18.0..18.0));
+        canvas.stroke(&[near(), near(), near()], HAIR);
+    }
+    for _ in 0..40 {
+        let spot = (rng.random_range(0.0..160.0), rng.random_range(0.0..60.0));
+        canvas.line(spot, spot, rng.random_range(0.3..1.1));
+    }
+}
+
+/// The picture as shades of ink, and the two sine waves which warp every stroke drawn on it.
+struct Canvas {
+    shades: [u8; WIDTH * HEIGHT],
+    reach: Point,
+    pitch: Point,
+    phase: Point,
+}
+
+impl Canvas {
+    /// Draws the quadratic spline which starts at the first point, ends at the last and has
+    /// those in between as its control points.
+    fn stroke(&mut self, points: &[Point], radius: f32) {
+        let last = points.len() - 1;
+        let mut from = points[0];
+        let mut pen = self.warp(from);
+        // Two points alone make a straight line: the end is its own control point.
+        for i in 1..last.max(2) {
+            let control = points[i];
+            let to = if i + 1 < last { between(control, points[i + 1], 0.5) } else { points[last] };
+            let steps = ((distance(from, control) + distance(control, to)) / 3.5).ceil();
+            for step in 1..=steps as usize {
+                let t = step as f32 / steps;
+                let next = self.warp(between(between(from, control, t), between(control, to, t), t));
+                self.line(pen, next, radius);
+                pen = next;
+            }
+            from = to;
+        }
+    }
+
+    fn warp(&self, (x, y): Point) -> Point {
+        (
+            x + self.reach.0 * (y * self.pitch.0 + self.phase.0).sin(),
+            y + self.reach.1 * (x * self.pitch.1 + self.phase.1).sin(),
+        )
+    }
+
+    /// Draws a straight line with round ends; where lines cross the darker shade stays.
+    fn line(&mut self, a: Point, b: Point, radius: f32) {
+        let rim = radius + 0.5;
+        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+        let scale = 1.0 / (dx * dx + dy * dy).max(1e-6);
+        for row in span(a.1, b.1, rim, HEIGHT) {
+            for column in span(a.0, b.0, rim, WIDTH) {
+                let (x, y) = (column as f32 - a.0, row as f32 - a.1);
+                let t = ((x * dx + y * dy) * scale).clamp(0.0, 1.0);
+                let cover = (rim - distance((x, y), (t * dx, t * dy))).clamp(0.0, 1.0);
+                let shade = &mut self.shades[row * WIDTH + column];
+                *shade = (*shade).max((cover * f32::from(FULL) + 0.5) as u8);
+            }
+        }
+    }
+
+    /// Four bits a pixel and no row filter: runs of bare ground, which are bytes of zero, are
+    /// what the fast compression shortens, and any filter breaks them up.
+    fn encode(&self) -> Vec<u8> {
+        let tint = |shade: u8, i: usize| {
+            let (shade, full) = (u16::from(shade), u16::from(FULL));
+            ((u16::from(GROUND[i]) * (full - shade) + u16::from(INK[i]) * shade) / full) as u8
+        };
+        let palette: Vec<u8> = (0..=FULL).flat_map(|shade| [0, 1, 2].map(|i| tint(shade, i))).collect();
+        let packed: Vec<u8> = self.shades.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        let mut bytes = Vec::with_capacity(4096);
+        let mut encoder = png::Encoder::new(&mut bytes, WIDTH as u32, HEIGHT as u32);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Four);
+        encoder.set_palette(palette);
+        encoder.set_compression(png::Compression::Fast);
+        encoder.set_filter(png::Filter::NoFilter);
+        encoder
+            .write_header()
+            .and_then(|mut writer| {
+                writer.write_image_data(&packed)?;
+                writer.finish()
+            })
+            .expect("a Vec takes every byte and the size is fixed");
+        bytes
+    }
+}
+
+/// The rows or columns below `end` whose middle lies within `rim` of the stretch from a to b.
+fn span(a: f32, b: f32, rim: f32, end: usize) -> std::ops::Range<usize> {
+    let low = (a.min(b) - rim).ceil().max(0.0) as usize;
+    let high = (a.max(b) + rim + 1.0).max(0.0) as usize;
+    low..high.min(end)
+}
+
+fn between(a: Point, b: Point, t: f32) -> Point {
+    (a.0 + (b.0 - a.0) * t, a.1 + (b.1 - a.1) * t)
+}
+
+fn distance(a: Point, b: Point) -> f32 {
+    let (x, y) = (b.0 - a.0, b.1 - a.1);
+    (x * x + y * y).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::SmallRng};
+    use std::time::{Instant, UNIX_EPOCH};
+
+    fn answer(rng: &mut impl Rng) -> String {
+        (0..6).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+    }
+
+    #[test]
+    fn every_letter_and_digit_has_a_glyph() {
+        let known = |c: u8| GLYPHS.iter().any(|glyph| glyph.0 == char::from(c));
+        assert!((b'a'..=b'z').chain(b'0'..=b'9').all(known));
+        assert!(ALPHABET.len() >= 16 && ALPHABET.iter().all(|&c| known(c)));
+    }
+
+    #[test]
+    fn a_picture_decodes_to_its_size() {
+        let bytes = draw("k7wtem", &mut SmallRng::seed_from_u64(1));
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width as usize, info.height as usize), (WIDTH, HEIGHT));
+    }
+
+    #[test]
+    fn pictures_are_small() {
+        let mut rng = SmallRng::seed_from_u64(2);
+        for _ in 0..500 {
+            let text = answer(&mut rng);
+            assert!(draw(&text, &mut rng).len() <= 4096, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_two_pictures_are_alike() {
+        let mut rng = SmallRng::seed_from_u64(3);
+        assert_ne!(draw("h2xkp4", &mut rng), draw("h2xkp4", &mut rng));
+    }
+
+    #[test]
+    fn odd_text_is_drawn_as_far_as_it_goes() {
+        let mut rng = SmallRng::seed_from_u64(4);
+        for text in ["", "i", "é", "A b\0", "ijl1oqzsc069", &"w".repeat(100)] {
+            assert!(draw(text, &mut rng).starts_with(b"\x89PNG"));
+        }
+    }
+
+    #[test]
+    #[ignore = "writes CAPTCHA_COUNT (else 300) pictures into CAPTCHA_DIR, for scripts/captcha.sh"]
+    fn samples() {
+        let folder = std::env::var("CAPTCHA_DIR").expect("CAPTCHA_DIR names a folder");
+        let count = std::env::var("CAPTCHA_COUNT").map_or(300, |count| count.parse().unwrap());
+        let mut rng = SmallRng::seed_from_u64(UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
+        for number in 1..=count {
+            let text = answer(&mut rng);
+            let path = format!("{folder}/{number:04}-{text}.png");
+            std::fs::write(path, draw(&text, &mut rng)).unwrap();
+        }
+        let start = Instant::now();
+        let bytes: usize = (0..20_000).map(|_| draw(&answer(&mut rng), &mut rng).len()).sum();
+        let rate = 20_000.0 / start.elapsed().as_secs_f64();
+        println!("\npictures per second: {rate:.0}, of {} bytes on average", bytes / 20_000);
+    }
+}

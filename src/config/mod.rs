@@ -1,0 +1,326 @@
+//! The configuration: what is in force, from the table, the file, the environment and the command line.
+
+mod settings;
+
+pub use settings::{Kind, SETTINGS, Setting};
+
+use crate::log::Level;
+use crate::secret::Scheme;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The file in the data folder.
+pub const FILE: &str = "config.json";
+
+/// What is in force.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // SETTINGS documents them
+pub struct Config {
+    pub registration_function_status: bool,
+    pub forgot_password_function_status: bool,
+    pub secret_key_required_for_account_registration: Option<String>,
+    pub forget_password_key: Option<String>,
+    pub listen: Listen,
+    pub threads: usize,
+    pub token_ttl_seconds: i64,
+    pub sessions_per_user: i64,
+    pub password_hash: Scheme,
+    pub max_avatar_bytes: u64,
+    pub captcha_ttl_seconds: i64,
+    pub max_captchas: usize,
+    pub cors_origins: Vec<String>,
+    pub log: Level,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+/// Where the value of a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The table.
+    Default,
+    /// A line of a file.
+    File(PathBuf, usize),
+    /// A variable of the environment.
+    Environment(String),
+    /// The command line.
+    Argument(&'static str),
+}
+
+/// A setting's value and where it comes from.
+pub struct Given {
+    setting: &'static Setting,
+    value: Value,
+    source: Source,
+}
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Listen, &'static str> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("no path"),
+            Some(path) => Ok(Listen::Unix(path.into())),
+            None => text.parse().map(Listen::Tcp).map_err(|_| "no IP:PORT"),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Listen, &'static str> {
+        text.parse()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Config { secrets hidden, the rest: see `accountd config` }")
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::File(path, line) => write!(f, "{} line {line}", path.display()),
+            Source::Environment(name) => write!(f, "environment variable {name}"),
+            Source::Argument(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Given { setting, value, source } = self;
+        match setting.kind {
+            Kind::Secret if !value.is_null() => write!(f, "{} = (hidden)  [{source}]", setting.name),
+            Kind::Secret => write!(f, "{} = (not set)  [{source}]", setting.name),
+            _ => write!(f, "{} = {value}  [{source}]", setting.name),
+        }
+    }
+}
+
+/// Reads the configuration: the table's defaults, over them the file, over it the environment, over all the arguments.
+///
+/// # Errors
+/// A sentence that names the member, its place and what would be right.
+///
+/// # Panics
+/// If the table of settings is not right itself.
+pub fn load(
+    data: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    arguments: &[(&'static str, &'static str, String)],
+) -> Result<(Config, Vec<Given>), String> {
+    let path = data.join(FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "{}".into(),
+        Err(error) => return Err(format!("{}: cannot be read: {error}", path.display())),
+    };
+    let text = text.trim_start_matches('\u{feff}');
+    let members = members(text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let line = |raw: &RawValue| 1 + text[..raw.get().as_ptr() as usize - text.as_ptr() as usize].matches('\n').count();
+
+    for (at, (name, raw)) in members.iter().enumerate() {
+        let place = Source::File(path.clone(), line(raw));
+        if !SETTINGS.iter().any(|setting| setting.name == name) {
+            let names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+            return Err(format!("{place}: \"{name}\" is no setting; there are {}", names.join(", ")));
+        }
+        if members[..at].iter().any(|(earlier, _)| earlier == name) {
+            return Err(format!("{place}: \"{name}\" is there twice; leave one"));
+        }
+    }
+
+    let mut given = Vec::new();
+    for setting in SETTINGS {
+        let mut value: Value = serde_json::from_str(setting.default).expect("the table's defaults are JSON");
+        let mut source = Source::Default;
+        if let Some((_, raw)) = members.iter().find(|(name, _)| name == setting.name) {
+            value = serde_json::from_str(raw.get()).map_err(|error| format!("{}: {error}", path.display()))?;
+            source = Source::File(path.clone(), line(raw));
+        }
+        if let Some((name, text)) = from_environment(setting, environment)? {
+            (value, source) = (setting.kind.of_text(&text), Source::Environment(name));
+        }
+        if let Some((_, option, text)) = arguments.iter().find(|(name, ..)| *name == setting.name) {
+            (value, source) = (setting.kind.of_text(text), Source::Argument(option));
+        }
+        if source != Source::Default && !setting.kind.allows(&value) {
+            let shown = if matches!(setting.kind, Kind::Secret) { "not right".into() } else { value.to_string() };
+            return Err(format!("{source}: \"{}\" is {shown}; it should be {}", setting.name, setting.kind));
+        }
+        given.push(Given { setting, value, source });
+    }
+    let values: Map<String, Value> = given.iter().map(|one| (one.setting.name.into(), one.value.clone())).collect();
+    let config = Config::deserialize(Value::Object(values)).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok((config, given))
+}
+
+/// A setting's variable and its text; a secret may stand in a file that `…_FILE` names.
+fn from_environment(
+    setting: &Setting,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<(String, String)>, String> {
+    let name = format!("ACCOUNTD_{}", setting.name.to_uppercase());
+    let file = format!("{name}_FILE");
+    match (environment(&name), environment(&file).filter(|_| matches!(setting.kind, Kind::Secret))) {
+        (Some(_), Some(_)) => Err(format!("{name} and {file} are both set; leave one")),
+        (Some(text), None) => Ok(Some((name, text))),
+        (None, Some(path)) => match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some((file, text.trim_end_matches(['\r', '\n']).into()))),
+            Err(error) => Err(format!("environment variable {file}: {path} cannot be read: {error}")),
+        },
+        (None, None) => Ok(None),
+    }
+}
+
+/// The members of a JSON object in their order, each with the text of its value, which still tells its place.
+fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of settings")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let members = json.deserialize_map(Members)?;
+    json.end()?;
+    Ok(members)
+}
+
+/// Writes the file of a first start, readable by its owner alone; one that is there stays as it is.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn write_first(data: &Path, secrets: [String; 2]) -> io::Result<()> {
+    let path = data.join(FILE);
+    if path.try_exists()? {
+        return Ok(());
+    }
+    let [registration, reset] = secrets;
+    let text = format!(
+        "{{\n  \"registration_function_status\": true,\n  \"forgot_password_function_status\": false,\n  \
+         \"secret_key_required_for_account_registration\": \"{registration}\",\n  \
+         \"forget_password_key\": \"{reset}\"\n}}\n"
+    );
+    // Renamed into place, so that a crash leaves no half of it.
+    let fresh = data.join("config.json.new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, environment: &[(&str, &str)]) -> Result<(Config, Vec<Given>), String> {
+        let data = std::env::temp_dir().join(format!("accountd-config-{}", crate::secret::letters(10)));
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join(FILE), text).unwrap();
+        let variable = |name: &str| {
+            environment.iter().find(|one| one.0 == name).map(|one| one.1.replace("DIR", data.to_str().unwrap()))
+        };
+        fs::write(data.join("secret"), "from a file\n").unwrap();
+        let result = load(&data, &variable, &[]);
+        fs::remove_dir_all(&data).unwrap();
+        result.map_err(|error| error.replace(data.to_str().unwrap(), "DIR"))
+    }
+
+    #[test]
+    fn the_table_and_the_struct_agree() {
+        let (config, given) = read("{}", &[]).unwrap();
+        assert_eq!(given.len(), SETTINGS.len());
+        assert_eq!(config.listen, Listen::Tcp("127.0.0.1:9999".parse().unwrap()));
+        assert_eq!((config.token_ttl_seconds, config.sessions_per_user, config.threads), (86_400, 1, 4));
+        for setting in SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Secret)) {
+            assert!(setting.kind.allows(&serde_json::from_str(setting.default).unwrap()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn file_environment_and_arguments_in_their_order() {
+        let (config, given) =
+            read("\u{feff}{\n\"threads\": 2,\n\"log\":\"error\"}", &[("ACCOUNTD_LOG", "debug")]).unwrap();
+        assert_eq!((config.threads, config.log), (2, Level::Debug));
+        let shown: Vec<String> = given.iter().map(ToString::to_string).collect();
+        assert!(shown.iter().any(|line| line.starts_with("threads = 2  [") && line.ends_with("config.json line 2]")));
+        assert!(shown.contains(&"log = \"debug\"  [environment variable ACCOUNTD_LOG]".to_string()));
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
+        for (text, error) in [
+            ("{\n \"thread\": 4}", "DIR/config.json line 2: \"thread\" is no setting; there are registration_function"),
+            ("{\"threads\": \"four\"}", "line 1: \"threads\" is \"four\"; it should be a whole number from 1 to 256"),
+            ("{\"threads\": 0}", "\"threads\" is 0; it should be a whole number from 1 to 256"),
+            ("{\"threads\": 1,\n\"threads\": 2}", "line 2: \"threads\" is there twice"),
+            ("{\"listen\": \"localhost\"}", "it should be IP:PORT or unix:PATH"),
+            ("{\"cors_origins\": [\"example.org\"]}", "it should be a list of origins"),
+            ("{\"forget_password_key\": \"\"}", "is not right; it should be a text of 1 to 1024 characters"),
+            ("{\"forget_password_key\": null}", "is not right; it should be a text"),
+            ("[]", "expected an object of settings at line 1"),
+            ("{\"threads\": 4", "EOF while parsing an object at line 1"),
+            ("{} {}", "trailing characters at line 1"),
+        ] {
+            let message = read(text, &[]).expect_err(text);
+            assert!(message.contains(error), "{text}: {message}");
+            assert!(!message.contains("\"secret\""), "{message}");
+        }
+        let message = read("{}", &[("ACCOUNTD_THREADS", "many")]).unwrap_err();
+        assert_eq!(
+            message,
+            "environment variable ACCOUNTD_THREADS: \"threads\" is \"many\"; it should be a whole number from 1 to 256"
+        );
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file_and_is_never_shown() {
+        let (config, given) = read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/secret")]).unwrap();
+        assert_eq!(config.forget_password_key.as_deref(), Some("from a file"));
+        let shown: Vec<String> = given.iter().map(ToString::to_string).collect();
+        assert!(!shown.concat().contains("from a file") && !format!("{config:?}").contains("from a file"));
+        assert!(
+            read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/nothing")]).unwrap_err().contains("cannot be read")
+        );
+    }
+}

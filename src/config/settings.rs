@@ -1,0 +1,165 @@
+//! The settings: one table of names, kinds, defaults and words.
+
+use serde_json::Value;
+use std::fmt;
+
+/// One setting, as `config.json`, the environment, README and `accountd config` know it.
+pub struct Setting {
+    /// Its member in `config.json`; in the environment `ACCOUNTD_` and the name in capitals.
+    pub name: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// JSON of the value that is in force when nobody gives one.
+    pub default: &'static str,
+    /// One sentence for whoever sets it.
+    pub doc: &'static str,
+}
+
+/// What the value of a setting may be.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// true or false
+    Flag,
+    /// A whole number from the first to the second.
+    Number(u64, u64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `IP:PORT` or `unix:PATH`.
+    Address,
+    /// `*`, or origins like `https://example.org`.
+    Origins,
+    /// 1 to 1024 characters that are shown nowhere; absent by default, and then no key fits.
+    Secret,
+}
+
+/// Every setting, in the order of README's table.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "registration_function_status",
+        kind: Kind::Flag,
+        default: "true",
+        doc: "Whether accounts can be registered.",
+    },
+    Setting {
+        name: "forgot_password_function_status",
+        kind: Kind::Flag,
+        default: "false",
+        doc: "Whether a forgotten password can be reset with `forget_password_key`.",
+    },
+    Setting {
+        name: "secret_key_required_for_account_registration",
+        kind: Kind::Secret,
+        default: "null",
+        doc: "The `key` that registering asks for; random in the file that the first start writes.",
+    },
+    Setting {
+        name: "forget_password_key",
+        kind: Kind::Secret,
+        default: "null",
+        doc: "The `key` that resetting a password asks for; random in the file that the first start writes.",
+    },
+    Setting {
+        name: "listen",
+        kind: Kind::Address,
+        default: "\"127.0.0.1:9999\"",
+        doc: "Where to listen; port 0 picks a free one.",
+    },
+    Setting {
+        name: "threads",
+        kind: Kind::Number(1, 256),
+        default: "4",
+        doc: "Threads that answer requests; uploads and other long work have threads of their own.",
+    },
+    Setting {
+        name: "token_ttl_seconds",
+        kind: Kind::Number(60, 315_360_000),
+        default: "86400",
+        doc: "How long a token is good for.",
+    },
+    Setting {
+        name: "sessions_per_user",
+        kind: Kind::Number(1, 1000),
+        default: "1",
+        doc: "How many tokens of one user are good at the same time; the oldest goes first.",
+    },
+    Setting {
+        name: "password_hash",
+        kind: Kind::Word(&["md5", "argon2id"]),
+        default: "\"md5\"",
+        doc: "What is stored of a password; a login rewrites a row of the other kind.",
+    },
+    Setting {
+        name: "max_avatar_bytes",
+        kind: Kind::Number(10_241, 104_857_600),
+        default: "10485760",
+        doc: "The largest picture that can be uploaded.",
+    },
+    Setting {
+        name: "captcha_ttl_seconds",
+        kind: Kind::Number(10, 86_400),
+        default: "300",
+        doc: "How long a captcha can be answered.",
+    },
+    Setting {
+        name: "max_captchas",
+        kind: Kind::Number(100, 10_000_000),
+        default: "20000",
+        doc: "How many captchas wait for their answer (about 200 bytes each); when there are more, the oldest goes.",
+    },
+    Setting {
+        name: "cors_origins",
+        kind: Kind::Origins,
+        default: "[\"*\"]",
+        doc: "The origins whose pages may use the API in a browser.",
+    },
+    Setting {
+        name: "log",
+        kind: Kind::Word(&["error", "info", "debug"]),
+        default: "\"info\"",
+        doc: "What is written to standard error: faults, a line a request too, or broken connections too.",
+    },
+];
+
+impl fmt::Display for Kind {
+    /// What would be right, for an error and README.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Flag => f.write_str("true or false"),
+            Kind::Number(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
+            Kind::Address => f.write_str("IP:PORT or unix:PATH"),
+            Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
+            Kind::Secret => f.write_str("a text of 1 to 1024 characters"),
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a value is one of this kind.
+    pub(super) fn allows(self, value: &Value) -> bool {
+        match self {
+            Kind::Flag => value.is_boolean(),
+            Kind::Number(least, most) => value.as_u64().is_some_and(|number| (least..=most).contains(&number)),
+            Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
+            Kind::Address => value.as_str().is_some_and(|text| text.parse::<super::Listen>().is_ok()),
+            Kind::Origins => value.as_array().is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
+            Kind::Secret => value.as_str().is_some_and(|text| (1..=1024).contains(&text.chars().count())),
+        }
+    }
+
+    /// The value that a text without quotes means, in the environment or on the command line.
+    pub(super) fn of_text(self, text: &str) -> Value {
+        match self {
+            Kind::Flag | Kind::Number(..) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+            Kind::Origins => text.split(',').map(str::trim).collect(),
+            Kind::Word(_) | Kind::Address | Kind::Secret => text.into(),
+        }
+    }
+}
+
+/// A scheme, a host and perhaps a port, as browsers send it; or all of them.
+fn origin(text: &str) -> bool {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@,\"\\".contains(&byte));
+    text == "*" || host.is_some_and(|host| !host.is_empty() && plain(host))
+}

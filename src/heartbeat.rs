@@ -1,0 +1,77 @@
+//! Connections of our own to the listening socket, which keep tiny_http awake.
+//!
+//! tiny_http counts a thread as free that is already promised, so of connections that come at the same instant some
+//! wait until another one closes; each further connection frees one of them. And accept() must not be silent for as
+//! long as [`crate::socket::SILENCE`], which it inherits as everything does.
+
+use crate::config::Listen;
+use rustix::net::sockopt::set_socket_linger;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// Between two beats when nobody asks anything; several fit into [`crate::socket::SILENCE`].
+const REST: Duration = Duration::from_secs(5);
+/// Between two beats when connections may be waiting.
+const QUICK: Duration = Duration::from_millis(3);
+/// Quick beats after a request. Each that frees a connection leads to a request, and so to as many again.
+const BEATS: u32 = 8;
+
+/// The thread that beats.
+pub struct Heartbeat {
+    thread: Thread,
+    stirred: &'static AtomicBool,
+}
+
+impl Heartbeat {
+    /// Beats on this address until the process ends.
+    #[must_use]
+    pub fn start(listen: Listen) -> Heartbeat {
+        static STIRRED: AtomicBool = AtomicBool::new(false);
+        let thread = thread::spawn(move || {
+            loop {
+                beat(&listen);
+                thread::park_timeout(REST);
+                while STIRRED.swap(false, Ordering::Relaxed) {
+                    for _ in 0..BEATS {
+                        thread::sleep(QUICK);
+                        beat(&listen);
+                    }
+                }
+            }
+        });
+        Heartbeat { thread: thread.thread().clone(), stirred: &STIRRED }
+    }
+
+    /// Says that a request came, and that others may have come with it.
+    pub fn stir(&self) {
+        if !self.stirred.swap(true, Ordering::Relaxed) {
+            self.thread.unpark();
+        }
+    }
+}
+
+fn beat(listen: &Listen) {
+    // A failure is a full queue, and then there is somebody who wakes tiny_http.
+    match listen {
+        Listen::Tcp(address) => {
+            if let Ok(stream) = TcpStream::connect_timeout(&reachable(*address), Duration::from_secs(1)) {
+                // Reset rather than closed: no port of ours stays in TIME_WAIT.
+                let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+            }
+        }
+        Listen::Unix(path) => drop(UnixStream::connect(path)),
+    }
+}
+
+/// The address under which a listening socket is reached from its own machine.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}

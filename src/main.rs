@@ -1,0 +1,13 @@
+//! accountd: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match accountd::cli::run(std::env::args_os().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("accountd: {}", failure.sentence);
+            ExitCode::from(failure.code)
+        }
+    }
+}

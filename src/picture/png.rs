@@ -1,0 +1,216 @@
+//! Walks a PNG file chunk by chunk and keeps those that show the picture.
+
+use super::walk::Walk;
+use super::{Kind, Picture, check_size, exif};
+
+/// The first bytes of every PNG file.
+pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// The length of the signature and the whole IHDR chunk.
+const HEADER: usize = 33;
+
+/// What is kept besides IHDR, IDAT and IEND (PNG, third edition, 11.2 and
+/// 11.3): palette, transparency, colour space, density and animation.
+const KEPT: [&[u8; 4]; 13] = [
+    b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"pHYs", b"cICP", b"acTL", b"fcTL", b"fdAT",
+];
+
+/// The bit of a chunk's first letter that tells a decoder to get by without it.
+const ANCILLARY: u8 = 0x20;
+
+/// Reads a file that starts with the [`SIGNATURE`].
+pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
+    let mut walk = Walk::new(file);
+    let mut head = walk.take(HEADER).ok_or("the PNG has no header")?.to_vec();
+    let (width, height) = header(&head).ok_or("the PNG has a broken header")?;
+    check_size(width, height)?;
+    let mut has_data = false;
+    let mut orientation = None;
+    loop {
+        let start = walk.at();
+        let (kind, body) = chunk(&mut walk).ok_or("the PNG is cut short")?;
+        match &kind {
+            b"IEND" if has_data && body.is_empty() => {
+                walk.keep(start);
+                break;
+            }
+            b"IDAT" => {
+                has_data = true;
+                walk.keep(start);
+            }
+            b"eXIf" => orientation = orientation.or(exif::orientation(body)),
+            kind if KEPT.contains(&kind) => {
+                if kind == b"fcTL" {
+                    let (width, height) = frame(body).ok_or("the PNG has a broken frame")?;
+                    check_size(width, height)?;
+                }
+                walk.keep(start);
+            }
+            [first, ..] if first & ANCILLARY == 0 => {
+                return Err("the PNG has an unknown or misplaced critical chunk");
+            }
+            _ => {}
+        }
+    }
+    if let Some(orientation) = orientation {
+        head.extend(new_chunk(b"eXIf", &exif::minimal(orientation)));
+    }
+    Ok(Picture { kind: Kind::Png, width, height, pieces: walk.finish(head)? })
+}
+
+/// The width and height in the IHDR chunk, if it is a sound one.
+fn header(head: &[u8]) -> Option<(u32, u32)> {
+    let mut walk = Walk::new(head);
+    walk.take(SIGNATURE.len())?;
+    let (kind, body) = chunk(&mut walk)?;
+    let &[w0, w1, w2, w3, h0, h1, h2, h3, ..] = body else {
+        return None;
+    };
+    let sound = &kind == b"IHDR" && head.ends_with(&crc(&kind, body)) && walk.rest().is_empty();
+    sound.then_some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
+}
+
+/// How far a frame of an animation reaches to the right and down.
+fn frame(control: &[u8]) -> Option<(u32, u32)> {
+    let mut walk = Walk::new(control);
+    walk.take(4)?; // the sequence number
+    let width = u32::from_be_bytes(walk.array()?);
+    let height = u32::from_be_bytes(walk.array()?);
+    let left = u32::from_be_bytes(walk.array()?);
+    let top = u32::from_be_bytes(walk.array()?);
+    Some((left.saturating_add(width), top.saturating_add(height)))
+}
+
+/// Walks over one chunk: its type and its data.
+fn chunk<'a>(walk: &mut Walk<'a>) -> Option<([u8; 4], &'a [u8])> {
+    let length = u32::from_be_bytes(walk.array()?);
+    let kind = walk.array()?;
+    let body = walk.take(usize::try_from(length).ok()?)?;
+    walk.take(4)?; // the CRC
+    Some((kind, body))
+}
+
+/// The checksum of a chunk, as it stands in the file.
+fn crc(kind: &[u8; 4], body: &[u8]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(kind);
+    hasher.update(body);
+    hasher.finalize().to_be_bytes()
+}
+
+/// A chunk to be written; `body` is a short one.
+fn new_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u32).to_be_bytes();
+    [&length[..], kind, body, &crc(kind, body)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{cleaned, contains};
+    use super::*;
+
+    /// A file with this size and these chunks after the header.
+    fn png(width: u32, height: u32, chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+        let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+        let header = [&size[..], &[8, 0, 0, 0, 0]].concat();
+        let mut file = [SIGNATURE, &new_chunk(b"IHDR", &header)].concat();
+        for (kind, body) in chunks {
+            file.extend(new_chunk(kind, body));
+        }
+        file
+    }
+
+    const IDAT: (&[u8; 4], &[u8]) = (b"IDAT", b"pixels");
+    const IEND: (&[u8; 4], &[u8]) = (b"IEND", b"");
+
+    #[test]
+    fn what_shows_the_picture_is_kept() {
+        let frame = [&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0; 14]].concat();
+        let chunks: [(&[u8; 4], &[u8]); 16] = [
+            (b"gAMA", b"1"),
+            (b"cHRM", b"2"),
+            (b"sRGB", b"3"),
+            (b"iCCP", b"4"),
+            (b"cICP", b"5"),
+            (b"sBIT", b"6"),
+            (b"PLTE", b"7"),
+            (b"tRNS", b"8"),
+            (b"bKGD", b"9"),
+            (b"pHYs", b"10"),
+            (b"acTL", b"11"),
+            (b"fcTL", &frame),
+            IDAT,
+            IDAT,
+            (b"fdAT", b"12"),
+            IEND,
+        ];
+        let file = png(3, 2, &chunks);
+        let picture = super::super::read(&file).unwrap();
+        assert_eq!((picture.width, picture.height), (3, 2));
+        assert_eq!(picture.pieces.len(), 2);
+        assert_eq!(picture.pieces.concat(), file);
+    }
+
+    #[test]
+    fn everything_else_is_dropped() {
+        let dropped: [(&[u8; 4], &[u8]); 7] = [
+            (b"tEXt", b"Author\0me"),
+            (b"zTXt", b"Comment\0\0me"),
+            (b"iTXt", b"XML:com.adobe.xmp\0"),
+            (b"eXIf", b"MM\0*\0\0\0\x08\0\0"),
+            (b"tIME", b"1234567"),
+            (b"prVt", b"me"),
+            (b"vpAg", b"me"),
+        ];
+        for chunk in dropped {
+            let file = png(3, 2, &[chunk, IDAT, chunk, IEND, chunk]);
+            assert_eq!(cleaned(&file), Ok(png(3, 2, &[IDAT, IEND])));
+        }
+    }
+
+    #[test]
+    fn the_orientation_stays() {
+        let block = [&exif::minimal(6)[..], b"place"].concat();
+        let only = png(3, 2, &[(b"eXIf", &exif::minimal(6)), IDAT, IEND]);
+        for chunks in [[(b"eXIf", &block[..]), IDAT, IEND], [IDAT, (b"eXIf", &block[..]), IEND]] {
+            assert_eq!(cleaned(&png(3, 2, &chunks)), Ok(only.clone()));
+        }
+        let upright = png(3, 2, &[(b"eXIf", &exif::minimal(1)), IDAT, IEND]);
+        assert!(!contains(&cleaned(&upright).unwrap(), b"eXIf"));
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        for chunks in [
+            &[IDAT, (b"ABCD", b""), IEND][..],
+            &[IDAT, (b"IHDR", b""), IEND],
+            &[IDAT, (b"IEND", b"me")],
+            &[IDAT, (b"fcTL", b"short"), IEND],
+            &[IEND],
+            &[IDAT],
+        ] {
+            assert!(cleaned(&png(3, 2, chunks)).is_err());
+        }
+        let file = png(3, 2, &[IDAT, IEND]);
+        for end in 0..file.len() {
+            assert!(cleaned(&file[..end]).is_err());
+        }
+        for at in 8..HEADER {
+            let mut file = file.clone();
+            file[at] ^= 1;
+            assert!(cleaned(&file).is_err());
+        }
+    }
+
+    #[test]
+    fn large_pictures_and_frames_are_refused() {
+        for (width, height) in [(50_000, 50_000), (0, 1), (1, 0)] {
+            assert!(cleaned(&png(width, height, &[IDAT, IEND])).is_err());
+        }
+        let mut control = [0; 26];
+        control[4..20].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
+        assert!(cleaned(&png(2, 2, &[(b"fcTL", &control), IDAT, IEND])).is_ok());
+        control[12] = 0xFF;
+        assert!(cleaned(&png(2, 2, &[(b"fcTL", &control), IDAT, IEND])).is_err());
+    }
+}

@@ -1,0 +1,266 @@
+//! Walks a WebP file chunk by chunk and keeps those that show the picture.
+
+use super::walk::Walk;
+use super::{Kind, Picture, check_size, exif};
+
+// The flags of a VP8X chunk (RFC 9649, 2.7).
+const PROFILE: u8 = 0x20;
+const ALPHA: u8 = 0x10;
+const EXIF: u8 = 0x08;
+const ANIMATION: u8 = 0x02;
+
+/// Why a file is refused that cannot be walked to its end.
+const BROKEN: &str = "the WebP is broken or cut short";
+
+/// Reads a file that starts with a RIFF header of the form WEBP.
+pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
+    let mut walk = Walk::new(riff(file).ok_or(BROKEN)?);
+    walk.take(12);
+    let start = walk.at();
+    let (kind, body) = chunk(&mut walk).ok_or(BROKEN)?;
+    let (width, height, canvas) = match (&kind, body) {
+        (b"VP8X", &[flags, _, _, _, w0, w1, w2, h0, h1, h2]) => {
+            let width = 1 + number([w0, w1, w2]);
+            let height = 1 + number([h0, h1, h2]);
+            check_size(width, height)?;
+            let mut flags = flags & (PROFILE | ALPHA | ANIMATION);
+            if let Some(orientation) = extended(&mut walk)? {
+                flags |= EXIF;
+                walk.add(new_chunk(b"EXIF", &exif::minimal(orientation)));
+            }
+            let canvas = [flags, 0, 0, 0, w0, w1, w2, h0, h1, h2];
+            (width, height, new_chunk(&kind, &canvas))
+        }
+        _ => {
+            // In the simple formats, nothing after the image has a meaning.
+            let (width, height) = image(&kind, body)?;
+            keep(&mut walk, start);
+            (width, height, Vec::new())
+        }
+    };
+    let size = u32::try_from(4 + canvas.len() + walk.kept_len()).map_err(|_| BROKEN)?;
+    let head = [b"RIFF", &size.to_le_bytes()[..], b"WEBP", &canvas].concat();
+    Ok(Picture { kind: Kind::WebP, width, height, pieces: walk.finish(head)? })
+}
+
+/// The file without what follows the end its header tells.
+fn riff(file: &[u8]) -> Option<&[u8]> {
+    let size = u32::from_le_bytes(*file.get(4..)?.first_chunk()?);
+    file.get(..usize::try_from(size).ok()?.checked_add(8)?)
+}
+
+/// Walks the chunks after VP8X, keeps those that show the picture, and finds
+/// the orientation.
+fn extended(walk: &mut Walk) -> Result<Option<u8>, &'static str> {
+    let mut has_image = false;
+    let mut orientation = None;
+    while !walk.rest().is_empty() {
+        let start = walk.at();
+        let (kind, body) = chunk(walk).ok_or(BROKEN)?;
+        match &kind {
+            b"VP8 " | b"VP8L" => {
+                image(&kind, body)?;
+                has_image = true;
+            }
+            b"ANMF" => {
+                frame(body)?;
+                has_image = true;
+            }
+            b"ICCP" | b"ANIM" | b"ALPH" => {}
+            b"EXIF" => {
+                orientation = orientation.or(exif::orientation(body));
+                continue;
+            }
+            _ => continue,
+        }
+        keep(walk, start);
+    }
+    if has_image { Ok(orientation) } else { Err("the WebP has no image") }
+}
+
+/// Checks a frame of an animation. It is kept as a whole, so there may be
+/// nothing in it but its image.
+fn frame(body: &[u8]) -> Result<(), &'static str> {
+    let mut walk = Walk::new(body);
+    let mut next = || walk.array().map(number).ok_or(BROKEN);
+    let (left, top) = (2 * next()?, 2 * next()?);
+    let (width, height) = (1 + next()?, 1 + next()?);
+    check_size(left + width, top + height)?;
+    walk.take(4).ok_or(BROKEN)?; // the duration and flags
+    let mut has_image = false;
+    while !walk.rest().is_empty() {
+        let (kind, body) = chunk(&mut walk).ok_or(BROKEN)?;
+        if &kind != b"ALPH" {
+            image(&kind, body)?;
+            has_image = true;
+        }
+    }
+    if has_image { Ok(()) } else { Err("the WebP has a frame without an image") }
+}
+
+/// The width and height in the chunk of a lossy (RFC 6386, 9.1) or lossless
+/// (RFC 9649, 3.4) image.
+fn image(kind: &[u8; 4], body: &[u8]) -> Result<(u32, u32), &'static str> {
+    // A side is a number of 14 bits; the two above it say how to scale it.
+    let (width, height) = match (kind, body) {
+        (b"VP8 ", &[tag, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..]) if tag & 1 == 0 => {
+            (number([w0, w1, 0]) & 0x3FFF, number([h0, h1, 0]) & 0x3FFF)
+        }
+        (b"VP8L", &[0x2F, b0, b1, b2, b3, ..]) => {
+            let bits = u32::from_le_bytes([b0, b1, b2, b3]);
+            (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+        }
+        _ => return Err("the WebP has a broken or unknown image"),
+    };
+    check_size(width, height)?;
+    Ok((width, height))
+}
+
+/// Walks over one chunk with its padding: its type and its data.
+fn chunk<'a>(walk: &mut Walk<'a>) -> Option<([u8; 4], &'a [u8])> {
+    let kind = walk.array()?;
+    let size = u32::from_le_bytes(walk.array()?);
+    let body = walk.take(usize::try_from(size).ok()?)?;
+    // Some writers forget the padding at the end of the file.
+    walk.take(body.len() % 2);
+    Some((kind, body))
+}
+
+/// Keeps the chunk that starts here, with its padding.
+fn keep(walk: &mut Walk, start: usize) {
+    walk.keep(start);
+    if (walk.at() - start) % 2 == 1 {
+        walk.add(vec![0]);
+    }
+}
+
+/// A 24-bit number.
+fn number([b0, b1, b2]: [u8; 3]) -> u32 {
+    u32::from_le_bytes([b0, b1, b2, 0])
+}
+
+/// A chunk to be written; `body` is a short one, of even length.
+fn new_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    [kind, &(body.len() as u32).to_le_bytes()[..], body].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{cleaned, contains, read};
+    use super::*;
+
+    const LOSSY: &[u8] = b"VP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a\x03\0\x02\0";
+    const LOSSLESS: &[u8] = b"VP8L\x05\0\0\0\x2f\x02\x40\0\0\0";
+
+    /// A file of these chunks.
+    fn webp(chunks: &[&[u8]]) -> Vec<u8> {
+        let body = [b"WEBP", &chunks.concat()[..]].concat();
+        new_chunk(b"RIFF", &body)
+    }
+
+    /// A chunk for a canvas of 3 x 2 pixels with these flags.
+    fn canvas(flags: u8) -> Vec<u8> {
+        new_chunk(b"VP8X", &[flags, 0, 0, 0, 2, 0, 0, 1, 0, 0])
+    }
+
+    /// A frame of 1 x 1 pixel this many pairs of pixels from the left, with these chunks.
+    fn frame_at(left: u8, chunks: &[&[u8]]) -> Vec<u8> {
+        let body = [&[0, left, 0, 0, 0, 0], &[0; 10][..], &chunks.concat()].concat();
+        new_chunk(b"ANMF", &body)
+    }
+
+    #[test]
+    fn what_shows_the_picture_is_kept() {
+        let profile = new_chunk(b"ICCP", b"colour");
+        let loops = new_chunk(b"ANIM", b"abcdef");
+        let alpha = new_chunk(b"ALPH", b"ab");
+        let frames = [frame_at(0, &[LOSSLESS]), frame_at(1, &[&alpha, LOSSY])].concat();
+        for (file, pieces) in [
+            (webp(&[LOSSY]), 2),
+            (webp(&[LOSSLESS]), 2),
+            (webp(&[&canvas(PROFILE), &profile, &alpha, LOSSY]), 2),
+            (webp(&[&canvas(ANIMATION | ALPHA), &loops, &frames]), 2),
+        ] {
+            let picture = read(&file).unwrap();
+            assert_eq!((picture.width, picture.height), (3, 2));
+            assert_eq!(picture.pieces.len(), pieces);
+            assert_eq!(picture.pieces.concat(), file);
+        }
+    }
+
+    #[test]
+    fn everything_else_is_dropped() {
+        for kind in [b"EXIF", b"XMP ", b"VP8X", b"abcd"] {
+            let dropped = new_chunk(kind, b"at home.");
+            let file = webp(&[&canvas(0xFF), &dropped, LOSSLESS, &dropped]);
+            let clean = webp(&[&canvas(PROFILE | ALPHA | ANIMATION), LOSSLESS]);
+            assert_eq!(cleaned(&file), Ok(clean));
+            let file = webp(&[LOSSY, &dropped]);
+            assert_eq!(cleaned(&file), Ok(webp(&[LOSSY])));
+            let file = [&webp(&[LOSSY]), &dropped[..]].concat();
+            assert_eq!(cleaned(&file), Ok(webp(&[LOSSY])));
+            let file = webp(&[&canvas(ANIMATION), &frame_at(0, &[LOSSY, &dropped])]);
+            assert!(cleaned(&file).is_err());
+        }
+    }
+
+    #[test]
+    fn the_orientation_stays() {
+        let only = new_chunk(b"EXIF", &exif::minimal(6));
+        let more = new_chunk(b"EXIF", &[b"Exif\0\0", &exif::minimal(6)[..], b"home"].concat());
+        let clean = webp(&[&canvas(EXIF), LOSSY, &only]);
+        for file in [webp(&[&canvas(EXIF), LOSSY, &more]), webp(&[&canvas(0), &more, LOSSY])] {
+            assert_eq!(cleaned(&file).as_ref(), Ok(&clean));
+        }
+        let upright = new_chunk(b"EXIF", &exif::minimal(1));
+        let file = webp(&[&canvas(EXIF), LOSSY, &upright]);
+        assert_eq!(cleaned(&file), Ok(webp(&[&canvas(0), LOSSY])));
+    }
+
+    #[test]
+    fn odd_chunks_are_padded() {
+        let padded = webp(&[b"VP8L\x05\0\0\0\x2f\x02\x40\0\0\0"]);
+        let mut bare = padded[..padded.len() - 1].to_vec();
+        bare[4] -= 1;
+        assert_eq!(cleaned(&bare), Ok(padded));
+        let odd = b"XMP \x03\0\0\0abc\0";
+        let file = webp(&[&canvas(0), odd, LOSSY]);
+        assert!(!contains(&cleaned(&file).unwrap(), b"abc"));
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        for chunks in [
+            &[][..],
+            &[&canvas(0)[..]],
+            &[&canvas(0), b"VP8 \xff\xff\xff\xff"],
+            &[&canvas(0), LOSSY, b"XMP"],
+            &[&canvas(0), &frame_at(0, &[])],
+            &[b"VP8X\x02\0\0\0\0\0", LOSSY],
+            &[b"ALPH\x02\0\0\0ab"],
+            &[b"VP8 \x0a\0\0\0\x01\0\0\x9d\x01\x2a\x03\0\x02\0"],
+        ] {
+            assert!(cleaned(&webp(chunks)).is_err());
+        }
+        let file = webp(&[&canvas(0), LOSSY]);
+        for end in 0..file.len() {
+            assert!(cleaned(&file[..end]).is_err());
+        }
+    }
+
+    #[test]
+    fn large_canvases_frames_and_images_are_refused() {
+        let wide = new_chunk(b"VP8X", &[0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0]);
+        let large = b"VP8L\x05\0\0\0\x2f\xff\xff\xff\x0f\0";
+        assert!(cleaned(&webp(&[&wide, LOSSY])).is_err());
+        assert!(cleaned(&webp(&[large])).is_err());
+        assert!(cleaned(&webp(&[&canvas(0), large])).is_err());
+        assert!(cleaned(&webp(&[&canvas(0), &frame_at(0, &[large])])).is_err());
+        assert!(cleaned(&webp(&[&canvas(0), &frame_at(31, &[LOSSY])])).is_ok());
+        assert!(cleaned(&webp(&[&canvas(0), &frame_at(32, &[LOSSY])])).is_err());
+        let mut far = frame_at(0xFF, &[LOSSY]);
+        far[8..23].fill(0xFF);
+        assert!(cleaned(&webp(&[&canvas(0), &far])).is_err());
+        assert!(cleaned(&webp(&[b"VP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a\0\0\x02\0"])).is_err());
+    }
+}

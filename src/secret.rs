@@ -1,0 +1,210 @@
+//! Passwords, tokens, keys and random letters: the only file that names the packages for them.
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
+use md5::{Digest, Md5};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use serde::Deserialize;
+use sha2::Sha256;
+use std::fmt::Write;
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::thread;
+use subtle::ConstantTimeEq;
+
+/// Letters of a token, `contract.md`.
+pub const TOKEN_LETTERS: usize = 250;
+/// Letters of a user's key, `contract.md`.
+pub const KEY_LETTERS: usize = 40;
+/// Letters of a captcha's key, `contract.md`.
+pub const CAPTCHA_KEY_LETTERS: usize = 250;
+
+/// Argon2id with 19 MiB, two passes, one lane: the first choice of OWASP's password storage cheat sheet.
+const ARGON2_KIB: u32 = 19 * 1024;
+const ARGON2_PASSES: u32 = 2;
+const ARGON2_LANES: u32 = 1;
+
+const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// What is stored of a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// The lower-case hex digest of the document.
+    Md5,
+    /// Argon2id over that digest, so that existing rows can be wrapped without knowing any password.
+    Argon2id,
+}
+
+impl Scheme {
+    /// The scheme of a stored password.
+    #[must_use]
+    pub fn of(stored: &str) -> Scheme {
+        if stored.starts_with("$argon2id$") { Scheme::Argon2id } else { Scheme::Md5 }
+    }
+
+    /// What is to be stored of a password.
+    #[must_use]
+    pub fn hash(self, password: &str) -> String {
+        self.wrap(md5_hex(password))
+    }
+
+    /// What is to be stored of a password whose MD5 digest is known.
+    ///
+    /// # Panics
+    /// If the machine has no memory for Argon2id.
+    #[must_use]
+    pub fn wrap(self, md5_hex: String) -> String {
+        if self == Scheme::Md5 {
+            return md5_hex;
+        }
+        let mut salt = [0; 16];
+        random(&mut salt);
+        let _turn = HASHING.enter();
+        let hash: phc::PasswordHash =
+            argon2().hash_password_with_salt(md5_hex.as_bytes(), &salt).expect("valid parameters and enough memory");
+        hash.to_string()
+    }
+}
+
+/// Whether a password is the stored one. Nothing stored costs the same time as a wrong password does in `usual`.
+#[must_use]
+pub fn verify(stored: Option<&str>, password: &str, usual: Scheme) -> bool {
+    static NOBODY: LazyLock<String> = LazyLock::new(|| Scheme::Argon2id.wrap(String::new()));
+    let digest = md5_hex(password);
+    let dummy = || if usual == Scheme::Md5 { "" } else { NOBODY.as_str() };
+    let expected = stored.unwrap_or_else(dummy);
+    let fits = match Scheme::of(expected) {
+        Scheme::Md5 => same(&digest, expected),
+        Scheme::Argon2id => {
+            let _turn = HASHING.enter();
+            argon2().verify_password(digest.as_bytes(), expected).is_ok()
+        }
+    };
+    fits && stored.is_some()
+}
+
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, None).expect("constants within their ranges");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+fn md5_hex(password: &str) -> String {
+    Md5::digest(password).iter().fold(String::with_capacity(32), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The SHA-256 digest of a token or a captcha's key: what is kept instead of it.
+#[must_use]
+pub fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+/// Whether two texts are the same, in a time that tells nothing about either.
+#[must_use]
+pub fn same(one: &str, other: &str) -> bool {
+    // Digests, since a comparison of bytes would end early where the lengths differ.
+    digest(one).ct_eq(&digest(other)).into()
+}
+
+/// So many letters and digits, evenly distributed, from the operating system's random source.
+#[must_use]
+pub fn letters(count: usize) -> String {
+    let mut text = String::with_capacity(count);
+    let mut bytes = [0; 64];
+    while text.len() < count {
+        random(&mut bytes);
+        // 248 is the largest multiple of 62 in a byte: what lies above would favour the first letters.
+        let fair = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(LETTERS[usize::from(byte % 62)]));
+        text.extend(fair.take(count - text.len()));
+    }
+    text
+}
+
+/// Fills a buffer from the operating system's random source.
+///
+/// # Panics
+/// If the operating system has none.
+pub fn random(buffer: &mut [u8]) {
+    SysRng.try_fill_bytes(buffer).expect("the operating system's random source");
+}
+
+/// As many hashes at once as there are cores: each takes 19 MiB and a whole core.
+static HASHING: LazyLock<Gate> = LazyLock::new(|| Gate {
+    free: Mutex::new(thread::available_parallelism().map_or(1, usize::from)),
+    left: Condvar::new(),
+});
+
+struct Gate {
+    free: Mutex<usize>,
+    left: Condvar,
+}
+
+struct Turn<'a>(&'a Gate);
+
+impl Gate {
+    fn enter(&self) -> Turn<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.left.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn md5_is_the_lower_case_hex_digest() {
+        assert_eq!(Scheme::Md5.hash("pass"), "1a1dc91c907325c69271ddf0c944bc72");
+        assert_eq!(md5_hex(""), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(md5_hex("abc"), "900150983cd24fb0d6963f7d28e17f72");
+    }
+
+    #[test]
+    fn each_scheme_knows_its_own_passwords() {
+        for scheme in [Scheme::Md5, Scheme::Argon2id] {
+            let stored = scheme.hash("pass");
+            assert_eq!(Scheme::of(&stored), scheme);
+            for usual in [Scheme::Md5, Scheme::Argon2id] {
+                assert!(verify(Some(&stored), "pass", usual));
+                assert!(!verify(Some(&stored), "Pass", usual));
+                assert!(!verify(None, "pass", usual));
+            }
+        }
+        assert!(!verify(None, "", Scheme::Argon2id), "nobody has no password, not an empty one");
+    }
+
+    #[test]
+    fn argon2id_wraps_the_digest_with_the_decided_parameters() {
+        let stored = Scheme::Argon2id.wrap(md5_hex("pass"));
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(verify(Some(&stored), "pass", Scheme::Md5));
+        assert_ne!(stored, Scheme::Argon2id.hash("pass"), "a salt of its own");
+    }
+
+    #[test]
+    fn letters_are_letters_and_all_of_them() {
+        let text = letters(20_000);
+        assert_eq!(text.len(), 20_000);
+        for letter in LETTERS {
+            let count = text.bytes().filter(|byte| byte == letter).count();
+            assert!((200..=460).contains(&count), "{} comes {count} times in 20,000", char::from(*letter));
+        }
+    }
+
+    #[test]
+    fn sameness_is_of_the_whole_text() {
+        assert!(same("key", "key"));
+        assert!(!same("key", "ke") && !same("key", "kez") && !same("", "k"));
+    }
+}

@@ -1,0 +1,135 @@
+//! The command `serve`: a data folder, its lock, what is in it, and the server over it until a signal.
+
+use crate::app::App;
+use crate::cli::Failure;
+use crate::config::{self, Config, Listen};
+use crate::log::{self, Level};
+use crate::secret;
+use crate::server::{self, Server};
+use crate::store::Store;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process;
+
+/// The file whose lock says that a server works on the folder; its text is the server's pid.
+const LOCK: &str = "accountd.lock";
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Code 2 if the configuration is not right, 1 if something else is in the way.
+pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>) -> Result<(), Failure> {
+    let failed = |what: &Path, error: io::Error| Failure::new(1, format!("{}: {error}", what.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| failed(data, error))?;
+    let _lock = lock(data)?;
+    let secrets = [secret::letters(secret::KEY_LETTERS), secret::letters(secret::KEY_LETTERS)];
+    config::write_first(data, secrets).map_err(|error| failed(&data.join(config::FILE), error))?;
+    let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
+    let (config, _) = config::load(data, &variable, &arguments).map_err(|error| Failure::new(2, error))?;
+    if let Some(answer) = &captcha_answer {
+        refuse_public(&config, answer)?;
+    }
+    let store = Store::open(data).map_err(|error| Failure::new(1, error))?;
+    let bound = server::bind(&config.listen)
+        .map_err(|error| Failure::new(1, format!("cannot listen on {}: {error}", address(&config.listen))))?;
+
+    // Before the first line is written: whoever waits for it may send a signal at once.
+    let (mut wake, woken) = UnixStream::pair().map_err(|error| failed(data, error))?;
+    for signal in [SIGTERM, SIGINT] {
+        let end = woken.try_clone().map_err(|error| failed(data, error))?;
+        pipe::register(signal, end).map_err(|error| failed(data, error))?;
+    }
+    report_panics();
+    log::start(config.log);
+    announce(data, &config, &bound.listen, captcha_answer.is_some());
+    let app = App::new(config, data.into(), captcha_answer, store);
+    let woken = std::sync::Arc::new(woken);
+    let deaf = move || drop((&*woken).write_all(b"!"));
+    let end = Server::run(app, bound, || drop(wake.read(&mut [0])), deaf);
+    log::flush();
+    end.map_err(|error| Failure::new(1, error))
+}
+
+/// What the environment says of a setting.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn lock(data: &Path) -> Result<File, Failure> {
+    let path = data.join(LOCK);
+    let failed = |error: io::Error| Failure::new(1, format!("{}: {error}", path.display()));
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+        Err(TryLockError::WouldBlock) => {
+            let pid = fs::read_to_string(&path).unwrap_or_default();
+            let sentence =
+                format!("{}: an accountd with pid {} works on this folder already", data.display(), pid.trim());
+            return Err(Failure::new(1, sentence));
+        }
+    }
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", process::id())).map_err(failed)?;
+    Ok(file)
+}
+
+fn refuse_public(config: &Config, answer: &str) -> Result<(), Failure> {
+    let letters = (1..=12).contains(&answer.len()) && answer.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !letters {
+        return Err(Failure::new(2, "--captcha-answer takes 1 to 12 letters and digits".into()));
+    }
+    match config.listen {
+        Listen::Tcp(address) if !address.ip().to_canonical().is_loopback() => {
+            let sentence =
+                format!("--captcha-answer is for tests and refused on {address}: listen on 127.0.0.1 or a unix socket");
+            Err(Failure::new(2, sentence))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An address as a client would write it.
+fn address(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn announce(data: &Path, config: &Config, listen: &Listen, fixed_captcha: bool) {
+    let mut text = String::new();
+    if fixed_captcha {
+        text += "WARNING: every captcha has the answer of --captcha-answer; this is for tests, never for people\n";
+    }
+    let _ = match config.secret_key_required_for_account_registration {
+        Some(_) => writeln!(
+            text,
+            "registration key: secret_key_required_for_account_registration in {}",
+            data.join(config::FILE).display()
+        ),
+        None => writeln!(
+            text,
+            "registration key: not set; add secret_key_required_for_account_registration to {}",
+            data.join(config::FILE).display()
+        ),
+    };
+    let _ = writeln!(text, "listening on {}", address(listen));
+    log::raw(&text);
+}
+
+/// One line for a panic: where it was, and nothing of what it says, which may quote what somebody sent.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        // tiny_http panics when a client resets the connection behind its request.
+        let level = if place.contains("tiny_http") { Level::Debug } else { Level::Error };
+        log::line(level, &format!("panic at {place}"));
+    }));
+}

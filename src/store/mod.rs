@@ -1,0 +1,281 @@
+//! The database: opened or refused, migrated, read and written.
+
+pub mod sessions;
+pub mod users;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// The file in the data folder.
+pub const FILE: &str = "accountd.db";
+
+/// `acct`: how a database of ours is told from one of another program (SQLite's file format, offset 68).
+const APPLICATION_ID: u32 = 0x6163_6374;
+/// How long a statement waits for another process that holds the database locked. The mutex is held
+/// meanwhile, so this is also how long everybody else may have to wait.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// The steps from an empty file to today's schema. One is never changed once released; new ones follow at the end.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    show_name TEXT NOT NULL,
+    email TEXT NOT NULL UNIQUE,
+    password TEXT NOT NULL,
+    key TEXT NOT NULL,
+    avatar TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY,
+    token_sha256 BLOB NOT NULL UNIQUE,
+    user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_of_user ON sessions (user_id);
+"];
+
+/// The schema's version once every step is done; kept in `user_version`.
+const TODAY: u32 = MIGRATIONS.len() as u32;
+
+/// Whether a write must survive a loss of power once it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    /// Synced before it is acknowledged: account changes.
+    Now,
+    /// Synced with what comes later: a session that is lost costs a log-in.
+    Soon,
+}
+
+/// A failure of the database, with its cause for the log.
+#[derive(Debug)]
+pub enum Fault {
+    /// It could not be asked.
+    NotAsked(String),
+    /// It did not take a write.
+    NotWritten(String),
+}
+
+/// The one connection.
+pub struct Store {
+    connection: Connection,
+    durable: Durable,
+}
+
+impl Store {
+    /// Opens the database of a data folder, or makes it; brings an older one up to date.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file and what to do; the file has not been touched then.
+    pub fn open(data: &Path) -> Result<Store, String> {
+        let path = data.join(FILE);
+        let shown = path.display();
+        refuse_foreign(&path)?;
+        let failed = |error| format!("{shown}: cannot be opened: {error}; restore it from a backup if it is damaged");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        refuse_newer(&connection, &path)?;
+        prepare(&mut connection).map_err(failed)?;
+        Ok(Store { connection, durable: Durable::Now })
+    }
+
+    /// Asks the database.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+        ask(&self.connection).map_err(not_asked)
+    }
+
+    /// Changes the database in one transaction: all of it or, after an error, nothing.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`] if it could not begin, [`Fault::NotWritten`] after that.
+    pub fn write<T>(
+        &mut self,
+        durable: Durable,
+        change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T, Fault> {
+        if self.durable != durable {
+            let level = if durable == Durable::Now { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level).map_err(not_asked)?;
+            self.durable = durable;
+        }
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_asked)?;
+        let value = change(&transaction).map_err(not_written)?;
+        transaction.commit().map_err(not_written)?;
+        Ok(value)
+    }
+}
+
+fn not_asked(error: rusqlite::Error) -> Fault {
+    Fault::NotAsked(error.to_string())
+}
+
+fn not_written(error: rusqlite::Error) -> Fault {
+    Fault::NotWritten(error.to_string())
+}
+
+/// Looks at the file's head without SQLite, which would recover or change what is not ours; makes one if there is none.
+fn refuse_foreign(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let unreadable = |error: io::Error| format!("{shown}: cannot be read: {error}; check its owner and permissions");
+    let mut head = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(100).read_to_end(&mut head).map_err(unreadable)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(unreadable)?;
+            return Ok(());
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    let id = head.get(68..72).map(|id| u32::from_be_bytes([id[0], id[1], id[2], id[3]]));
+    match id {
+        _ if head.is_empty() => Ok(()),
+        Some(_) if !head.starts_with(b"SQLite format 3\0") => {
+            Err(format!("{shown}: is no SQLite database; move it away, or restore it from a backup if it was one"))
+        }
+        Some(APPLICATION_ID) => Ok(()),
+        Some(_) => Err(format!("{shown}: is the database of another program; move it away or choose another --data")),
+        None => Err(format!("{shown}: is cut short; restore it from a backup")),
+    }
+}
+
+/// Refuses what a newer accountd wrote, and leaves its write-ahead log as it is.
+fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), String> {
+    let version = connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .and_then(|_| connection.busy_timeout(BUSY))
+        .and_then(|()| version(connection))
+        .map_err(|error| format!("{}: cannot be read: {error}; restore it from a backup", path.display()))?;
+    if version > TODAY {
+        return Err(format!(
+            "{}: is of a newer accountd (its schema is {version}, this program's {TODAY}); start the newer one",
+            path.display(),
+        ));
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    migrate(connection)?;
+    // After the first migration, so that the head of the file names us before anything stands in a log beside it.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+}
+
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    if version(connection)? == TODAY {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in MIGRATIONS.iter().skip(version(&transaction)? as usize) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", TODAY)?;
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::PathBuf;
+
+    fn folder() -> PathBuf {
+        let data = std::env::temp_dir().join(format!("accountd-store-{}", crate::secret::letters(10)));
+        fs::create_dir(&data).unwrap();
+        data
+    }
+
+    fn refusal(data: &Path) -> String {
+        let before = fs::read(data.join(FILE)).unwrap();
+        let error = Store::open(data).map(|_| ()).expect_err("a refusal");
+        assert_eq!(before, fs::read(data.join(FILE)).unwrap(), "the file was touched");
+        error
+    }
+
+    #[test]
+    fn sqlite_is_new_enough_not_to_lose_commits() {
+        // Up to 3.51.2 two connections that checkpoint at once could lose committed writes.
+        assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+    }
+
+    #[test]
+    fn a_fresh_database_is_ours_private_and_durable() {
+        use std::os::unix::fs::PermissionsExt;
+        let data = folder();
+        let store = Store::open(&data).unwrap();
+        let text = |name| store.read(|db| db.pragma_query_value(None, name, |row| row.get::<_, String>(0))).unwrap();
+        let number = |name| store.read(|db| db.pragma_query_value(None, name, |row| row.get::<_, u32>(0))).unwrap();
+        assert_eq!(text("journal_mode"), "wal");
+        assert_eq!((number("foreign_keys"), number("synchronous")), (1, 2));
+        assert_eq!((number("application_id"), number("user_version")), (APPLICATION_ID, 1));
+        assert_eq!(fs::metadata(data.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(store);
+        Store::open(&data).unwrap();
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_and_not_touched() {
+        let data = folder();
+        let file = data.join(FILE);
+        fs::write(&file, "no database at all, but long enough to be one: ".repeat(10)).unwrap();
+        assert!(refusal(&data).contains("is no SQLite database; move it away"));
+        fs::write(&file, "SQLite format 3\0").unwrap();
+        assert!(refusal(&data).contains("is cut short; restore it"));
+        fs::remove_file(&file).unwrap();
+        Connection::open(&file).unwrap().execute_batch("CREATE TABLE theirs (id)").unwrap();
+        assert!(refusal(&data).contains("is the database of another program"));
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_not_touched() {
+        let data = folder();
+        let store = Store::open(&data).unwrap();
+        store.read(|db| db.pragma_update(None, "user_version", 99)).unwrap();
+        // The version stands in the write-ahead log alone, as after a crash of the newer program.
+        let copy = folder();
+        for name in [FILE, "accountd.db-wal"] {
+            fs::copy(data.join(name), copy.join(name)).unwrap();
+        }
+        drop(store);
+        assert!(refusal(&data).contains("is of a newer accountd (its schema is 99"));
+        assert!(refusal(&copy).contains("is of a newer accountd"));
+        assert!(fs::metadata(copy.join("accountd.db-wal")).unwrap().len() > 0);
+        fs::remove_dir_all(data).unwrap();
+        fs::remove_dir_all(copy).unwrap();
+    }
+
+    #[test]
+    fn a_change_that_fails_leaves_nothing() {
+        let data = folder();
+        let mut store = Store::open(&data).unwrap();
+        let result = store.write(Durable::Now, |db| {
+            db.execute("INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1)", [])?;
+            db.execute("INSERT INTO users VALUES (2, 'a', 'a', 'b', 'a', 'a', 'a', 1)", [])
+        });
+        assert!(matches!(result, Err(Fault::NotWritten(_))));
+        let users = store.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
+        assert_eq!(users.unwrap(), 0);
+        fs::remove_dir_all(data).unwrap();
+    }
+}

@@ -1,0 +1,42 @@
+//! Sessions: a token's SHA-256 digest, whose it is and until when. Times are Unix seconds.
+
+use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
+
+/// Opens a session for a user whose stored password is still `password`; false if it is not. Of the user's
+/// sessions the newest `most` stay.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn open(db: &Transaction, user: i64, password: &str, token: &[u8; 32], expires_at: i64, most: i64) -> Result<bool> {
+    let opened = db
+        .prepare_cached(
+            "INSERT INTO sessions (token_sha256, user_id, expires_at)
+             SELECT ?1, id, ?4 FROM users WHERE id = ?2 AND password = ?3",
+        )?
+        .execute(params![token, user, password, expires_at])?;
+    db.prepare_cached(
+        "DELETE FROM sessions WHERE id IN (
+             SELECT id FROM sessions WHERE user_id = ?1 ORDER BY id DESC LIMIT -1 OFFSET ?2)",
+    )?
+    .execute(params![user, most])?;
+    Ok(opened == 1)
+}
+
+/// The id of the user whose token has this digest, if it is good at this time.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>> {
+    db.prepare_cached("SELECT user_id FROM sessions WHERE token_sha256 = ?1 AND expires_at > ?2")?
+        .query_row(params![token, now], |row| row.get(0))
+        .optional()
+}
+
+/// Ends every session of a user.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn end_all(db: &Transaction, user: i64) -> Result<()> {
+    db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([user])?;
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Users: found by name, by token and by email, added and changed. Times are Unix seconds.
+
+use super::sessions;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Transaction, ffi, params};
+
+/// What users may know about their accounts.
+#[allow(missing_docs)] // the document's names
+pub struct User {
+    pub id: i64,
+    pub key: String,
+    pub name: String,
+    pub show_name: String,
+    pub email: String,
+    pub avatar: String,
+}
+
+/// A user who registers.
+#[allow(missing_docs)] // the document's names
+pub struct New<'a> {
+    pub name: &'a str,
+    pub show_name: &'a str,
+    pub email: &'a str,
+    /// As it is stored.
+    pub password: &'a str,
+    pub key: &'a str,
+    pub avatar: &'a str,
+}
+
+/// Adds a user; false if the name or the email is taken.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn add(db: &Transaction, user: &New, now: i64) -> Result<bool> {
+    let added = db
+        .prepare_cached(
+            "INSERT INTO users (name, show_name, email, password, key, avatar, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![user.name, user.show_name, user.email, user.password, user.key, user.avatar, now]);
+    match added {
+        Err(rusqlite::Error::SqliteFailure(error, _))
+            if error.code == ErrorCode::ConstraintViolation && error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
+        {
+            Ok(false)
+        }
+        other => other.map(|_| true),
+    }
+}
+
+/// The owner of the token with this digest, if it is good at this time.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<User>> {
+    db.prepare_cached(
+        "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar
+         FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_sha256 = ?1 AND s.expires_at > ?2",
+    )?
+    .query_row(params![token, now], |row| {
+        Ok(User {
+            id: row.get(0)?,
+            key: row.get(1)?,
+            name: row.get(2)?,
+            show_name: row.get(3)?,
+            email: row.get(4)?,
+            avatar: row.get(5)?,
+        })
+    })
+    .optional()
+}
+
+/// Id and stored password of a user.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn password(db: &Connection, name: &str) -> Result<Option<(i64, String)>> {
+    db.prepare_cached("SELECT id, password FROM users WHERE name = ?1")?
+        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+/// Stores another form of the same password; nothing happens if it is no longer `old`.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<()> {
+    db.prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2")?
+        .execute(params![id, old, new])?;
+    Ok(())
+}
+
+/// Changes a password and ends every session of the user; false if the stored one is no longer `old`.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
+    let changed = db
+        .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2")?
+        .execute(params![id, old, new])?;
+    if changed == 1 {
+        sessions::end_all(db, id)?;
+    }
+    Ok(changed == 1)
+}
+
+/// Sets the password of the user with this name and this email and ends every session; false if they are not of one.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> Result<bool> {
+    let id = db
+        .prepare_cached("UPDATE users SET password = ?3 WHERE name = ?1 AND email = ?2 RETURNING id")?
+        .query_row([name, email, new], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = id {
+        sessions::end_all(db, id)?;
+    }
+    Ok(id.is_some())
+}
+
+/// Changes a display name.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn set_show_name(db: &Transaction, id: i64, show_name: &str) -> Result<()> {
+    db.prepare_cached("UPDATE users SET show_name = ?2 WHERE id = ?1")?.execute(params![id, show_name])?;
+    Ok(())
+}
+
+/// Changes a user's key.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn set_key(db: &Transaction, id: i64, key: &str) -> Result<()> {
+    db.prepare_cached("UPDATE users SET key = ?2 WHERE id = ?1")?.execute(params![id, key])?;
+    Ok(())
+}
+
+/// Changes an avatar's name and says what it was.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
+    let old = db.prepare_cached("SELECT avatar FROM users WHERE id = ?1")?.query_row([id], |row| row.get(0))?;
+    db.prepare_cached("UPDATE users SET avatar = ?2 WHERE id = ?1")?.execute(params![id, avatar])?;
+    Ok(old)
+}

@@ -1,0 +1,219 @@
+//! The command line, the start, the stop, and what stands in the way of either.
+
+use crate::support::{Folder, KEY, Response, Server, picture};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
+    command.args(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+/// Exit code and standard error of a start that does not succeed.
+fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+    let output = run(arguments, environment);
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn help_and_version() {
+    let help = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
+    for word in ["serve", "config", "--data DIR", "--listen ADDR", "--captcha-answer TEXT", "Exit status"] {
+        assert!(help.contains(word), "{help}");
+    }
+    let version = String::from_utf8(run(&["--version"], &[]).stdout).unwrap();
+    assert_eq!(version, format!("accountd {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn bad_usage_is_2_with_one_sentence() {
+    for (arguments, sentence) in [
+        (&["dance"][..], "dance is no command"),
+        (&["--dance"], "--dance is no option"),
+        (&["--data"], "missing argument"),
+        (&["serve", "serve"], "unexpected argument"),
+        (&["config", "--listen", "127.0.0.1:0"], "config has no option --listen"),
+        (&["-x"], "invalid option"),
+    ] {
+        let (code, text) = refused(arguments, &[]);
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains(sentence) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_2_with_its_place() {
+    let folder = Folder::new();
+    let data = folder.0.to_str().unwrap();
+    fs::write(folder.0.join("config.json"), "{\n  \"threads\": \"four\"\n}").unwrap();
+    let (code, text) = refused(&["--data", data], &[]);
+    assert_eq!(code, 2);
+    assert!(
+        text.contains("config.json line 2: \"threads\" is \"four\"; it should be a whole number from 1 to 256"),
+        "{text}"
+    );
+    assert!(!folder.0.join("accountd.db").exists());
+    fs::remove_file(folder.0.join("config.json")).unwrap();
+    for (name, value) in
+        [("ACCOUNTD_THREADS", "0"), ("ACCOUNTD_LISTEN", "localhost"), ("ACCOUNTD_PASSWORD_HASH", "bcrypt")]
+    {
+        let (code, text) = refused(&["--data", data], &[(name, value)]);
+        assert!(code == 2 && text.contains(name) && text.contains("it should be"), "{text}");
+    }
+    let (code, text) = refused(&["--data", data, "--listen", "nowhere"], &[]);
+    assert!(
+        code == 2 && text.contains("--listen: \"listen\" is \"nowhere\"; it should be IP:PORT or unix:PATH"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_answer_to_every_captcha_is_for_tests_only() {
+    let folder = Folder::new();
+    let data = folder.0.to_str().unwrap();
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
+        let (code, text) = refused(&["--data", data, "--listen", address, "--captcha-answer", "abc"], &[]);
+        assert!(code == 2 && text.contains("--captcha-answer is for tests and refused on"), "{text}");
+    }
+    assert_eq!(refused(&["--data", data, "--captcha-answer", "a b"], &[]).0, 2);
+    let server = Server::start();
+    server.lines.wait("WARNING: every captcha has the answer of --captcha-answer");
+}
+
+#[test]
+fn the_first_start_writes_a_private_configuration() {
+    let folder = Arc::new(Folder::new());
+    let mut server = Server::on(folder.clone());
+    let path = server.path("config.json");
+    server.lines.wait(&format!("registration key: secret_key_required_for_account_registration in {}", path.display()));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = fs::read_to_string(&path).unwrap();
+    let written: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(written["registration_function_status"], true);
+    assert_eq!(written["forgot_password_function_status"], false);
+    let key = written["secret_key_required_for_account_registration"].as_str().unwrap();
+    assert!(key.len() == 40 && written["forget_password_key"] != key);
+    let mut user = crate::support::new_user("rei");
+    user["key"] = key.into();
+    assert_eq!(server.post_solved("/api/registered", user).code(), 200);
+    let log = server.lines.all().concat();
+    assert!(!log.contains(key), "{log}");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    let server = Server::on(folder);
+    assert_eq!(fs::read_to_string(server.path("config.json")).unwrap(), text, "a second start writes nothing");
+    server.login("rei");
+}
+
+#[test]
+fn config_says_what_is_in_force_and_hides_secrets() {
+    let folder = Folder::new();
+    let data = folder.0.to_str().unwrap();
+    fs::write(folder.0.join("config.json"), json!({"threads": 2, "forget_password_key": KEY}).to_string()).unwrap();
+    let output = run(&["config", "--data", data], &[("ACCOUNTD_TOKEN_TTL_SECONDS", "600")]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "threads = 2  [".to_string(),
+        "token_ttl_seconds = 600  [environment variable ACCOUNTD_TOKEN_TTL_SECONDS]".into(),
+        "sessions_per_user = 1  [default]".into(),
+        "forget_password_key = (hidden)".into(),
+        "secret_key_required_for_account_registration = (not set)  [default]".into(),
+    ] {
+        assert!(text.contains(&line), "{text}");
+    }
+    assert!(!text.contains(KEY));
+}
+
+#[test]
+fn a_second_server_on_a_folder_is_refused_and_names_the_first() {
+    let server = Server::start();
+    let (code, text) = refused(&["--data", server.data.0.to_str().unwrap(), "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(code, 1);
+    assert!(text.contains(&format!("an accountd with pid {} works on this folder already", server.pid())), "{text}");
+    assert_eq!(server.post("/api/login", &json!({})).code(), 504);
+}
+
+#[test]
+fn what_is_in_the_way_of_a_start_is_1_with_one_sentence() {
+    let server = Server::start();
+    let folder = Folder::new();
+    let data = folder.0.to_str().unwrap();
+    let (code, text) = refused(&["--data", data, "--listen", &server.address], &[]);
+    assert!(code == 1 && text.contains("cannot listen on") && text.lines().count() == 1, "{text}");
+    fs::write(folder.0.join("accountd.db"), "x".repeat(200)).unwrap();
+    let (code, text) = refused(&["--data", data, "--listen", "127.0.0.1:0"], &[]);
+    assert!(code == 1 && text.contains("is no SQLite database; move it away") && text.lines().count() == 1, "{text}");
+    let file = folder.0.join("accountd.db");
+    let (code, text) = refused(&["--data", file.to_str().unwrap()], &[]);
+    assert!(code == 1 && text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn a_signal_ends_it_when_everything_is_answered() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start();
+        let token = server.user("rei");
+        // An upload of which a part is still to come when the signal does.
+        let body = crate::support::form("file", &picture(30_000));
+        let head = format!(
+            "POST /api/upload_avatar HTTP/1.1\r\ntoken: {token}\r\nContent-Type: {}\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            crate::support::FORM,
+            body.len()
+        );
+        let mut stream = server.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        // The interim answer says that it is being read.
+        let mut interim = [0; 12];
+        std::io::Read::read_exact(&mut stream, &mut interim).unwrap();
+        server.signal(signal);
+        stream.write_all(&body).unwrap();
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut rest).unwrap();
+        let text = String::from_utf8_lossy(&rest);
+        assert!(text.contains("\"code\":200"), "{signal}: {text}");
+        assert_eq!(server.wait(), Some(0));
+    }
+}
+
+#[test]
+fn it_listens_on_a_unix_socket() {
+    let folder = Folder::new();
+    let socket = folder.0.join("socket");
+    let address = format!("unix:{}", socket.display());
+    let start = || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_accountd"))
+            .args(["--listen", &address, "--captcha-answer", "abc", "--data"])
+            .arg(folder.0.join("data"))
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+        assert!(lines.any(|line| line.unwrap() == format!("listening on {address}")));
+        (child, lines)
+    };
+    let (mut child, lines) = start();
+    let ask = || {
+        let mut streams: Vec<_> = (0..12).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+        for stream in &mut streams {
+            stream.write_all(b"POST /api/login HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        }
+        for stream in &mut streams {
+            assert_eq!(Response::read(stream, false).code(), 504);
+        }
+    };
+    ask();
+    // Killed, it leaves its socket behind; the next start takes its place.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(lines);
+    assert!(socket.exists());
+    let (mut child, _lines) = start();
+    ask();
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,449 @@
+//! The contract: the table against the document, and each row of it reached over a socket.
+
+use crate::support::{CAPTCHA, FORM, KEY, RESET, Response, Server, form, new_user, picture, root};
+use accountd::contract::{self, Endpoint, GET_VERIFICATION_CODE};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rows that no request over a socket leads to.
+const UNREACHABLE: [(&str, u16, &str); 2] = [
+    ("/api/registered", 400, "kept for a panic, and none is known; `answers_of_a_panic` in src/api/mod.rs shows it"),
+    ("/api/get_verification_code", 169, "drawing fails only by a panic, and none is known"),
+];
+
+/// The document's rows: path, then code and sentence.
+fn document() -> BTreeMap<String, BTreeSet<(u16, String)>> {
+    let text = std::fs::read_to_string(root().join("tests/user-api.zh.md")).unwrap();
+    let mut rows: BTreeMap<String, BTreeSet<(u16, String)>> = BTreeMap::new();
+    let mut path = String::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("`/api/") {
+            path = format!("/api/{}", rest.split('`').next().unwrap().trim_end_matches('/'));
+        } else if let Some((code, sentence)) = line.strip_prefix("- ").and_then(|line| line.split_once('：'))
+            && let Ok(code) = code.parse()
+        {
+            // The backslash is Markdown's, so that the asterisk is one.
+            rows.entry(path.clone()).or_default().insert((code, sentence.replace("\\*", "*")));
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_table_is_the_document() {
+    let table: BTreeMap<String, BTreeSet<(u16, String)>> = contract::DOCUMENT
+        .iter()
+        .map(|endpoint| {
+            let rows = endpoint.refusals.iter().chain([&endpoint.done]);
+            (endpoint.path.to_string(), rows.map(|row| (row.code, row.message.to_string())).collect())
+        })
+        .collect();
+    assert_eq!(table, document());
+    assert_eq!(table.len(), 8);
+    assert_eq!(table.values().map(BTreeSet::len).sum::<usize>(), 46);
+}
+
+#[test]
+fn the_fields_are_the_documents() {
+    let text = std::fs::read_to_string(root().join("tests/user-api.zh.md")).unwrap();
+    for (section, endpoint) in text.split("\n### ").zip(contract::DOCUMENT) {
+        let body = section.split("```json\n").nth(1).map(|rest| rest.split("```").next().unwrap());
+        let body: Value = body.map_or(json!({}), |body| serde_json::from_str(body).unwrap());
+        let named: BTreeSet<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut ours: BTreeSet<&str> = endpoint.fields.iter().map(|field| field.name).collect();
+        ours.extend(if endpoint.captcha { &contract::CAPTCHA[..] } else { &[] });
+        ours.extend((endpoint.token == contract::Token::Body).then_some("token"));
+        assert_eq!(ours, named, "{}", endpoint.path);
+    }
+}
+
+/// The rows that the cases of an endpoint have reached.
+struct Cases<'a> {
+    server: &'a Server,
+    endpoint: &'static Endpoint,
+    seen: BTreeSet<u16>,
+}
+
+impl<'a> Cases<'a> {
+    fn of(server: &'a Server, endpoint: &'static Endpoint) -> Cases<'a> {
+        Cases { server, endpoint, seen: BTreeSet::new() }
+    }
+
+    /// A body as it is.
+    fn is(&mut self, code: u16, body: &Value) -> Response {
+        self.text(code, &body.to_string())
+    }
+
+    /// A body with a captcha that is right.
+    fn solved(&mut self, code: u16, body: Value) -> Response {
+        let body = self.server.solved(body);
+        self.is(code, &body)
+    }
+
+    fn text(&mut self, code: u16, body: &str) -> Response {
+        let response = self.server.send("POST", self.endpoint.path, &[], body.as_bytes());
+        self.expect(code, response)
+    }
+
+    /// The answer must be the row with this code, with its sentence, or the value that takes its place.
+    fn expect(&mut self, code: u16, response: Response) -> Response {
+        let context = format!("{} {}", self.endpoint.path, response.text());
+        assert_eq!(response.status, 200, "{context}");
+        assert_eq!(response.code(), u64::from(code), "{context}");
+        assert_eq!(response.header("Content-Type"), Some("application/json"));
+        assert_eq!(response.header("Cache-Control"), Some("no-store"));
+        assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
+        if let Some(row) = self.endpoint.refusals.iter().find(|row| row.code == code) {
+            assert_eq!(response.json()["message"], row.message, "{context}");
+            assert!(response.text().contains(row.message), "escaped: {context}");
+        }
+        self.seen.insert(code);
+        response
+    }
+
+    /// Every method but the right one, with and without the slash.
+    fn methods(&mut self) {
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW", "post"] {
+            if method != self.endpoint.method {
+                for slash in ["", "/", "?a=b", "/?a=b"] {
+                    let path = format!("{}{slash}", self.endpoint.path);
+                    let response = self.server.send(method, &path, &[], b"{}");
+                    self.expect(500, response);
+                }
+            }
+        }
+        let head = self.server.send("HEAD", self.endpoint.path, &[], b"");
+        let get = self.server.send("PUT", self.endpoint.path, &[], b"");
+        assert_eq!((head.status, head.body.len()), (200, 0));
+        assert_eq!(head.header("Content-Length"), get.header("Content-Length"));
+    }
+
+    /// Bodies that can't be read answer like a body without fields, and say why.
+    fn unreadable(&mut self, code: u16) {
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(500), "]".repeat(500));
+        for body in ["", "{", "[]", "null", "\"text\"", "12", "{\"a\":}", "{} x", "not json", &deep] {
+            let response = self.text(code, body);
+            let detail = response.json()["detail"].as_str().expect(body).to_string();
+            assert!(detail.starts_with("body is not a JSON object: "), "{detail}");
+        }
+        let response = self.server.send("POST", self.endpoint.path, &[], b"{\"token\":\"\xff\xfe\"}");
+        assert!(self.expect(code, response).json()["detail"].is_string());
+        let response = self.is(if code == 666 { 505 } else { code }, &json!({"unknown": 1}));
+        assert_eq!(response.json().get("detail"), None);
+    }
+
+    /// Every row of the table was reached, or is listed with its reason.
+    fn complete(&self) {
+        for row in self.endpoint.refusals.iter().chain([&self.endpoint.done]) {
+            let listed = UNREACHABLE.iter().any(|one| one.0 == self.endpoint.path && one.1 == row.code);
+            assert_ne!(self.seen.contains(&row.code), listed, "{} {}", self.endpoint.path, row.code);
+        }
+    }
+}
+
+/// What makes a field absent.
+fn absent() -> [Value; 8] {
+    [json!(null), json!(""), json!("\r\n"), json!("\n\n"), json!(1), json!(true), json!(["a"]), json!({"a": "b"})]
+}
+
+fn without(body: &Value, name: &str) -> Value {
+    let mut body = body.clone();
+    body.as_object_mut().unwrap().remove(name);
+    body
+}
+
+fn changed(body: &Value, name: &str, value: &Value) -> Value {
+    let mut body = body.clone();
+    body[name] = value.clone();
+    body
+}
+
+/// The captcha's rows, and that they come before anything else.
+fn captcha_rows(cases: &mut Cases, body: &Value, absent_code: u16, wrong_code: u16) {
+    let solved = cases.server.solved(body.clone());
+    for name in contract::CAPTCHA {
+        cases.is(absent_code, &without(&solved, name));
+        for value in absent() {
+            cases.is(absent_code, &changed(&solved, name, &value));
+        }
+    }
+    // None of these was an answer, so the captcha is still good; now it is answered wrongly, and used up.
+    cases.is(wrong_code, &changed(&solved, "verification_code", &json!("wrong")));
+    cases.is(wrong_code, &solved);
+    cases.is(
+        wrong_code,
+        &changed(&cases.server.solved(body.clone()), "verification_code", &json!(format!("{CAPTCHA} "))),
+    );
+    cases.is(wrong_code, &changed(&solved, "verification_code_key", &json!("unknown")));
+    cases.is(absent_code, &json!({}));
+}
+
+#[test]
+fn registered() {
+    let server = Server::start();
+    let mut cases = Cases::of(&server, &contract::REGISTERED);
+    cases.methods();
+    cases.unreadable(666);
+    let body = new_user("rei");
+    captcha_rows(&mut cases, &body, 505, 504);
+    for name in ["show_name", "username", "passwd", "email", "key"] {
+        cases.solved(666, without(&body, name));
+        for value in absent() {
+            cases.solved(666, changed(&body, name, &value));
+        }
+    }
+    cases.solved(403, changed(&body, "key", &json!("another key")));
+    cases.solved(403, changed(&body, "key", &json!(format!("{KEY} "))));
+    for (name, limit) in [("show_name", 64), ("username", 64), ("email", 254), ("passwd", 1024)] {
+        cases.solved(603, changed(&body, name, &json!("阿".repeat(limit + 1))));
+        cases.solved(403, changed(&changed(&body, name, &json!("阿".repeat(limit + 1))), "key", &json!("x")));
+        let longest = changed(&new_user(&format!("longest-{name}")), name, &json!("阿".repeat(limit)));
+        cases.solved(200, longest);
+    }
+    assert_eq!(cases.solved(200, body.clone()).text(), r#"{"message":"注册成功","code":200}"#);
+    cases.solved(604, body.clone());
+    cases.solved(604, changed(&body, "username", &json!("another")));
+    cases.solved(604, changed(&body, "email", &json!("another@example.org")));
+    cases.solved(200, changed(&new_user("Rei"), "email", &json!("any text at all")));
+    cases.solved(200, changed(&new_user("with spaces and ' \" \\ ; -- \u{0}\u{202e}"), "show_name", &json!("\n \t")));
+
+    let closed = Server::with(json!({"registration_function_status": false}));
+    let mut off = Cases::of(&closed, &contract::REGISTERED);
+    off.solved(503, body.clone());
+    off.solved(503, json!({}));
+    captcha_rows(&mut off, &body, 505, 504);
+    cases.seen.extend(off.seen);
+
+    // Another program that writes for longer than we wait: the database can't be asked.
+    let other = server.database();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    cases.solved(404, new_user("waits"));
+    other.execute_batch("ROLLBACK; DROP TABLE users").unwrap();
+    cases.solved(603, new_user("fails"));
+    cases.complete();
+}
+
+#[test]
+fn login() {
+    let server = Server::start();
+    server.register("rei");
+    let mut cases = Cases::of(&server, &contract::LOGIN);
+    cases.methods();
+    cases.unreadable(504);
+    let body = json!({"username": "rei", "passwd": "a password"});
+    captcha_rows(&mut cases, &body, 504, 503);
+    for name in ["username", "passwd"] {
+        cases.solved(604, without(&body, name));
+        for value in absent() {
+            cases.solved(604, changed(&body, name, &value));
+        }
+        cases.solved(604, changed(&body, name, &json!("wrong")));
+        cases.solved(604, changed(&body, name, &json!("阿".repeat(2000))));
+    }
+    cases.solved(604, changed(&body, "username", &json!("REI")));
+    cases.solved(604, changed(&body, "passwd", &json!("a password ")));
+    let response = cases.solved(200, body.clone());
+    let token = response.json()["message"].as_str().unwrap().to_string();
+    assert!(token.len() == 250 && token.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{token}");
+    // The case of a captcha's answer is ignored.
+    cases.is(200, &changed(&server.solved(body), "verification_code", &json!(CAPTCHA.to_uppercase())));
+    cases.complete();
+}
+
+/// The rows of an endpoint that takes its token from the body.
+fn token_rows(cases: &mut Cases, body: &Value) {
+    cases.methods();
+    cases.unreadable(404);
+    cases.is(404, &without(body, "token"));
+    for value in absent() {
+        cases.is(404, &changed(body, "token", &value));
+    }
+    for value in ["x", " ", "阿", &"x".repeat(250), &"x".repeat(60_000)] {
+        cases.is(403, &changed(body, "token", &json!(value)));
+    }
+    let token = body["token"].as_str().unwrap();
+    cases.is(403, &changed(body, "token", &json!(token.to_lowercase())));
+    cases.is(403, &changed(body, "token", &json!(format!("{token}\n"))));
+}
+
+#[test]
+fn user_info() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let mut cases = Cases::of(&server, &contract::USER_INFO);
+    token_rows(&mut cases, &json!({"token": token}));
+    let response = cases.is(200, &json!({"token": token, "unknown": [1, {"a": null}]}));
+    let key = response.json()["message"]["key"].as_str().unwrap().to_string();
+    assert!(key.len() == 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key}");
+    let expected = format!(
+        r#"{{"message":{{"id":1,"key":"{key}","name":"rei","token":"{token}","show_name":"rei 阿巴","email":"rei@example.org","avatar":"admin.jpg"}},"code":200}}"#
+    );
+    assert_eq!(response.text(), expected, "the members in the order of the document");
+    cases.complete();
+}
+
+#[test]
+fn update_show_name() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let body = json!({"token": token, "new_show_name": "阿巴阿巴阿巴"});
+    let mut cases = Cases::of(&server, &contract::UPDATE_SHOW_NAME);
+    token_rows(&mut cases, &body);
+    cases.is(404, &without(&body, "new_show_name"));
+    for value in absent() {
+        cases.is(404, &changed(&body, "new_show_name", &value));
+        // An unknown token comes first.
+        cases.is(403, &changed(&changed(&body, "new_show_name", &value), "token", &json!("x")));
+    }
+    cases.is(404, &changed(&body, "new_show_name", &json!("阿".repeat(65))));
+    assert_eq!(server.info(&token)["show_name"], "rei 阿巴");
+    cases.is(200, &body);
+    assert_eq!(server.info(&token)["show_name"], "阿巴阿巴阿巴");
+    cases.is(200, &changed(&body, "new_show_name", &json!("阿".repeat(64))));
+    cases.complete();
+}
+
+#[test]
+fn update_key() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let before = server.info(&token)["key"].clone();
+    let mut cases = Cases::of(&server, &contract::UPDATE_KEY);
+    token_rows(&mut cases, &json!({"token": token}));
+    assert_eq!(server.info(&token)["key"], before);
+    cases.is(200, &json!({"token": token}));
+    let after = server.info(&token)["key"].clone();
+    assert!(after != before && after.as_str().unwrap().len() == 40);
+    cases.complete();
+}
+
+#[test]
+fn update_password() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let body = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "another"});
+    let mut cases = Cases::of(&server, &contract::UPDATE_PASSWORD);
+    cases.methods();
+    cases.unreadable(504);
+    captcha_rows(&mut cases, &body, 504, 503);
+    for name in ["username", "old_passwd", "new_passwd"] {
+        cases.solved(404, without(&body, name));
+        for value in absent() {
+            cases.solved(404, changed(&body, name, &value));
+        }
+        cases.solved(404, changed(&body, name, &json!("阿".repeat(1025))));
+    }
+    cases.solved(404, changed(&body, "username", &json!("nobody")));
+    cases.solved(404, changed(&body, "old_passwd", &json!("wrong")));
+    assert_eq!(server.info(&token)["name"], "rei", "a refusal ends no session");
+    cases.solved(200, body);
+    assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403, "every token has ended");
+    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "a password"})).code(), 604);
+    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "another"})).code(), 200);
+    cases.complete();
+}
+
+#[test]
+fn forget_password() {
+    let server = Server::start();
+    let token = server.user("rei");
+    server.register("asuka");
+    let body = json!({"key": RESET, "name": "rei", "new_passwd": "another", "email": "rei@example.org"});
+    let mut cases = Cases::of(&server, &contract::FORGET_PASSWORD);
+    cases.methods();
+    cases.unreadable(504);
+    captcha_rows(&mut cases, &body, 504, 503);
+    for value in absent() {
+        cases.solved(404, changed(&body, "key", &value));
+        for name in ["name", "new_passwd", "email"] {
+            cases.solved(501, changed(&body, name, &value));
+        }
+    }
+    cases.solved(404, changed(&body, "key", &json!(KEY)));
+    for (name, limit) in [("name", 64), ("email", 254), ("new_passwd", 1024)] {
+        cases.solved(501, changed(&body, name, &json!("阿".repeat(limit + 1))));
+    }
+    cases.solved(501, changed(&body, "name", &json!("nobody")));
+    cases.solved(501, changed(&body, "email", &json!("asuka@example.org")));
+    assert_eq!(server.info(&token)["name"], "rei", "a refusal ends no session");
+    cases.solved(200, body.clone());
+    assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403, "every token has ended");
+    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "another"})).code(), 200);
+
+    let closed = Server::with(json!({"forgot_password_function_status": false}));
+    let mut off = Cases::of(&closed, &contract::FORGET_PASSWORD);
+    off.solved(403, body);
+    off.solved(403, json!({}));
+    cases.seen.extend(off.seen);
+    cases.complete();
+}
+
+#[test]
+fn upload_avatar() {
+    let server = Server::with(json!({"max_avatar_bytes": 60_000}));
+    let token = server.user("rei");
+    let mut cases = Cases::of(&server, &contract::UPLOAD_AVATAR);
+    cases.methods();
+    let good = picture(20_000);
+    let whole = form("file", &good);
+    let send = |headers: &[(&str, &str)], body: &[u8]| server.send("POST", "/api/upload_avatar", headers, body);
+    let typed = ("Content-Type", FORM);
+    cases.expect(404, send(&[typed], &whole));
+    cases.expect(404, send(&[typed, ("token", "")], &whole));
+    cases.expect(403, send(&[typed, ("token", "unknown")], &whole));
+    let own = ("token", &*token);
+    for (headers, body) in [
+        (&[own][..], &whole[..]),
+        (&[own, ("Content-Type", "multipart/form-data")], &whole),
+        (&[own, ("Content-Type", "multipart/form-data; boundary=other")], &whole),
+        (&[own, ("Content-Type", "application/json")], b"{}"),
+        (&[own, typed], b""),
+        (&[own, typed], &whole[..whole.len() / 2]),
+        (&[own, typed], &form("picture", &good)),
+        (&[own, typed], &form("file", &picture(61_000))),
+        (&[own, typed], &form("file", &[b'x'; 20_000])),
+        (&[own, typed], &form("file", &[&b"<svg xmlns='http://www.w3.org/2000/svg'>"[..], &[b' '; 20_000]].concat())),
+    ] {
+        cases.expect(169, send(headers, body));
+    }
+    cases.expect(603, server.upload(&token, b""));
+    cases.expect(603, server.upload(&token, &[b'x'; 10_240]));
+    cases.expect(169, server.upload(&token, &[b'x'; 10_241]));
+    assert_eq!(server.avatars(), Vec::<String>::new(), "a refusal leaves no file");
+    assert_eq!(server.info(&token)["avatar"], "admin.jpg");
+    let response = cases.expect(200, server.upload(&token, &good));
+    let name = response.json()["message"].as_str().unwrap().to_string();
+    assert!(accountd::avatar::is_name(&name) && name.ends_with(".png"), "{name}");
+    assert_eq!(server.info(&token)["avatar"], *name);
+    assert_eq!(server.avatars(), [name]);
+    cases.complete();
+}
+
+#[test]
+fn get_verification_code() {
+    let server = Server::start();
+    let mut cases = Cases::of(&server, &GET_VERIFICATION_CODE);
+    cases.methods();
+    let mut keys = BTreeSet::new();
+    for path in ["/api/get_verification_code", "/api/get_verification_code/", "/api/get_verification_code/?t=1"] {
+        let response = server.send("GET", path, &[], b"");
+        assert_eq!(response.status, 200);
+        for (name, value) in [
+            ("Content-Type", "image/png"),
+            ("Cache-Control", "no-store"),
+            ("Cross-Origin-Resource-Policy", "cross-origin"),
+            ("Access-Control-Expose-Headers", "VerificationCodeKey, Retry-After"),
+            ("Access-Control-Allow-Origin", "*"),
+        ] {
+            assert_eq!(response.header(name), Some(value));
+        }
+        let key = response.header("VerificationCodeKey").unwrap();
+        assert!(key.len() == 250 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key}");
+        assert!(keys.insert(key.to_string()));
+        let decoder = png::Decoder::new(std::io::Cursor::new(&response.body));
+        let info = decoder.read_info().unwrap();
+        assert_eq!((info.info().width, info.info().height), (160, 60));
+    }
+    cases.seen.insert(200);
+    cases.complete();
+}

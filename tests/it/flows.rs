@@ -1,0 +1,214 @@
+//! What people do with accounts, from one end to the other.
+
+use crate::support::{Server, form, new_user, picture};
+use serde_json::{Value, json};
+use std::sync::Barrier;
+use std::thread;
+
+#[test]
+fn a_login_replaces_the_earlier_token() {
+    let server = Server::start();
+    let first = server.user("rei");
+    let second = server.login("rei");
+    assert_eq!(server.post("/api/user_info", &json!({"token": first})).code(), 403);
+    assert_eq!(server.info(&second)["token"], *second);
+}
+
+#[test]
+fn of_several_sessions_the_oldest_goes_first() {
+    let server = Server::with(json!({"sessions_per_user": 3}));
+    let first = server.user("rei");
+    let others: Vec<String> = (0..3).map(|_| server.login("rei")).collect();
+    assert_eq!(server.post("/api/user_info", &json!({"token": first})).code(), 403);
+    for token in &others {
+        assert_eq!(server.info(token)["name"], "rei");
+    }
+    let body = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "another"});
+    assert_eq!(server.post_solved("/api/update_password", body).code(), 200);
+    for token in &others {
+        assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
+    }
+}
+
+#[test]
+fn a_token_expires() {
+    let server = Server::with(json!({"token_ttl_seconds": 1000}));
+    let token = server.user("rei");
+    let database = server.database();
+    let expires: i64 = database.query_row("SELECT expires_at FROM sessions", [], |row| row.get(0)).unwrap();
+    let created: i64 = database.query_row("SELECT created_at FROM users", [], |row| row.get(0)).unwrap();
+    assert!((1000..1010).contains(&(expires - created)));
+    database.execute("UPDATE sessions SET expires_at = ?1", [created]).unwrap();
+    assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
+    assert_eq!(server.post("/api/update_key", &json!({"token": token})).code(), 403);
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 403);
+}
+
+#[test]
+fn a_copied_database_opens_no_session_and_tells_no_password() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let database = server.database();
+    let (digest, length): (Vec<u8>, i64) = database
+        .query_row("SELECT token_sha256, length(token_sha256) FROM sessions", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!((digest, length), (accountd::secret::digest(&token).to_vec(), 32));
+    let stored: String = database.query_row("SELECT password FROM users", [], |row| row.get(0)).unwrap();
+    assert_eq!(stored, accountd::secret::Scheme::Md5.hash("a password"));
+    drop(database);
+    let files = ["accountd.db", "accountd.db-wal"].map(|name| std::fs::read(server.path(name)).unwrap()).concat();
+    for secret in ["a password", &token] {
+        assert!(!files.windows(secret.len()).any(|bytes| bytes == secret.as_bytes()), "{secret} is stored");
+    }
+}
+
+#[test]
+fn a_login_rewrites_a_password_of_the_other_scheme() {
+    let mut server = Server::start();
+    server.register("rei");
+    let stored = |server: &Server| -> String {
+        server.database().query_row("SELECT password FROM users", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(stored(&server).len(), 32);
+    for (scheme, start) in [("argon2id", "$argon2id$v=19$m=19456,t=2,p=1$"), ("md5", "")] {
+        server.signal("TERM");
+        assert_eq!(server.wait(), Some(0));
+        let mut settings = crate::support::settings();
+        settings["password_hash"] = scheme.into();
+        std::fs::write(server.path("config.json"), settings.to_string()).unwrap();
+        server = Server::on(server.data.clone());
+        let wrong = json!({"username": "rei", "passwd": "wrong"});
+        assert_eq!(server.post_solved("/api/login", wrong).code(), 604);
+        let token = server.login("rei");
+        assert!(stored(&server).starts_with(start) && stored(&server).len() == if start.is_empty() { 32 } else { 97 });
+        assert_eq!(server.info(&token)["name"], "rei");
+    }
+}
+
+#[test]
+fn argon2id_from_the_start() {
+    let server = Server::with(json!({"password_hash": "argon2id"}));
+    let token = server.user("rei");
+    assert_eq!(server.post_solved("/api/login", json!({"username": "nobody", "passwd": "a password"})).code(), 604);
+    let body = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "another"});
+    assert_eq!(server.post_solved("/api/update_password", body).code(), 200);
+    assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
+    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "another"})).code(), 200);
+}
+
+#[test]
+fn an_avatar_replaces_the_one_before() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let mut names: Vec<String> = Vec::new();
+    for _ in 0..3 {
+        let file = picture(30_000);
+        let response = server.upload(&token, &file);
+        assert_eq!(response.code(), 200, "{}", response.text());
+        let name = response.json()["message"].as_str().unwrap().to_string();
+        let served = server.send("GET", &format!("/s/{name}"), &[], b"");
+        assert_eq!((served.status, served.body == file), (200, true));
+        for (header, value) in [
+            ("Content-Type", "image/png"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", "default-src 'none'; sandbox"),
+            ("Cross-Origin-Resource-Policy", "cross-origin"),
+            ("Cache-Control", "public, max-age=31536000, immutable"),
+        ] {
+            assert_eq!(served.header(header), Some(value));
+        }
+        names.push(name);
+    }
+    assert_eq!(server.avatars(), names[2..]);
+    for gone in &names[..2] {
+        assert_eq!(server.send("GET", &format!("/s/{gone}"), &[], b"").status, 404);
+    }
+    let large = picture(2_000_000);
+    let name = server.upload(&token, &large).json()["message"].as_str().unwrap().to_string();
+    assert!(server.send("GET", &format!("/s/{name}?v=1"), &[], b"").body == large);
+    assert_eq!(
+        server.send("HEAD", &format!("/s/{name}"), &[], b"").header("Content-Length"),
+        Some(&*large.len().to_string())
+    );
+}
+
+#[test]
+fn the_picture_of_a_new_user_is_there_from_the_start() {
+    let server = Server::start();
+    let response = server.send("GET", "/s/admin.jpg", &[], b"");
+    assert_eq!((response.status, response.header("Content-Type")), (200, Some("image/jpeg")));
+    assert_eq!(&response.body[..3], b"\xff\xd8\xff");
+    let tag = response.header("ETag").unwrap();
+    let again = server.send("GET", "/s/admin.jpg", &[("If-None-Match", tag)], b"");
+    assert_eq!((again.status, again.body.len(), again.header("ETag")), (304, 0, Some(tag)));
+    for name in
+        ["", "config.json", "../config.json", "%2e%2e/config.json", "admin.jpg/", "ADMIN.JPG", "aaaaaaaaaa1.jpg", "."]
+    {
+        let response = server.send("GET", &format!("/s/{name}"), &[], b"");
+        assert_eq!((response.status, response.code()), (404, 404), "{name}");
+    }
+}
+
+/// Runs so many at the same instant and collects what they come to.
+fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let barrier = Barrier::new(count);
+    thread::scope(|scope| {
+        let started: Vec<_> = (0..count)
+            .map(|i| {
+                let (barrier, work) = (&barrier, &work);
+                scope.spawn(move || {
+                    barrier.wait();
+                    work(i)
+                })
+            })
+            .collect();
+        started.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn count(codes: &[u64], code: u64) -> usize {
+    codes.iter().filter(|one| **one == code).count()
+}
+
+#[test]
+fn one_name_is_registered_once() {
+    let server = Server::start();
+    let bodies: Vec<Value> = (0..50).map(|_| server.solved(new_user("rei"))).collect();
+    let codes = at_once(50, |i| server.post("/api/registered", &bodies[i]).code());
+    assert_eq!((count(&codes, 200), count(&codes, 604)), (1, 49));
+}
+
+#[test]
+fn one_captcha_passes_once() {
+    let server = Server::start();
+    server.register("rei");
+    let body = server.solved(json!({"username": "rei", "passwd": "a password"}));
+    let codes = at_once(50, |_| server.post("/api/login", &body).code());
+    assert_eq!((count(&codes, 200), count(&codes, 503)), (1, 49));
+}
+
+#[test]
+fn one_password_is_changed_once() {
+    let server = Server::start();
+    server.register("rei");
+    let body = |i: usize| json!({"username": "rei", "old_passwd": "a password", "new_passwd": format!("new {i}")});
+    let bodies: Vec<Value> = (0..50).map(|i| server.solved(body(i))).collect();
+    let codes = at_once(50, |i| server.post("/api/update_password", &bodies[i]).code());
+    assert_eq!((count(&codes, 200), count(&codes, 404)), (1, 49));
+    let winner = codes.iter().position(|code| *code == 200).unwrap();
+    let login = json!({"username": "rei", "passwd": format!("new {winner}")});
+    assert_eq!(server.post_solved("/api/login", login).code(), 200);
+}
+
+#[test]
+fn of_many_uploads_at_once_one_file_is_left() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let body = form("file", &picture(20_000));
+    let codes = at_once(50, |_| {
+        let headers = [("token", &*token), ("Content-Type", crate::support::FORM)];
+        server.send("POST", "/api/upload_avatar", &headers, &body).code()
+    });
+    assert_eq!(count(&codes, 200), 50);
+    assert_eq!(server.avatars(), [server.info(&token)["avatar"].as_str().unwrap()]);
+}

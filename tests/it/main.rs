@@ -1,0 +1,9 @@
+//! Tests that speak HTTP to the real binary over a socket.
+
+mod cli;
+mod contract;
+mod faults;
+mod flows;
+mod support;
+mod tidy;
+mod wire;

@@ -1,0 +1,315 @@
+//! A server on a free port over a fresh folder, and a client that sends what it is told to, byte by byte.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// The answer of every captcha.
+pub const CAPTCHA: &str = "k7m3xp";
+/// The registration key of every server here.
+pub const KEY: &str = "a registration key";
+/// The reset key of every server here.
+pub const RESET: &str = "a reset key";
+/// Longer than anything here takes; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder of its own, removed at the end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        let path = std::env::temp_dir().join(format!("accountd-it-{}", accountd::secret::letters(12)));
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The lines that a server has written so far.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Lines {
+    fn push(&self, line: String) {
+        self.0.0.lock().unwrap().push(line);
+        self.0.1.notify_all();
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// Waits for a line that contains this text.
+    pub fn wait(&self, text: &str) -> String {
+        let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
+        let lines = self.0.0.lock().unwrap();
+        let (lines, _) = self.0.1.wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none()).unwrap();
+        found(&lines).unwrap_or_else(|| panic!("no line {text:?} among {lines:#?}"))
+    }
+}
+
+pub struct Server {
+    pub data: Arc<Folder>,
+    pub address: String,
+    pub lines: Lines,
+    child: Child,
+}
+
+/// The configuration that tests change: everything that they need is on.
+pub fn settings() -> Value {
+    json!({
+        "secret_key_required_for_account_registration": KEY,
+        "forget_password_key": RESET,
+        "forgot_password_function_status": true,
+        "log": "debug",
+    })
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::with(json!({}))
+    }
+
+    /// A server with these settings beside [`settings`].
+    pub fn with(more: Value) -> Server {
+        let data = Folder::new();
+        let mut all = settings();
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fs::write(data.0.join("config.json"), all.to_string()).unwrap();
+        Server::on(Arc::new(data))
+    }
+
+    /// A server on a folder that is there.
+    pub fn on(data: Arc<Folder>) -> Server {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_accountd"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA, "--data"])
+            .arg(&data.0)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Lines::default();
+        let (stderr, sink) = (child.stderr.take().unwrap(), lines.clone());
+        thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| sink.push(line)));
+        let line = lines.wait("listening on http://");
+        let address = line.rsplit_once("//").unwrap().1.to_string();
+        Server { data, address, lines, child }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.data.0.join(name)
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end and says the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// Sends these bytes on a new connection and reads one answer.
+    pub fn raw(&self, bytes: &[u8]) -> Response {
+        let mut stream = self.connect();
+        // A server that refuses may close before it has read everything.
+        let _ = stream.write_all(bytes);
+        let head = bytes.starts_with(b"HEAD ");
+        Response::read(&mut stream, head)
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        self.raw(&request(method, path, headers, body))
+    }
+
+    /// A request with a JSON body.
+    pub fn post(&self, path: &str, body: &Value) -> Response {
+        self.send("POST", path, &[], body.to_string().as_bytes())
+    }
+
+    /// The key of a fresh captcha.
+    pub fn captcha(&self) -> String {
+        let response = self.send("GET", "/api/get_verification_code/", &[], b"");
+        response.header("VerificationCodeKey").expect("a key").to_string()
+    }
+
+    /// The members with a captcha that is right.
+    pub fn solved(&self, mut body: Value) -> Value {
+        body["verification_code_key"] = self.captcha().into();
+        body["verification_code"] = CAPTCHA.into();
+        body
+    }
+
+    /// Posts with a captcha that is right.
+    pub fn post_solved(&self, path: &str, body: Value) -> Response {
+        self.post(path, &self.solved(body))
+    }
+
+    pub fn register(&self, name: &str) {
+        let response = self.post_solved("/api/registered/", new_user(name));
+        assert_eq!(response.code(), 200, "{}", response.text());
+    }
+
+    /// Logs in with the password of [`new_user`].
+    pub fn login(&self, name: &str) -> String {
+        let response = self.post_solved("/api/login/", json!({"username": name, "passwd": "a password"}));
+        assert_eq!(response.code(), 200, "{}", response.text());
+        response.json()["message"].as_str().unwrap().to_string()
+    }
+
+    pub fn user(&self, name: &str) -> String {
+        self.register(name);
+        self.login(name)
+    }
+
+    pub fn info(&self, token: &str) -> Value {
+        self.post("/api/user_info/", &json!({"token": token})).json()["message"].clone()
+    }
+
+    pub fn upload(&self, token: &str, file: &[u8]) -> Response {
+        let body = form("file", file);
+        self.send("POST", "/api/upload_avatar/", &[("token", token), ("Content-Type", FORM)], &body)
+    }
+
+    pub fn avatars(&self) -> Vec<String> {
+        let Ok(folder) = fs::read_dir(self.path("avatars")) else { return Vec::new() };
+        folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// A second connection to the database, as another process would have it.
+    pub fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path("accountd.db")).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn new_user(name: &str) -> Value {
+    json!({
+        "show_name": format!("{name} 阿巴"), "username": name, "passwd": "a password",
+        "email": format!("{name}@example.org"), "key": KEY,
+    })
+}
+
+pub const FORM: &str = "multipart/form-data; boundary=----XyZ";
+
+/// A multipart form with one file.
+pub fn form(name: &str, file: &[u8]) -> Vec<u8> {
+    let mut body = format!(
+        "------XyZ\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n"
+    )
+    .into_bytes();
+    body.extend_from_slice(file);
+    body.extend_from_slice(b"\r\n------XyZ--\r\n");
+    body
+}
+
+/// A PNG of so many bytes or a little more: a picture of noise, as real as any.
+pub fn picture(bytes: usize) -> Vec<u8> {
+    let side = 1 + f64::from(u32::try_from(bytes).unwrap()).sqrt().ceil() as u32;
+    let mut noise = vec![0; (side * side) as usize];
+    accountd::secret::random(&mut noise);
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, side, side);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().unwrap().write_image_data(&noise).unwrap();
+    file
+}
+
+pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    if !body.is_empty() {
+        text += &format!("Content-Length: {}\r\n", body.len());
+    }
+    let mut bytes = (text + "\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// Reads one answer; `bare` if it has no body whatever its head says. Interim answers are skipped.
+    pub fn read(stream: &mut impl Read, bare: bool) -> Response {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream
+                .read_exact(&mut byte)
+                .unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&head)));
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        if status == 100 {
+            return Response::read(stream, bare);
+        }
+        let split =
+            |line: &str| line.split_once(": ").map(|(name, value)| (name.to_string(), value.to_string())).unwrap();
+        let mut response = Response { status, headers: lines.map(split).collect(), body: Vec::new() };
+        if !bare {
+            let length = response.header("Content-Length").map_or(0, |length| length.parse().unwrap());
+            response.body = vec![0; length];
+            stream.read_exact(&mut response.body).unwrap();
+        }
+        response
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|header| header.0.eq_ignore_ascii_case(name)).map(|header| &*header.1)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
+    }
+
+    /// The `code` of the body.
+    pub fn code(&self) -> u64 {
+        self.json()["code"].as_u64().unwrap()
+    }
+}
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

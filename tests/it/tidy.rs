@@ -1,0 +1,156 @@
+//! The rules of the house: who imports whom, how files begin, and that README says what the tables say.
+
+use crate::support::root;
+use accountd::config::SETTINGS;
+use accountd::contract::{DOCUMENT, GET_VERIFICATION_CODE, OUTSIDE};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join("src"), &mut found);
+    let name = |path: &Path| path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_string();
+    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The code of a file without its tests.
+fn code(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
+#[test]
+fn every_file_opens_with_a_sentence() {
+    for (name, text) in sources() {
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("//! ") && first.len() > 20, "{name}: {first}");
+    }
+}
+
+#[test]
+fn packages_are_named_where_they_belong() {
+    let rooms: [(&str, &[&str]); 12] = [
+        ("tiny_http::", &["server.rs", "http.rs"]),
+        ("rusqlite::", &["store/", "app.rs", "api/mod.rs"]),
+        ("multipart::", &["upload.rs"]),
+        ("md5::", &["secret.rs"]),
+        ("sha2::", &["secret.rs"]),
+        ("argon2::", &["secret.rs"]),
+        ("subtle::", &["secret.rs"]),
+        ("rand::", &["secret.rs", "captcha.rs", "captcha/"]),
+        ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
+        ("rustix::", &["socket.rs", "heartbeat.rs"]),
+        ("signal_hook::", &["serve.rs"]),
+        ("lexopt::", &["cli.rs"]),
+    ];
+    for (name, text) in sources() {
+        for (package, allowed) in rooms {
+            let named = code(&text).lines().any(|line| {
+                let line = line.trim();
+                !line.starts_with("//")
+                    && line
+                        .match_indices(package)
+                        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
+            });
+            assert!(!named || allowed.iter().any(|room| name.starts_with(room)), "{name} names {package}");
+        }
+    }
+}
+
+#[test]
+fn who_imports_whom() {
+    // What stands on the ground imports nothing of ours but these.
+    let ground: [(&str, &[&str]); 8] = [
+        ("contract.rs", &[]),
+        ("expiring.rs", &[]),
+        ("log.rs", &[]),
+        ("secret.rs", &[]),
+        ("socket.rs", &["heartbeat"]),
+        ("config/", &["log", "secret"]),
+        ("store/", &[]),
+        ("picture/", &[]),
+    ];
+    for (name, text) in sources() {
+        let Some((_, allowed)) = ground.iter().find(|(room, _)| name.starts_with(room)) else { continue };
+        for line in code(&text).lines() {
+            if let Some((_, rest)) = line.split_once("crate::") {
+                let module: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let own = name.starts_with(&module);
+                assert!(own || allowed.contains(&&*module), "{name} imports {module}");
+            }
+        }
+    }
+}
+
+#[test]
+fn handlers_know_no_number_and_no_sentence() {
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("api/") && name != "api/mod.rs") {
+        for line in code(text).lines().filter(|line| !line.trim().starts_with("//")) {
+            assert!(line.is_ascii(), "{name}: {line}");
+            let numbers = line.split(|c: char| !c.is_ascii_digit()).any(|number| number.len() == 3);
+            assert!(!numbers, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn every_package_has_its_reason() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let further = manifest.split("# What those seven can't do.").nth(1).unwrap().split("\n[").next().unwrap();
+    let mut before = "";
+    for line in further.lines().filter(|line| !line.is_empty()) {
+        assert!(line.starts_with('#') || before.starts_with("# "), "no reason beside {line}");
+        before = line;
+    }
+}
+
+/// README's table of settings, as it should be.
+fn settings() -> String {
+    let mut table = String::from("| setting | default | value | meaning |\n|---|---|---|---|\n");
+    for setting in SETTINGS {
+        let default = if setting.default == "null" { String::new() } else { format!("`{}`", setting.default) };
+        table += &format!("| `{}` | {default} | {} | {} |\n", setting.name, setting.kind, setting.doc);
+    }
+    table
+}
+
+/// README's table of codes, as it should be.
+fn codes() -> String {
+    let mut table = String::from("| path | code | message |\n|---|---|---|\n");
+    for endpoint in DOCUMENT.iter().chain([&&GET_VERIFICATION_CODE]) {
+        let mut rows: Vec<_> =
+            endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()).collect();
+        rows.sort_by_key(|row| row.code);
+        for row in rows {
+            table += &format!("| `{}` | {} | {} |\n", endpoint.path, row.code, row.message.replace('*', "\\*"));
+        }
+    }
+    for (status, message) in OUTSIDE {
+        table += &format!("| HTTP {status} | {status} | {message} |\n");
+    }
+    table
+}
+
+#[test]
+fn readme_is_fresh() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for (name, table) in [("settings", settings()), ("codes", codes())] {
+        assert!(readme.contains(&table), "README.md should have this table of {name}:\n\n{table}");
+    }
+    for endpoint in DOCUMENT.iter().chain([&&GET_VERIFICATION_CODE]) {
+        assert!(
+            readme.contains(&format!("$URL{}", endpoint.path)),
+            "README.md shows no curl line for {}",
+            endpoint.path
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! HTTP itself: framing, connections, methods of browsers, and what hostile clients send.
+
+use crate::support::{CAPTCHA, FORM, Response, Server, form, new_user, picture, request};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_body_may_come_in_chunks() {
+    let server = Server::start();
+    let body = server.solved(new_user("rei")).to_string();
+    let mut raw = b"POST /api/registered/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in body.as_bytes().chunks(7) {
+        raw.extend_from_slice(format!("{:x};ext=1\r\n", chunk.len()).as_bytes());
+        raw.extend_from_slice(chunk);
+        raw.extend_from_slice(b"\r\n");
+    }
+    raw.extend_from_slice(b"0\r\n\r\n");
+    // The next request on the same connection is read from where the chunks end.
+    raw.extend_from_slice(&request("GET", "/s/admin.jpg", &[], b""));
+    let mut stream = server.connect();
+    stream.write_all(&raw).unwrap();
+    assert_eq!(Response::read(&mut stream, false).code(), 200);
+    assert_eq!(Response::read(&mut stream, false).header("Content-Type"), Some("image/jpeg"));
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped_and_the_content_type_does_not_matter() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let body = format!("\u{feff} {{\"token\": \"{token}\"}}\n");
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""] {
+        let response = server.send("POST", "/api/user_info", &[("Content-Type", content_type)], body.as_bytes());
+        assert_eq!(response.code(), 200, "{}", response.text());
+    }
+}
+
+#[test]
+fn unknown_paths_are_404_in_the_same_shape() {
+    let server = Server::start();
+    for path in
+        ["/", "/api", "/api/", "/api/Login", "/api/login//", "//api/login", "/api//login", "/api/login/x", "/s", "*"]
+    {
+        let response = server.send("POST", path, &[], b"{}");
+        assert_eq!((response.status, response.code()), (404, 404), "{path}");
+        assert_eq!(response.json()["message"], "no such path");
+        assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
+        assert_eq!(response.header("X-Content-Type-Options"), Some("nosniff"));
+    }
+}
+
+#[test]
+fn browsers_on_other_origins_may_use_it() {
+    let server = Server::start();
+    let ask = [
+        ("Origin", "https://a.example"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "token"),
+    ];
+    for path in ["/api/login", "/api/login/", "/api/upload_avatar/", "/api/get_verification_code", "/s/admin.jpg"] {
+        let response = server.send("OPTIONS", path, &ask, b"");
+        assert_eq!((response.status, response.body.len(), response.header("Content-Length")), (204, 0, None), "{path}");
+        for (name, value) in [
+            ("Access-Control-Allow-Origin", "*"),
+            ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+            ("Access-Control-Allow-Headers", "content-type, token, x-requested-with"),
+            ("Access-Control-Max-Age", "86400"),
+        ] {
+            assert_eq!(response.header(name), Some(value));
+        }
+    }
+    assert_eq!(server.send("OPTIONS", "/nothing", &ask, b"").status, 404);
+    assert_eq!(server.send("OPTIONS", "/api/login", &[("Origin", "https://a.example")], b"").code(), 500);
+}
+
+#[test]
+fn origins_can_be_listed() {
+    let server = Server::with(json!({"cors_origins": ["https://a.example", "http://b.example:8080"]}));
+    for (origin, allowed) in [
+        ("https://a.example", Some("https://a.example")),
+        ("http://b.example:8080", Some("http://b.example:8080")),
+        ("https://c.example", None),
+        ("https://a.example.evil", None),
+        ("null", None),
+    ] {
+        for (method, path) in [("POST", "/api/login"), ("GET", "/s/admin.jpg"), ("GET", "/nothing")] {
+            let response = server.send(method, path, &[("Origin", origin)], b"");
+            assert_eq!(response.header("Access-Control-Allow-Origin"), allowed);
+            assert_eq!(response.header("Vary"), Some("Origin"));
+        }
+    }
+}
+
+#[test]
+fn a_json_body_has_a_limit() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let body = |bytes: usize| {
+        let start = format!("{{\"token\":\"{token}\",\"x\":\"");
+        let padding = "x".repeat(bytes - start.len() - 2);
+        start + &padding + "\"}"
+    };
+    assert_eq!(server.send("POST", "/api/user_info", &[], body(65_536).as_bytes()).code(), 200);
+    for bytes in [65_537, 1_000_000] {
+        let response = server.send("POST", "/api/user_info", &[], body(bytes).as_bytes());
+        assert_eq!((response.status, response.code()), (413, 413));
+        assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
+    }
+    let mut chunked = b"POST /api/user_info HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    chunked.extend_from_slice(format!("{:x}\r\n{}\r\n0\r\n\r\n", 100_000, body(100_000)).as_bytes());
+    assert_eq!(server.raw(&chunked).status, 413);
+}
+
+#[test]
+fn a_body_that_says_its_length_in_two_ways_is_refused() {
+    let server = Server::start();
+    for headers in [
+        "Content-Length: 2\r\nContent-Length: 2",
+        "Content-Length: 2\r\nContent-Length: 40",
+        "Content-Length: 2\r\nTransfer-Encoding: chunked",
+        "Content-Length: -2",
+        "Content-Length: +2",
+        "Content-Length: 2, 2",
+        "Content-Length: 0x2",
+        "Content-Length: two",
+        "Content-Length: 99999999999999999999999",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: gzip, chunked",
+        "X: a\nContent-Length: 2",
+        "X: a\0",
+    ] {
+        let smuggled = "GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n";
+        let raw = format!("POST /api/login HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n{{}}{smuggled}");
+        let mut stream = server.connect();
+        stream.write_all(raw.as_bytes()).unwrap();
+        let response = Response::read(&mut stream, false);
+        assert_eq!((response.status, response.code()), (400, 400), "{headers:?}");
+        assert_eq!(response.header("Connection"), Some("close"));
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert_eq!(rest, b"", "{headers:?}: a second answer");
+    }
+    assert_eq!(server.post("/api/login", &json!({})).code(), 504);
+}
+
+#[test]
+fn announced_lengths_that_no_memory_holds_end_nothing() {
+    let server = Server::start();
+    let token = server.user("rei");
+    for length in ["30000000000", "4611686018427387904", "9223372036854775808", "18446744073709551615", "200000000"] {
+        for (path, status, code) in
+            [("/api/login", 413, 413), ("/nothing", 404, 404), ("/api/upload_avatar/", 200, 169)]
+        {
+            let raw = format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\ntoken: {token}\r\nContent-Type: {FORM}\r\nContent-Length: {length}\r\n\r\nabc"
+            );
+            let response = server.raw(raw.as_bytes());
+            assert_eq!((response.status, response.code()), (status, code), "{path} {length}");
+        }
+    }
+    assert_eq!(server.info(&token)["name"], "rei");
+}
+
+#[test]
+fn half_a_body_is_no_body() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let whole = form("file", &picture(30_000));
+    for cut in [0, 10, whole.len() / 2, whole.len() - 1] {
+        let headers = [("token", &*token), ("Content-Type", FORM)];
+        let mut raw = request("POST", "/api/upload_avatar", &headers, &whole);
+        raw.truncate(raw.len() - whole.len() + cut);
+        let mut stream = server.connect();
+        stream.write_all(&raw).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let response = Response::read(&mut stream, false);
+        assert_eq!(response.code(), 169, "cut at {cut}");
+    }
+    assert_eq!(server.avatars(), Vec::<String>::new());
+    let mut stream = server.connect();
+    stream.write_all(b"POST /api/login HTTP/1.1\r\nContent-Length: 2000\r\n\r\n{\"a\":").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let response = Response::read(&mut stream, false);
+    assert_eq!(
+        (response.code(), response.json()["detail"].as_str()),
+        (504, Some("body is not a JSON object: it broke off after 5 bytes"))
+    );
+}
+
+#[test]
+fn a_client_that_waits_for_a_hundred_gets_it() {
+    let server = Server::start();
+    let token = server.user("rei");
+    for body in [form("file", &picture(30_000)), format!("{{\"token\":\"{token}\"}}").into_bytes()] {
+        let path = if body.len() > 10_000 { "/api/upload_avatar" } else { "/api/user_info" };
+        let head = format!(
+            "POST {path} HTTP/1.1\r\ntoken: {token}\r\nContent-Type: {FORM}\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = server.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut interim = [0; 12];
+        stream.read_exact(&mut interim).unwrap();
+        assert_eq!(&interim, b"HTTP/1.1 100");
+        let mut byte = [0];
+        let mut seen = interim.to_vec();
+        while !seen.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        stream.write_all(&body).unwrap();
+        assert_eq!(Response::read(&mut stream, false).code(), 200);
+    }
+}
+
+#[test]
+fn connections_are_kept_and_closed_as_the_client_wishes() {
+    let server = Server::start();
+    let mut stream = server.connect();
+    for _ in 0..3 {
+        stream.write_all(b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let response = Response::read(&mut stream, false);
+        assert_eq!((response.status, response.header("Connection")), (200, None));
+    }
+    for (head, says) in [
+        ("HTTP/1.1\r\nConnection: close", "close"),
+        ("HTTP/1.0", "close"),
+        ("HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket", "close"),
+    ] {
+        let mut stream = server.connect();
+        stream.write_all(format!("GET /s/admin.jpg {head}\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(Response::read(&mut stream, false).header("Connection"), Some(says), "{head}");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty());
+    }
+    let mut stream = server.connect();
+    for _ in 0..2 {
+        stream.write_all(b"GET /s/admin.jpg HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap();
+        assert_eq!(Response::read(&mut stream, false).header("Connection"), Some("keep-alive"));
+    }
+}
+
+#[test]
+fn many_connections_at_one_instant_are_all_answered() {
+    let server = Server::start();
+    let mut streams: Vec<_> = (0..64).map(|_| server.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    // None of them is closed meanwhile, so without our own connections most would wait for ever.
+    for stream in &mut streams {
+        assert_eq!(Response::read(stream, false).status, 200);
+    }
+}
+
+#[test]
+fn no_answer_waits_for_a_delayed_ack() {
+    // A ratio within one run: an answer of 5,000 bytes on a kept connection against one of 100. Two writes without
+    // TCP_NODELAY take 40 ms, which is some hundred times as long.
+    let server = Server::start();
+    let median = |path: &str| {
+        let mut stream = server.connect();
+        let mut times: Vec<Duration> = (0..31)
+            .map(|_| {
+                let since = Instant::now();
+                stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+                Response::read(&mut stream, false);
+                since.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[15]
+    };
+    let (small, large) = (median("/nothing"), median("/s/admin.jpg"));
+    assert!(large < small * 50, "{large:?} against {small:?}");
+}
+
+#[test]
+fn uploads_are_never_in_the_way_of_small_requests() {
+    let server = Server::start();
+    let token = server.user("rei");
+    // More uploads than there are workers, none of which ever ends.
+    let _slow: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = server.connect();
+            let head = format!(
+                "POST /api/upload_avatar HTTP/1.1\r\ntoken: {token}\r\nContent-Type: {FORM}\r\nContent-Length: 100000\r\n\r\n------XyZ"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(server.info(&token)["name"], "rei");
+    }
+}
+
+#[test]
+fn a_request_that_is_reset_harms_nobody() {
+    let server = Server::start();
+    for _ in 0..50 {
+        let mut stream = server.connect();
+        stream.write_all(b"POST /api/login HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        // Closed with an answer unread, which the kernel turns into a reset.
+        drop(stream);
+    }
+    assert_eq!(
+        server.post("/api/login", &json!({"verification_code_key": CAPTCHA, "verification_code": "x"})).code(),
+        503
+    );
+}
