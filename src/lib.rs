@@ -1,4 +1,41 @@
-//! An account server for one box.
+//! accountd, an account server for one box: one binary, one SQLite file, one command.
+//!
+//! # The map
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`cli`] | the table of commands and options |
+//! | [`config`] | the table of settings, and what is in force |
+//! | [`serve`] | the command: folder, lock, start, signals, stop |
+//! | [`server`] | listening, threads, stopping; [`heartbeat`] and [`socket`] are what tiny_http leaves to others |
+//! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
+//! | [`api`] | the router, and a file for each interface, named as its path |
+//! | [`contract`] | every path, number and sentence of the wire |
+//! | [`form`], [`upload`] | what a body holds: JSON, a file |
+//! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
+//! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
+//! | [`secret`] | passwords, tokens, random letters, comparisons |
+//! | [`store`] | the database: users, sessions, migrations |
+//! | [`app`], [`log`] | what all requests share; lines on standard error |
+//!
+//! # A request's way
+//!
+//! A thread of tiny_http reads the head and queues the request; one of `threads` workers takes it ([`server`]). If its
+//! framing is not clear, it is refused and its connection ended ([`http::framing`]). If its body is still on the way or its
+//! work may take long, it goes to a thread of its own, so that small requests never wait behind it. Then
+//! [`api::answer`] finds the interface by its path, reads the form, and calls the one function that handles it. That
+//! function checks, spends the captcha, computes, visits the database once, and says what came of it: a
+//! [`contract::Done`] or a reason, [`contract::No`]. The endpoint's rows turn that into a number and a sentence, and one
+//! write sends it.
+//!
+//! # What always holds
+//!
+//! - Handlers know no number and no sentence; a reason without a row is HTTP 500 and a line in the log.
+//! - The database's lock is taken for statements alone: never across hashing, drawing, file writing or another lock.
+//! - A token or password that is on disk is there as a digest; none is in the log.
+//! - An account change that was acknowledged is synced. A new session is not, and its loss costs a log-in.
+//! - No request makes the process allocate what its client announces.
+//! - Time and the client's address come with the request.
 
 pub mod api;
 pub mod app;

@@ -180,3 +180,56 @@ fn as_owner<T>(
 fn value(value: &impl serde::Serialize) -> Outcome {
     Ok(Done::Value(serde_json::value::to_raw_value(value).expect("texts and numbers serialise")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::http;
+    use crate::store::Store;
+
+    fn request(method: &str, path: &str) -> Request {
+        Request {
+            method: method.into(),
+            path: path.into(),
+            token: String::new(),
+            content_type: String::new(),
+            if_none_match: String::new(),
+            origin: String::new(),
+            preflight: false,
+            form: Form::default(),
+            client: None,
+            now: http::now(),
+        }
+    }
+
+    #[test]
+    fn answers_of_a_panic() {
+        let data = std::env::temp_dir().join(format!("accountd-api-{}", secret::letters(10)));
+        std::fs::create_dir(&data).unwrap();
+        let (config, _) = config::load(&data, &|_| None, &[]).unwrap();
+        let app = App::new(config, data.clone(), None, Store::open(&data).unwrap());
+        for (endpoint, status, code) in [
+            (&contract::REGISTERED, 200, 400),
+            (&contract::LOGIN, 500, 169),
+            (&contract::UPLOAD_AVATAR, 200, 169),
+            (&contract::GET_VERIFICATION_CODE, 200, 169),
+        ] {
+            let mut request = request(endpoint.method, endpoint.path);
+            let reply =
+                interface(&app, endpoint, Handler::Quick(|_, _| panic!("on purpose")), &mut request, &mut &b"{}"[..]);
+            assert_eq!((reply.status, reply.code), (status, Some(code)), "{}", endpoint.path);
+        }
+        // A panic while the database's lock is held leaves it usable.
+        let caught = catch_unwind(AssertUnwindSafe(|| -> Result<(), Fault> {
+            app.write(Durable::Now, |db| {
+                db.execute("INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1)", [])?;
+                panic!("on purpose")
+            })
+        }));
+        assert!(caught.is_err());
+        let users = app.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
+        assert_eq!(users.unwrap(), 0);
+        std::fs::remove_dir_all(data).unwrap();
+    }
+}

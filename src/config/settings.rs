@@ -72,7 +72,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "token_ttl_seconds",
-        kind: Kind::Number(60, 315_360_000),
+        kind: Kind::Number(1, 315_360_000),
         default: "86400",
         doc: "How long a token is good for.",
     },
@@ -96,13 +96,13 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "captcha_ttl_seconds",
-        kind: Kind::Number(10, 86_400),
+        kind: Kind::Number(1, 86_400),
         default: "300",
         doc: "How long a captcha can be answered.",
     },
     Setting {
         name: "max_captchas",
-        kind: Kind::Number(100, 10_000_000),
+        kind: Kind::Number(1, 10_000_000),
         default: "20000",
         doc: "How many captchas wait for their answer (about 200 bytes each); when there are more, the oldest goes.",
     },
