@@ -119,11 +119,7 @@ pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
         ("Content-Security-Policy", "default-src 'none'; sandbox".into()),
         ("Cross-Origin-Resource-Policy", "cross-origin".into()),
     ];
-    if known {
-        Reply { status: 304, code: None, headers, body: Body::Bytes(Cow::Borrowed(&[])) }
-    } else {
-        Reply { status: 200, code: None, headers, body }
-    }
+    if known { Reply::empty(304, headers) } else { Reply { status: 200, code: None, headers, body } }
 }
 
 fn open(data: &Path, name: &str) -> Option<(File, u64)> {

@@ -1,6 +1,7 @@
 //! The command line: one table of commands and options, from which they are read and explained.
 
 use crate::config;
+use crate::failure::Failure;
 use crate::serve;
 use lexopt::{Arg, Parser, ValueExt};
 use std::collections::HashMap;
@@ -53,23 +54,6 @@ const COMMANDS: &[Command] = &[
     },
 ];
 
-/// Why the program ends without having done what it was asked to.
-#[derive(Debug)]
-pub struct Failure {
-    /// Exit code: 2 for bad usage or configuration, 1 for anything else.
-    pub code: u8,
-    /// One sentence for standard error.
-    pub sentence: String,
-}
-
-impl Failure {
-    /// A failure with its code and sentence.
-    #[must_use]
-    pub fn new(code: u8, sentence: String) -> Failure {
-        Failure { code, sentence }
-    }
-}
-
 /// Does what the arguments (without the program's name) say.
 ///
 /// # Errors
@@ -112,7 +96,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     };
     match command.name {
         "config" => {
-            let (_, given) = config::load(&data, &serve::variable, &[]).map_err(|error| Failure::new(2, error))?;
+            let (_, given) = config::load(&data, &config::variable, &[]).map_err(|error| Failure::new(2, error))?;
             given.iter().for_each(|one| println!("{one}"));
             Ok(())
         }

@@ -17,6 +17,7 @@
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
 //! | [`store`] | the database: users, sessions, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
+//! | [`places`], [`failure`] | a bounded number of threads at some work; an exit code and a sentence |
 //!
 //! # A request's way
 //!
@@ -45,11 +46,13 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod expiring;
+pub mod failure;
 pub mod form;
 pub mod heartbeat;
 pub mod http;
 pub mod log;
 pub mod picture;
+pub mod places;
 pub mod secret;
 pub mod serve;
 pub mod server;

@@ -1,5 +1,6 @@
 //! Passwords, tokens, keys and random letters: the only file that names the packages for them.
 
+use crate::places::Places;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
 use md5::{Digest, Md5};
 use rand::TryRng;
@@ -7,7 +8,7 @@ use rand::rngs::SysRng;
 use serde::Deserialize;
 use sha2::Sha256;
 use std::fmt::Write;
-use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::thread;
 use subtle::ConstantTimeEq;
 
@@ -59,7 +60,7 @@ impl Scheme {
         }
         let mut salt = [0; 16];
         random(&mut salt);
-        let _turn = HASHING.enter();
+        let _turn = HASHING.wait();
         let hash: phc::PasswordHash =
             argon2().hash_password_with_salt(md5_hex.as_bytes(), &salt).expect("valid parameters and enough memory");
         hash.to_string()
@@ -76,7 +77,7 @@ pub fn verify(stored: Option<&str>, password: &str, usual: Scheme) -> bool {
     let fits = match Scheme::of(expected) {
         Scheme::Md5 => same(&digest, expected),
         Scheme::Argon2id => {
-            let _turn = HASHING.enter();
+            let _turn = HASHING.wait();
             argon2().verify_password(digest.as_bytes(), expected).is_ok()
         }
     };
@@ -131,33 +132,8 @@ pub fn random(buffer: &mut [u8]) {
 }
 
 /// As many hashes at once as there are cores: each takes 19 MiB and a whole core.
-static HASHING: LazyLock<Gate> = LazyLock::new(|| Gate {
-    free: Mutex::new(thread::available_parallelism().map_or(1, usize::from)),
-    left: Condvar::new(),
-});
-
-struct Gate {
-    free: Mutex<usize>,
-    left: Condvar,
-}
-
-struct Turn<'a>(&'a Gate);
-
-impl Gate {
-    fn enter(&self) -> Turn<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.left.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Turn(self)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.left.notify_one();
-    }
-}
+static HASHING: LazyLock<Places> =
+    LazyLock::new(|| Places::new(thread::available_parallelism().map_or(1, usize::from)));
 
 #[cfg(test)]
 mod tests {

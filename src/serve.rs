@@ -1,8 +1,8 @@
 //! The command `serve`: a data folder, its lock, what is in it, and the server over it until a signal.
 
 use crate::app::App;
-use crate::cli::Failure;
 use crate::config::{self, Config, Listen};
+use crate::failure::Failure;
 use crate::log::{self, Level};
 use crate::secret;
 use crate::server::{self, Server};
@@ -31,7 +31,7 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let secrets = [secret::letters(secret::KEY_LETTERS), secret::letters(secret::KEY_LETTERS)];
     config::write_first(data, secrets).map_err(|error| failed(&data.join(config::FILE), error))?;
     let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
-    let (config, _) = config::load(data, &variable, &arguments).map_err(|error| Failure::new(2, error))?;
+    let (config, _) = config::load(data, &config::variable, &arguments).map_err(|error| Failure::new(2, error))?;
     if let Some(answer) = &captcha_answer {
         refuse_public(&config, answer)?;
     }
@@ -54,12 +54,6 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let end = Server::run(app, bound, || drop(wake.read(&mut [0])), deaf);
     log::flush();
     end.map_err(|error| Failure::new(1, error))
-}
-
-/// What the environment says of a setting.
-#[must_use]
-pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 fn lock(data: &Path) -> Result<File, Failure> {

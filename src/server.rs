@@ -6,8 +6,9 @@ use crate::config::Listen;
 use crate::contract::outside;
 use crate::expiring::Expiring;
 use crate::heartbeat::Heartbeat;
-use crate::http::{self, Framing, Incoming};
+use crate::http::{self, Framing, Incoming, Outgoing};
 use crate::log::{self, Level};
+use crate::places::{Place, Places};
 use crate::socket;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -16,13 +17,15 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Uploads and other long work at the same time; whoever comes on top is told that the server is busy.
-const LONG: usize = 64;
-/// The largest answer in bytes that a worker sends itself: it goes into the kernel's buffer even if nobody reads.
+static WORK: Places = Places::new(64);
+/// Answers that are being read slowly, at the same time; of those on top the connection ends.
+static SENDING: Places = Places::new(64);
+/// The largest answer in bytes that a worker begins itself: it goes into the kernel's buffer even if nobody reads.
 const SMALL: u64 = 128 * 1024;
 /// How many seconds the end of a connection is remembered, and how many ends at the most.
 const ENDED: (i64, usize) = (5, 1024);
@@ -76,9 +79,6 @@ pub struct Server {
     /// Connections that were ended: what had already been read of them is not answered.
     ended: Mutex<Expiring<SocketAddr, ()>>,
     any_ended: AtomicBool,
-    /// Threads at long work, and who waits for their end.
-    long: Mutex<usize>,
-    idle: Condvar,
 }
 
 impl Server {
@@ -101,8 +101,6 @@ impl Server {
             stopping: AtomicBool::new(false),
             ended: Mutex::new(Expiring::new(ENDED.0, ENDED.1)),
             any_ended: AtomicBool::new(false),
-            long: Mutex::new(0),
-            idle: Condvar::new(),
         });
         let workers: Vec<_> = (0..threads)
             .map(|_| {
@@ -113,8 +111,8 @@ impl Server {
         wait();
         server.stop();
         let end = workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())));
-        let long = server.long.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(server.idle.wait_timeout_while(long, FAREWELL, |long| *long > 0));
+        WORK.wait_empty(FAREWELL);
+        SENDING.wait_empty(FAREWELL);
         end.map_err(|error| format!("connections can no longer be accepted: {error}"))
     }
 
@@ -146,32 +144,28 @@ impl Server {
         match framing {
             Framing::Broken => self.refuse(request, 400),
             Framing::AtHand if !api::takes_long(&self.app, request.url()) => self.answer(request, framing),
-            _ => match self.begin_long() {
-                Some(turn) => drop(thread::Builder::new().spawn(move || turn.0.answer(request, framing))),
+            _ => match WORK.take() {
+                Some(place) => {
+                    let server = self.clone();
+                    in_background(place, move || server.answer(request, framing));
+                }
                 None => self.refuse(request, 503),
             },
         }
     }
 
-    fn answer(self: &Arc<Server>, mut request: tiny_http::Request, framing: Framing) {
+    fn answer(&self, mut request: tiny_http::Request, framing: Framing) {
         let since = Instant::now();
         let mut head = http::head(&request);
         let mut body = Incoming::new(&mut request, framing);
         let reply = api::answer(&self.app, &mut head, &mut body);
         let whole = body.drain();
-        let (status, code) = (reply.status, reply.code);
-        let large = reply.body.len() > SMALL;
+        let (status, code, size) = (reply.status, reply.code, reply.size());
         let cors = http::cors(&self.app.config.cors_origins, &head.origin);
-        if !whole {
-            http::abandon(request, reply, &cors);
-        } else if large && let Some(turn) = self.begin_long() {
-            let origin = head.origin.clone();
-            drop(thread::Builder::new().spawn(move || {
-                let _ = http::send(request, reply, &http::cors(&turn.0.app.config.cors_origins, &origin));
-            }));
+        if whole {
+            send(Outgoing::new(request, reply, &cors), size);
         } else {
-            // A client that is gone needs no answer.
-            let _ = http::send(request, reply, &cors);
+            http::abandon(request, reply, &cors);
         }
         if log::wants(Level::Info) {
             let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
@@ -205,23 +199,24 @@ impl Server {
         self.any_ended.store(!ended.is_empty(), Ordering::Release);
         known
     }
+}
 
-    fn begin_long(self: &Arc<Server>) -> Option<Turn> {
-        let mut long = self.long.lock().unwrap_or_else(PoisonError::into_inner);
-        if *long >= LONG {
-            return None;
-        }
-        *long += 1;
-        Some(Turn(self.clone()))
+/// Sends an answer here and now as far as the kernel takes it, and the rest from a thread that can wait for the client.
+fn send(mut outgoing: Outgoing, size: u64) {
+    // A client that is gone needs no answer.
+    if size <= SMALL && outgoing.push().unwrap_or(true) {
+        return;
+    }
+    if let Some(place) = SENDING.take() {
+        in_background(place, move || drop(outgoing.finish()));
     }
 }
 
-/// A place among the threads at long work, given back when it is dropped.
-struct Turn(Arc<Server>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        *self.0.long.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.idle.notify_all();
-    }
+/// Does some work in a thread of its own, which keeps the place until then.
+fn in_background(place: Place, work: impl FnOnce() + Send + 'static) {
+    // Where the system has no more threads, the connection ends with the work that is dropped.
+    drop(thread::Builder::new().spawn(move || {
+        work();
+        drop(place);
+    }));
 }

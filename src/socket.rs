@@ -11,8 +11,10 @@ use std::time::Duration;
 /// How long a connection may say nothing: between two requests, within a head, within a body. It also ends
 /// tiny_http's accept(), so something must connect more often than that; see [`crate::heartbeat`].
 pub const SILENCE: Duration = Duration::from_secs(20);
-/// How long a client may leave an answer unread.
+/// How long a client may leave what was sent unacknowledged.
 const UNREAD: Duration = Duration::from_secs(10);
+/// How long a write waits for room in the kernel's buffer. A worker then leaves the rest to a thread that has time.
+const WRITE: Duration = Duration::from_millis(100);
 /// Bytes of an answer that the kernel takes at once from a worker, so that a slow reader holds up none.
 const BUFFER: usize = 256 * 1024;
 
@@ -23,7 +25,7 @@ const BUFFER: usize = 256 * 1024;
 pub fn prepare(listener: impl AsFd) -> rustix::io::Result<()> {
     let listener = listener.as_fd();
     sockopt::set_socket_timeout(listener, sockopt::Timeout::Recv, Some(SILENCE))?;
-    sockopt::set_socket_timeout(listener, sockopt::Timeout::Send, Some(UNREAD))?;
+    sockopt::set_socket_timeout(listener, sockopt::Timeout::Send, Some(WRITE))?;
     sockopt::set_socket_send_buffer_size(listener, BUFFER)
 }
 

@@ -19,7 +19,6 @@ use crate::log::{self, Level};
 use crate::secret::{self, Scheme};
 use crate::store::{Durable, Fault, sessions};
 use rusqlite::Transaction;
-use std::borrow::Cow;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -69,7 +68,7 @@ pub fn takes_long(app: &App, path: &str) -> bool {
 pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     let found = route(&request.path);
     if request.method == "OPTIONS" && request.preflight && (found.is_some() || request.path.starts_with(AVATARS)) {
-        return Reply { status: 204, code: None, headers: Vec::new(), body: Body::Bytes(Cow::Borrowed(&[])) };
+        return Reply::empty(204, Vec::new());
     }
     if let Some((endpoint, handler)) = found {
         return interface(app, endpoint, handler, request, body);

@@ -184,6 +184,12 @@ pub fn load(
     Ok((config, given))
 }
 
+/// What the environment of this process says of a variable.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// A setting's variable and its text; a secret may stand in a file that `…_FILE` names.
 fn from_environment(
     setting: &Setting,

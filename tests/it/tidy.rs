@@ -39,7 +39,7 @@ fn every_file_opens_with_a_sentence() {
 #[test]
 fn packages_are_named_where_they_belong() {
     let rooms: [(&str, &[&str]); 12] = [
-        ("tiny_http::", &["server.rs", "http.rs"]),
+        ("tiny_http::", &["server.rs", "http/"]),
         ("rusqlite::", &["store/", "app.rs", "api/mod.rs"]),
         ("multipart::", &["upload.rs"]),
         ("md5::", &["secret.rs"]),
@@ -69,11 +69,13 @@ fn packages_are_named_where_they_belong() {
 #[test]
 fn who_imports_whom() {
     // What stands on the ground imports nothing of ours but these.
-    let ground: [(&str, &[&str]); 8] = [
+    let ground: [(&str, &[&str]); 10] = [
         ("contract.rs", &[]),
         ("expiring.rs", &[]),
         ("log.rs", &[]),
-        ("secret.rs", &[]),
+        ("places.rs", &[]),
+        ("failure.rs", &[]),
+        ("secret.rs", &["places"]),
         ("socket.rs", &["heartbeat"]),
         ("config/", &["log", "secret"]),
         ("store/", &[]),

@@ -299,6 +299,27 @@ fn uploads_are_never_in_the_way_of_small_requests() {
 }
 
 #[test]
+fn answers_that_nobody_reads_are_in_nobodys_way() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let name = server.upload(&token, &picture(5_000_000)).json()["message"].as_str().unwrap().to_string();
+    // Many more than there are workers: large answers, and small ones until no buffer takes more of them.
+    let _unread: Vec<_> = (0..20)
+        .map(|i| {
+            let mut stream = server.connect();
+            let (path, count) = if i % 2 == 0 { (format!("/s/{name}"), 1) } else { ("/s/admin.jpg".into(), 2000) };
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(count);
+            stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+            let _ = stream.write_all(request.as_bytes());
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(server.info(&token)["name"], "rei");
+    }
+}
+
+#[test]
 fn a_request_that_is_reset_harms_nobody() {
     let server = Server::start();
     for _ in 0..50 {

@@ -1,0 +1,18 @@
+//! Why the program ends without having done what it was asked to.
+
+/// An exit code and a sentence.
+#[derive(Debug)]
+pub struct Failure {
+    /// 2 for bad usage or configuration, 1 for anything else.
+    pub code: u8,
+    /// One sentence for standard error.
+    pub sentence: String,
+}
+
+impl Failure {
+    /// A failure with its code and sentence.
+    #[must_use]
+    pub fn new(code: u8, sentence: String) -> Failure {
+        Failure { code, sentence }
+    }
+}

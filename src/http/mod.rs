@@ -1,0 +1,72 @@
+//! From tiny_http's request to a plain [`Request`], and from a plain [`Reply`] to its socket.
+
+mod framing;
+mod reply;
+
+pub use framing::{Framing, Incoming, framing};
+pub use reply::{Body, Outgoing, Reply, abandon, cors};
+
+use crate::form::Form;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+/// A request as the interfaces see it.
+pub struct Request {
+    /// The method as it was sent.
+    pub method: String,
+    /// The path without its query string.
+    pub path: String,
+    /// The header `token`; empty if there is none.
+    pub token: String,
+    /// The header `Content-Type`; empty if there is none.
+    pub content_type: String,
+    /// The header `If-None-Match`; empty if there is none.
+    pub if_none_match: String,
+    /// The header `Origin`; empty if there is none.
+    pub origin: String,
+    /// Whether `Access-Control-Request-Method` asks what an OPTIONS request may find out.
+    pub preflight: bool,
+    /// The members of a JSON body.
+    pub form: Form,
+    /// Who asks; nothing over a unix socket.
+    pub client: Option<IpAddr>,
+    /// When, in Unix seconds.
+    pub now: i64,
+}
+
+/// The time in Unix seconds.
+#[must_use]
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+}
+
+/// The plain request, its body still unread.
+#[must_use]
+pub fn head(request: &tiny_http::Request) -> Request {
+    let mut head = Request {
+        method: request.method().as_str().into(),
+        path: request.url().split(['?', '#']).next().unwrap_or_default().into(),
+        token: String::new(),
+        content_type: String::new(),
+        if_none_match: String::new(),
+        origin: String::new(),
+        preflight: false,
+        form: Form::default(),
+        client: request.remote_addr().map(|address| address.ip().to_canonical()),
+        now: now(),
+    };
+    for header in request.headers() {
+        let text = match header.field.as_str().as_str() {
+            name if name.eq_ignore_ascii_case("token") => &mut head.token,
+            name if name.eq_ignore_ascii_case("content-type") => &mut head.content_type,
+            name if name.eq_ignore_ascii_case("if-none-match") => &mut head.if_none_match,
+            name if name.eq_ignore_ascii_case("origin") => &mut head.origin,
+            name => {
+                head.preflight |= name.eq_ignore_ascii_case("access-control-request-method");
+                continue;
+            }
+        };
+        header.value.as_str().clone_into(text);
+    }
+    head
+}
