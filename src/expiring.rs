@@ -37,18 +37,6 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         self.values.remove(key)
     }
 
-    /// Whether a key is in and has not expired.
-    pub fn has(&mut self, key: &K, now: i64) -> bool {
-        self.expire(now);
-        self.values.contains_key(key)
-    }
-
-    /// Whether there is nothing left in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     fn expire(&mut self, now: i64) {
         while let Some((end, _)) = self.queue.front()
             // A clock that was set back must not keep entries for longer than they live.
@@ -68,9 +56,7 @@ mod tests {
     fn an_entry_can_be_taken_once() {
         let mut map = Expiring::new(300, 10);
         map.put("a", 1, 1000);
-        assert!(map.has(&"a", 1001));
         assert_eq!(map.take(&"a", 1001), Some(1));
-        assert!(!map.has(&"a", 1001));
         assert_eq!(map.take(&"a", 1001), None);
     }
 

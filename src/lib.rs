@@ -7,7 +7,7 @@
 //! | [`cli`] | the table of commands and options |
 //! | [`config`] | the table of settings, and what is in force |
 //! | [`serve`] | the command: folder, lock, start, signals, stop |
-//! | [`server`] | listening, threads, stopping; [`heartbeat`] and [`socket`] are what tiny_http leaves to others |
+//! | [`server`] | listening, threads, stopping; [`connections`], [`heartbeat`] and [`socket`] are what tiny_http leaves to others |
 //! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
 //! | [`api`] | the router, and a file for each interface, named as its path |
 //! | [`contract`] | every path, number and sentence of the wire |
@@ -44,6 +44,7 @@ pub mod avatar;
 pub mod captcha;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod contract;
 pub mod expiring;
 pub mod failure;

@@ -3,10 +3,10 @@
 use crate::api;
 use crate::app::App;
 use crate::config::Listen;
+use crate::connections::{Connections, Turn};
 use crate::contract::outside;
-use crate::expiring::Expiring;
 use crate::heartbeat::Heartbeat;
-use crate::http::{self, Framing, Incoming, Outgoing};
+use crate::http::{self, Framing, Incoming, Outgoing, Reply};
 use crate::log::{self, Level};
 use crate::places::{Place, Places};
 use crate::socket;
@@ -25,10 +25,8 @@ use std::time::{Duration, Instant};
 static WORK: Places = Places::new(64);
 /// Answers that are being read slowly, at the same time; of those on top the connection ends.
 static SENDING: Places = Places::new(64);
-/// The largest answer in bytes that a worker begins itself: it goes into the kernel's buffer even if nobody reads.
-const SMALL: u64 = 128 * 1024;
-/// How many seconds the end of a connection is remembered, and how many ends at the most.
-const ENDED: (i64, usize) = (5, 1024);
+/// Connections with several requests at once that are answered at the same time; those on top end.
+static CHAINS: Places = Places::new(8);
 /// How long a stop waits for work that has begun.
 const FAREWELL: Duration = Duration::from_secs(30);
 
@@ -76,9 +74,8 @@ pub struct Server {
     http: tiny_http::Server,
     heartbeat: Heartbeat,
     stopping: AtomicBool,
-    /// Connections that were ended: what had already been read of them is not answered.
-    ended: Mutex<Expiring<SocketAddr, ()>>,
-    any_ended: AtomicBool,
+    order: Mutex<()>,
+    connections: Connections<tiny_http::Request>,
 }
 
 impl Server {
@@ -99,8 +96,8 @@ impl Server {
             http,
             heartbeat: Heartbeat::start(bound.listen),
             stopping: AtomicBool::new(false),
-            ended: Mutex::new(Expiring::new(ENDED.0, ENDED.1)),
-            any_ended: AtomicBool::new(false),
+            order: Mutex::new(()),
+            connections: Connections::new(),
         });
         let workers: Vec<_> = (0..threads)
             .map(|_| {
@@ -126,8 +123,9 @@ impl Server {
 
     fn work(self: &Arc<Server>, deaf: &dyn Fn()) -> io::Result<()> {
         loop {
-            match self.http.recv() {
-                Ok(request) => self.take(request),
+            match self.next() {
+                Ok(Some((request, peer))) => self.dispatch(request, peer),
+                Ok(None) => {}
                 Err(_) if self.stopping.load(Ordering::SeqCst) => return Ok(()),
                 Err(error) => {
                     deaf();
@@ -137,36 +135,101 @@ impl Server {
         }
     }
 
-    /// Answers a request here and now, or in a thread of its own if its body or its work may take long.
-    fn take(self: &Arc<Server>, request: tiny_http::Request) {
+    /// Waits for a request that is to be answered now. One thread at a time, since the requests of a connection must
+    /// enter in their order: the second can't be answered before the first.
+    fn next(&self) -> io::Result<Option<(tiny_http::Request, Option<SocketAddr>)>> {
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = self.http.recv()?;
         self.heartbeat.stir();
-        let framing = if self.has_ended(&request) { Framing::Broken } else { http::framing(&request) };
-        match framing {
-            Framing::Broken => self.refuse(request, 400),
-            Framing::AtHand if !api::takes_long(&self.app, request.url()) => self.answer(request, framing),
-            _ => match WORK.take() {
-                Some(place) => {
-                    let server = self.clone();
-                    in_background(place, move || server.answer(request, framing));
-                }
-                None => self.refuse(request, 503),
-            },
+        let Some(peer) = request.remote_addr().copied() else { return Ok(Some((request, None))) };
+        match self.connections.enter(peer, request) {
+            Turn::Now(request) => return Ok(Some((request, Some(peer)))),
+            Turn::Later => {}
+            Turn::Shut => drop(socket::shut(peer)),
+        }
+        Ok(None)
+    }
+
+    /// Answers a request here and now, or in a thread of its own if its body or its work may take long.
+    fn dispatch(self: &Arc<Server>, request: tiny_http::Request, peer: Option<SocketAddr>) {
+        let framing = http::framing(&request);
+        let place = match framing {
+            Framing::Broken => None,
+            Framing::AtHand if !api::takes_long(&self.app, request.url()) => {
+                let rest = self.answer(request, framing);
+                return self.send(rest, peer);
+            }
+            _ => WORK.take(),
+        };
+        let Some(place) = place else {
+            self.refuse(request, if framing == Framing::Broken { 400 } else { 503 });
+            return self.leave(peer);
+        };
+        let server = self.clone();
+        in_background(place, move || {
+            if let Some(outgoing) = server.answer(request, framing) {
+                let _ = outgoing.finish();
+            }
+            server.leave(peer);
+        });
+    }
+
+    /// Sends an answer here and now as far as the kernel takes it, and the rest from a thread that can wait for the client.
+    fn send(self: &Arc<Server>, outgoing: Option<Outgoing>, peer: Option<SocketAddr>) {
+        // A client that is gone needs no answer.
+        let rest = outgoing
+            .and_then(|mut outgoing| (!outgoing.is_small() || !outgoing.push().unwrap_or(true)).then_some(outgoing));
+        match rest.and_then(|rest| Some((rest, SENDING.take()?))) {
+            Some((rest, place)) => {
+                let server = self.clone();
+                in_background(place, move || {
+                    let _ = rest.finish();
+                    server.leave(peer);
+                });
+            }
+            None => self.leave(peer),
         }
     }
 
-    fn answer(&self, mut request: tiny_http::Request, framing: Framing) {
+    /// Goes on with what waits behind a request that is answered, in a thread of its own: nobody else is to wait for it.
+    fn leave(self: &Arc<Server>, peer: Option<SocketAddr>) {
+        let Some(peer) = peer else { return };
+        let Some(mut request) = self.connections.leave(peer) else { return };
+        let Some(place) = CHAINS.take() else {
+            self.refuse(request, 503);
+            self.connections.leave(peer);
+            return;
+        };
+        let server = self.clone();
+        in_background(place, move || {
+            loop {
+                match http::framing(&request) {
+                    Framing::Broken => server.refuse(request, 400),
+                    framing => drop(server.answer(request, framing).map(Outgoing::finish)),
+                }
+                match server.connections.leave(peer) {
+                    Some(next) => request = next,
+                    None => return,
+                }
+            }
+        });
+    }
+
+    /// Does what a request asks for. The answer is on its way, or nothing is left to send.
+    fn answer(&self, mut request: tiny_http::Request, framing: Framing) -> Option<Outgoing> {
         let since = Instant::now();
         let mut head = http::head(&request);
         let mut body = Incoming::new(&mut request, framing);
         let reply = api::answer(&self.app, &mut head, &mut body);
         let whole = body.drain();
-        let (status, code, size) = (reply.status, reply.code, reply.size());
+        let (status, code) = (reply.status, reply.code);
         let cors = http::cors(&self.app.config.cors_origins, &head.origin);
-        if whole {
-            send(Outgoing::new(request, reply, &cors), size);
+        let outgoing = if whole {
+            Some(Outgoing::new(request, reply, &cors))
         } else {
-            http::abandon(request, reply, &cors);
-        }
+            self.abandon(request, reply, &cors);
+            None
+        };
         if log::wants(Level::Info) {
             let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
             let code = code.filter(|code| *code != status).map(|code| format!(" {code}")).unwrap_or_default();
@@ -174,41 +237,22 @@ impl Server {
             let took = since.elapsed().as_secs_f64() * 1e3;
             log::line(Level::Info, &format!("{client} {} {path} {status}{code} {took:.1}ms", head.method));
         }
+        outgoing
     }
 
-    /// Answers about HTTP itself, without having read the body.
+    /// Answers about HTTP itself, without having read the body, and ends the connection.
     fn refuse(&self, request: tiny_http::Request, status: u16) {
         let head = http::head(&request);
-        let cors = http::cors(&self.app.config.cors_origins, &head.origin);
-        if let Some(peer) = request.remote_addr() {
-            self.ended.lock().unwrap_or_else(PoisonError::into_inner).put(*peer, (), head.now);
-            self.any_ended.store(true, Ordering::Release);
-        }
-        http::abandon(request, outside(status).into(), &cors);
+        self.abandon(request, outside(status).into(), &http::cors(&self.app.config.cors_origins, &head.origin));
         let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
         log::line(Level::Debug, &format!("{client} refused {status}"));
     }
 
-    /// Whether a request comes from behind one that ended its connection.
-    fn has_ended(&self, request: &tiny_http::Request) -> bool {
-        if !self.any_ended.load(Ordering::Acquire) {
-            return false;
+    fn abandon(&self, request: tiny_http::Request, reply: Reply, cors: &[(&str, &str)]) {
+        if let Some(peer) = request.remote_addr() {
+            self.connections.end(*peer);
         }
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = request.remote_addr().is_some_and(|peer| ended.has(peer, http::now()));
-        self.any_ended.store(!ended.is_empty(), Ordering::Release);
-        known
-    }
-}
-
-/// Sends an answer here and now as far as the kernel takes it, and the rest from a thread that can wait for the client.
-fn send(mut outgoing: Outgoing, size: u64) {
-    // A client that is gone needs no answer.
-    if size <= SMALL && outgoing.push().unwrap_or(true) {
-        return;
-    }
-    if let Some(place) = SENDING.take() {
-        in_background(place, move || drop(outgoing.finish()));
+        http::abandon(request, reply, cors);
     }
 }
 

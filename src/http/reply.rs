@@ -14,6 +14,8 @@ use tiny_http::{Method, StatusCode};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// ... or go on being read at this pace on average, in bytes per second.
 const PACE: u64 = 4 * 1024;
+/// The largest answer in bytes that is small.
+const SMALL: u64 = 128 * 1024;
 /// How much of a file is in memory at a time, in bytes.
 const WINDOW: u64 = 64 * 1024;
 
@@ -113,6 +115,12 @@ impl Outgoing {
             total: 0,
             since: Instant::now(),
         }
+    }
+
+    /// Whether it goes into the kernel's buffer even if nobody reads.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        self.window.len() as u64 + self.rest.as_ref().map_or(0, io::Take::limit) <= SMALL
     }
 
     /// Sends what the kernel takes; true when that was all.
