@@ -47,6 +47,19 @@ impl App {
         lock(&self.store).write(durable, change)
     }
 
+    /// What is in memory alone, for the process that goes on with it.
+    #[must_use]
+    pub fn state(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.captchas().entries()).unwrap_or_default()
+    }
+
+    /// Goes on with what another process had in memory; what can't be read is as good as lost.
+    pub fn restore(&self, state: &[u8]) {
+        if let Ok(entries) = serde_json::from_slice(state) {
+            self.captchas().restore(entries);
+        }
+    }
+
     /// The captchas that wait for an answer: digests of their keys, and the answers.
     pub fn captchas(&self) -> MutexGuard<'_, Expiring<[u8; 32], String>> {
         lock(&self.captchas)

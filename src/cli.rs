@@ -1,5 +1,6 @@
 //! The command line: one table of commands and options, from which they are read and explained.
 
+use crate::child;
 use crate::config;
 use crate::failure::Failure;
 use crate::serve;
@@ -54,6 +55,9 @@ const COMMANDS: &[Command] = &[
     },
 ];
 
+/// What the supervisor starts; not for people.
+const CHILD: Command = Command { name: "child", doc: "", options: COMMANDS[0].options };
+
 /// Does what the arguments (without the program's name) say.
 ///
 /// # Errors
@@ -80,7 +84,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
                 values.insert(option.name, value);
             }
             Arg::Value(name) if command.is_none() => {
-                let known = COMMANDS.iter().find(|command| name == command.name);
+                let known = COMMANDS.iter().chain([&CHILD]).find(|command| name == command.name);
                 command = Some(known.ok_or_else(|| usage(format!("{} is no command", name.display())))?);
             }
             other => return Err(usage(other.unexpected().to_string())),
@@ -100,6 +104,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
             given.iter().for_each(|one| println!("{one}"));
             Ok(())
         }
+        "child" => child::run(&data, text("listen")?, text("captcha-answer")?),
         _ => serve::serve(&data, text("listen")?, text("captcha-answer")?),
     }
 }

@@ -1,9 +1,9 @@
-//! Which connections have a request in hand, and what waits behind it.
+//! Which connections have a request in hand, what waits behind it, and which have been idle for how long.
 //!
 //! tiny_http hands out every request of a connection as soon as it is parsed, and lets whoever answers the second
 //! wait for the first. So a client who sends a hundred at once would hold every worker; here they wait instead.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,16 +12,22 @@ use std::time::{Duration, Instant};
 const WAITING: usize = 64;
 /// How long an ended connection is remembered: what had been read of it by then is parsed long before.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// More than this are worth a review.
+const LARGE: usize = 256;
+/// How long a connection may be without a request: one that says nothing ends earlier, so this one says too little.
+const IDLE: Duration = Duration::from_secs(30);
 
-/// The connections that have something in hand, by the address of the client.
+/// The connections that are known, by the address of the client.
 pub struct Connections<R> {
-    open: Mutex<HashMap<SocketAddr, Connection<R>>>,
+    known: Mutex<HashMap<SocketAddr, Connection<R>>>,
 }
 
 struct Connection<R> {
     busy: bool,
     waiting: VecDeque<R>,
-    ended: Option<Instant>,
+    ended: bool,
+    /// Since when it is what it is.
+    since: Instant,
 }
 
 /// What is to be done with a request that came.
@@ -34,63 +40,105 @@ pub enum Turn<R> {
     Shut,
 }
 
+impl<R> Connection<R> {
+    fn idle() -> Connection<R> {
+        Connection { busy: false, waiting: VecDeque::new(), ended: false, since: Instant::now() }
+    }
+}
+
 impl<R> Connections<R> {
     /// None yet.
     #[must_use]
     pub fn new() -> Connections<R> {
-        Connections { open: Mutex::new(HashMap::new()) }
+        Connections { known: Mutex::new(HashMap::new()) }
     }
 
     /// A request has come on a connection.
     pub fn enter(&self, peer: SocketAddr, request: R) -> Turn<R> {
-        let mut open = self.open();
-        let Some(connection) = open.get_mut(&peer) else {
-            open.insert(peer, Connection { busy: true, waiting: VecDeque::new(), ended: None });
-            return Turn::Now(request);
-        };
-        if connection.ended.is_some() && !connection.busy {
-            drop(open);
+        let mut known = self.known();
+        let connection = known.entry(peer).or_insert_with(Connection::idle);
+        if connection.busy {
+            connection.waiting.push_back(request);
+            if !connection.ended && connection.waiting.len() > WAITING {
+                connection.ended = true;
+                return Turn::Shut;
+            }
+            return Turn::Later;
+        }
+        if connection.ended {
+            drop(known);
             // Only now, since a request answers when it is dropped.
             drop(request);
             return Turn::Later;
         }
-        connection.waiting.push_back(request);
-        if connection.ended.is_none() && connection.waiting.len() > WAITING {
-            connection.ended = Some(Instant::now());
-            return Turn::Shut;
-        }
-        Turn::Later
+        connection.busy = true;
+        Turn::Now(request)
     }
 
     /// The request in hand is answered: the next one of its connection, if one waits.
     pub fn leave(&self, peer: SocketAddr) -> Option<R> {
-        let mut open = self.open();
-        let connection = open.get_mut(&peer)?;
-        if connection.ended.is_some() {
-            connection.busy = false;
-            let rest = std::mem::take(&mut connection.waiting);
-            drop(open);
-            drop(rest);
-            return None;
+        let mut known = self.known();
+        let connection = known.get_mut(&peer)?;
+        if !connection.ended
+            && let Some(next) = connection.waiting.pop_front()
+        {
+            return Some(next);
         }
-        let next = connection.waiting.pop_front();
-        if next.is_none() {
-            open.remove(&peer);
-        }
-        next
+        connection.busy = false;
+        connection.since = Instant::now();
+        let rest = std::mem::take(&mut connection.waiting);
+        drop(known);
+        drop(rest);
+        None
     }
 
     /// Nothing that waits on this connection, or still comes from it, is to be answered.
     pub fn end(&self, peer: SocketAddr) {
-        let mut open = self.open();
-        open.retain(|_, one| one.busy || one.ended.is_none_or(|since| since.elapsed() < REMEMBERED));
-        if let Some(connection) = open.get_mut(&peer) {
-            connection.ended = Some(Instant::now());
+        if let Some(connection) = self.known().get_mut(&peer) {
+            connection.ended = true;
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<SocketAddr, Connection<R>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether more are known than a quiet server has.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.known().len() > LARGE
+    }
+
+    /// How many have a request in hand.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.known().values().filter(|connection| connection.busy).count()
+    }
+
+    /// Forgets the connections that are not among these, and says which are to be shut, as ended: those that have been
+    /// without a request for too long and, where there are more than `most`, of the others those that have been longest.
+    pub fn review(&self, peers: &HashSet<SocketAddr>, most: usize) -> HashSet<SocketAddr> {
+        let mut known = self.known();
+        known.retain(|peer, one| one.busy || peers.contains(peer) || (one.ended && one.since.elapsed() < REMEMBERED));
+        for peer in peers {
+            known.entry(*peer).or_insert_with(Connection::idle);
+        }
+        let mut idle: Vec<(Instant, SocketAddr)> =
+            known.iter().filter(|(_, one)| !one.busy && !one.ended).map(|(peer, one)| (one.since, *peer)).collect();
+        idle.sort_unstable();
+        let surplus = peers.len().saturating_sub(most);
+        let chosen: HashSet<SocketAddr> = idle
+            .iter()
+            .enumerate()
+            .filter(|(nth, (since, _))| *nth < surplus || since.elapsed() > IDLE)
+            .map(|(_, (_, peer))| *peer)
+            .collect();
+        for peer in &chosen {
+            if let Some(connection) = known.get_mut(peer) {
+                connection.ended = true;
+            }
+        }
+        chosen
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<SocketAddr, Connection<R>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +166,7 @@ mod tests {
         assert_eq!(connections.leave(peer(1)), Some('b'));
         assert_eq!(connections.leave(peer(1)), Some('c'));
         assert_eq!((connections.leave(peer(1)), connections.leave(peer(2))), (None, None));
-        assert!(connections.open().is_empty());
+        assert_eq!(connections.busy(), 0);
     }
 
     #[test]
@@ -130,7 +178,7 @@ mod tests {
         assert!(matches!(connections.enter(peer(1), 'c'), Turn::Later));
         assert_eq!(connections.leave(peer(1)), None);
         assert!(matches!(connections.enter(peer(1), 'd'), Turn::Later));
-        assert!(connections.open()[&peer(1)].waiting.is_empty());
+        assert!(connections.known()[&peer(1)].waiting.is_empty());
     }
 
     #[test]
@@ -140,5 +188,24 @@ mod tests {
         assert_eq!(turns.iter().filter(|turn| matches!(turn, Turn::Shut)).count(), 1);
         assert!(matches!(turns[WAITING + 1], Turn::Shut));
         assert_eq!(connections.leave(peer(1)), None);
+    }
+
+    #[test]
+    fn of_too_many_the_longest_idle_go_and_none_that_is_busy() {
+        let connections: Connections<char> = Connections::new();
+        let old: HashSet<SocketAddr> = (1..=10).map(peer).collect();
+        assert!(connections.review(&old, 10).is_empty());
+        assert!(matches!(connections.enter(peer(1), 'a'), Turn::Now('a')));
+        assert!(matches!(connections.enter(peer(2), 'b'), Turn::Now('b')));
+        assert_eq!(connections.leave(peer(2)), None);
+        let all: HashSet<SocketAddr> = (1..=12).map(peer).collect();
+        let chosen = connections.review(&all, 8);
+        assert_eq!(chosen.len(), 4);
+        assert!(chosen.iter().all(|one| (3..=10).contains(&one.port())), "{chosen:?}");
+        for one in chosen {
+            assert!(matches!(connections.enter(one, 'x'), Turn::Later), "it has ended");
+        }
+        connections.review(&HashSet::new(), 8);
+        assert_eq!(connections.busy(), 1);
     }
 }

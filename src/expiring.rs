@@ -37,6 +37,20 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         self.values.remove(key)
     }
 
+    /// Every entry with the time of its end, oldest first.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(i64, &K, &V)> {
+        self.queue.iter().filter_map(|(end, key)| Some((*end, key, self.values.get(key)?))).collect()
+    }
+
+    /// Puts back what [`Expiring::entries`] said, before anything else is in.
+    pub fn restore(&mut self, entries: Vec<(i64, K, V)>) {
+        for (end, key, value) in entries.into_iter().take(self.bound) {
+            self.queue.push_back((end, key.clone()));
+            self.values.insert(key, value);
+        }
+    }
+
     fn expire(&mut self, now: i64) {
         while let Some((end, _)) = self.queue.front()
             // A clock that was set back must not keep entries for longer than they live.
@@ -90,5 +104,17 @@ mod tests {
             full.put(key, key, 1000);
         }
         assert_eq!((full.take(&0, 1000), full.take(&1, 1000), full.take(&3, 1000)), (None, Some(1), Some(3)));
+    }
+
+    #[test]
+    fn entries_can_go_over_to_another() {
+        let mut map = Expiring::new(300, 10);
+        map.put("a", 1, 1000);
+        map.put("b", 2, 1100);
+        assert_eq!(map.take(&"a", 1100), Some(1));
+        let entries = map.entries().into_iter().map(|(end, key, value)| (end, *key, *value)).collect();
+        let mut other = Expiring::new(300, 10);
+        other.restore(entries);
+        assert_eq!((other.take(&"a", 1399), other.take(&"b", 1399)), (None, Some(2)));
     }
 }

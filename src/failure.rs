@@ -5,7 +5,7 @@
 pub struct Failure {
     /// 2 for bad usage or configuration, 1 for anything else.
     pub code: u8,
-    /// One sentence for standard error.
+    /// One sentence for standard error; empty if it is there already.
     pub sentence: String,
 }
 

@@ -5,9 +5,7 @@
 //! long as [`crate::socket::SILENCE`], which it inherits as everything does.
 
 use crate::config::Listen;
-use rustix::net::sockopt::set_socket_linger;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use crate::socket::Knock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -54,24 +52,7 @@ impl Heartbeat {
 }
 
 fn beat(listen: &Listen) {
-    // A failure is a full queue, and then there is somebody who wakes tiny_http.
-    match listen {
-        Listen::Tcp(address) => {
-            if let Ok(stream) = TcpStream::connect_timeout(&reachable(*address), Duration::from_secs(1)) {
-                // Reset rather than closed: no port of ours stays in TIME_WAIT.
-                let _ = set_socket_linger(&stream, Some(Duration::ZERO));
-            }
-        }
-        Listen::Unix(path) => drop(UnixStream::connect(path)),
+    if let Ok(knock) = Knock::new(listen) {
+        knock.knock();
     }
-}
-
-/// The address under which a listening socket is reached from its own machine.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
 }

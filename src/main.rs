@@ -6,7 +6,9 @@ fn main() -> ExitCode {
     match accountd::cli::run(std::env::args_os().skip(1)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("accountd: {}", failure.sentence);
+            if !failure.sentence.is_empty() {
+                eprintln!("accountd: {}", failure.sentence);
+            }
             ExitCode::from(failure.code)
         }
     }

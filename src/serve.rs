@@ -1,12 +1,16 @@
-//! The command `serve`: a data folder, its lock, what is in it, and the server over it until a signal.
+//! The command `serve`: a data folder, its lock, what is in it, and a server over it until a signal.
 
 use crate::app::App;
 use crate::config::{self, Config, Listen};
 use crate::failure::Failure;
+use crate::janitor;
+use crate::limits;
 use crate::log::{self, Level};
 use crate::secret;
-use crate::server::{self, Server};
+use crate::server::Server;
+use crate::socket::{self, Bound};
 use crate::store::Store;
+use crate::supervise::{self, Event, Plan};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::fmt::Write as _;
@@ -16,6 +20,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread;
 
 /// The file whose lock says that a server works on the folder; its text is the server's pid.
 const LOCK: &str = "accountd.lock";
@@ -35,25 +41,81 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     if let Some(answer) = &captcha_answer {
         refuse_public(&config, answer)?;
     }
-    let store = Store::open(data).map_err(|error| Failure::new(1, error))?;
-    let bound = server::bind(&config.listen)
+    limits::raise_descriptors().map_err(|error| Failure::new(1, error))?;
+    let bound = socket::bind(&config.listen)
         .map_err(|error| Failure::new(1, format!("cannot listen on {}: {error}", address(&config.listen))))?;
+    let path = if let Listen::Unix(path) = &bound.listen { Some(path.clone()) } else { None };
 
+    let events = supervise::events();
     // Before the first line is written: whoever waits for it may send a signal at once.
-    let (mut wake, woken) = UnixStream::pair().map_err(|error| failed(data, error))?;
-    for signal in [SIGTERM, SIGINT] {
-        let end = woken.try_clone().map_err(|error| failed(data, error))?;
-        pipe::register(signal, end).map_err(|error| failed(data, error))?;
+    hear_signals(events.0.clone()).map_err(|error| failed(data, error))?;
+    log::start(config.log);
+    let greeting = greeting(data, &config, &bound.listen, captcha_answer.is_some());
+    let end = if config.supervise {
+        let plan = plan(data, bound, captcha_answer).map_err(|error| failed(data, error))?;
+        supervise::run(plan, events, || log::raw(&greeting))
+    } else {
+        alone(data, config, bound, captcha_answer, events, &greeting)
+    };
+    if let Some(path) = path {
+        let _ = fs::remove_file(path);
     }
+    log::flush();
+    end
+}
+
+/// What a serving process needs, opened.
+///
+/// # Errors
+/// If the database is not to be used.
+pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Result<App, Failure> {
     report_panics();
     log::start(config.log);
-    announce(data, &config, &bound.listen, captcha_answer.is_some());
-    let app = App::new(config, data.into(), captcha_answer, store);
-    let woken = std::sync::Arc::new(woken);
-    let deaf = move || drop((&*woken).write_all(b"!"));
-    let end = Server::run(app, bound, || drop(wake.read(&mut [0])), deaf);
-    log::flush();
-    end.map_err(|error| Failure::new(1, error))
+    let store = Store::open(data).map_err(|error| Failure::new(1, error))?;
+    Ok(App::new(config, data.into(), captcha_answer, store))
+}
+
+/// Serves without a supervisor.
+fn alone(
+    data: &Path,
+    config: Config,
+    bound: Bound,
+    captcha_answer: Option<String>,
+    (sender, receiver): (Sender<Event>, Receiver<Event>),
+    greeting: &str,
+) -> Result<(), Failure> {
+    let app = open(data, config, captcha_answer)?;
+    let trouble = Box::new(move || drop(sender.send(Event::Deaf)));
+    let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
+    janitor::start(server.clone());
+    log::raw(greeting);
+    let event = receiver.recv();
+    server.stop();
+    match event {
+        Ok(Event::Stop) => Ok(()),
+        _ => Err(Failure::new(1, "no more connections can be accepted; with `supervise` it would go on".into())),
+    }
+}
+
+fn plan(data: &Path, bound: Bound, captcha_answer: Option<String>) -> io::Result<Plan> {
+    let data = data.to_str().ok_or_else(|| io::Error::other("its path is not UTF-8"))?;
+    let listen = match &bound.listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    };
+    let mut arguments = ["child", "--data", data, "--listen", &listen].map(String::from).to_vec();
+    if let Some(answer) = captcha_answer {
+        arguments.extend(["--captcha-answer".into(), answer]);
+    }
+    Ok(Plan { bound, program: std::env::current_exe()?, arguments })
+}
+
+fn hear_signals(events: Sender<Event>) -> io::Result<()> {
+    let (mut wake, woken) = UnixStream::pair()?;
+    pipe::register(SIGTERM, woken.try_clone()?)?;
+    pipe::register(SIGINT, woken)?;
+    thread::spawn(move || while wake.read_exact(&mut [0]).is_ok() && events.send(Event::Stop).is_ok() {});
+    Ok(())
 }
 
 fn lock(data: &Path) -> Result<File, Failure> {
@@ -97,25 +159,25 @@ fn address(listen: &Listen) -> String {
     }
 }
 
-fn announce(data: &Path, config: &Config, listen: &Listen, fixed_captcha: bool) {
+/// What is said once requests are answered.
+fn greeting(data: &Path, config: &Config, listen: &Listen, fixed_captcha: bool) -> String {
     let mut text = String::new();
     if fixed_captcha {
         text += "WARNING: every captcha has the answer of --captcha-answer; this is for tests, never for people\n";
     }
+    let file = data.join(config::FILE);
     let _ = match config.secret_key_required_for_account_registration {
-        Some(_) => writeln!(
-            text,
-            "registration key: secret_key_required_for_account_registration in {}",
-            data.join(config::FILE).display()
-        ),
+        Some(_) => {
+            writeln!(text, "registration key: secret_key_required_for_account_registration in {}", file.display())
+        }
         None => writeln!(
             text,
             "registration key: not set; add secret_key_required_for_account_registration to {}",
-            data.join(config::FILE).display()
+            file.display()
         ),
     };
     let _ = writeln!(text, "listening on {}", address(listen));
-    log::raw(&text);
+    text
 }
 
 /// One line for a panic: where it was, and nothing of what it says, which may quote what somebody sent.

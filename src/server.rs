@@ -9,16 +9,13 @@ use crate::heartbeat::Heartbeat;
 use crate::http::{self, Framing, Incoming, Outgoing, Reply};
 use crate::log::{self, Level};
 use crate::places::{Place, Places};
-use crate::socket;
-use std::fs;
-use std::io::{self, ErrorKind};
+use crate::socket::{self, Bound, Knock};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Uploads and other long work at the same time; whoever comes on top is told that the server is busy.
@@ -27,109 +24,135 @@ static WORK: Places = Places::new(64);
 static SENDING: Places = Places::new(64);
 /// Connections with several requests at once that are answered at the same time; those on top end.
 static CHAINS: Places = Places::new(8);
+/// What the supervisor asks for: no line in the log.
+const HEALTH: &str = "/health";
+/// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
+const STACK: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
 const FAREWELL: Duration = Duration::from_secs(30);
-
-/// A listening socket with its options, and the address that it got.
-pub struct Bound {
-    listener: tiny_http::Listener,
-    /// Where it listens; a port that was 0 is the one that was picked.
-    pub listen: Listen,
-}
-
-/// Binds an address.
-///
-/// # Errors
-/// Whatever the operating system says.
-pub fn bind(listen: &Listen) -> io::Result<Bound> {
-    match listen {
-        Listen::Tcp(address) => {
-            let listener = TcpListener::bind(address)?;
-            socket::prepare(&listener)?;
-            socket::prepare_tcp(&listener)?;
-            let listen = Listen::Tcp(listener.local_addr()?);
-            Ok(Bound { listener: listener.into(), listen })
-        }
-        Listen::Unix(path) => {
-            remove_stale(path)?;
-            let listener = UnixListener::bind(path)?;
-            socket::prepare(&listener)?;
-            Ok(Bound { listener: listener.into(), listen: listen.clone() })
-        }
-    }
-}
-
-/// Removes a socket that nobody listens on any more.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    match UnixStream::connect(path) {
-        Err(error) if is_socket && error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-        _ => Ok(()),
-    }
-}
+/// So many connections that could not be ended, each a thread and two descriptors, are reason enough to start anew.
+const FORGOTTEN: usize = 64;
+/// How long a server that has retired leaves those that are connected to send what they began.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A running server.
 pub struct Server {
     app: App,
+    socket: Bound,
     http: tiny_http::Server,
     heartbeat: Heartbeat,
+    /// Called when the server can't go on for long: it accepts nothing more, or its limits are near.
+    trouble: Box<dyn Fn() + Send + Sync>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+    troubled: AtomicBool,
+    deaf: AtomicBool,
+    closing: AtomicBool,
     stopping: AtomicBool,
     order: Mutex<()>,
     connections: Connections<tiny_http::Request>,
 }
 
 impl Server {
-    /// Answers requests until `wait` returns, and then those that have come by then.
+    /// Starts to answer requests. `trouble` is called when it can't go on for long.
     ///
     /// # Errors
-    /// If nothing can be accepted any more; `deaf` was called then.
-    pub fn run(
-        app: App,
-        bound: Bound,
-        wait: impl FnOnce(),
-        deaf: impl Fn() + Send + Sync + Clone + 'static,
-    ) -> Result<(), String> {
+    /// Whatever tiny_http says.
+    pub fn start(app: App, bound: Bound, trouble: Box<dyn Fn() + Send + Sync>) -> Result<Arc<Server>, String> {
+        // As a process that ended while it handed over may have left it.
+        bound.block(true).map_err(|error| error.to_string())?;
+        let socket = bound.socket.try_clone().map_err(|error| error.to_string())?;
+        let listener: tiny_http::Listener = match bound.listen {
+            Listen::Tcp(_) => TcpListener::from(socket).into(),
+            Listen::Unix(_) => UnixListener::from(socket).into(),
+        };
         let threads = app.config.threads;
-        let http = tiny_http::Server::from_listener(bound.listener, None).map_err(|error| error.to_string())?;
         let server = Arc::new(Server {
             app,
-            http,
-            heartbeat: Heartbeat::start(bound.listen),
+            http: tiny_http::Server::from_listener(listener, None).map_err(|error| error.to_string())?,
+            heartbeat: Heartbeat::start(bound.listen.clone()),
+            socket: bound,
+            trouble,
+            workers: Mutex::default(),
+            troubled: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             order: Mutex::new(()),
             connections: Connections::new(),
         });
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                let (server, deaf) = (server.clone(), deaf.clone());
-                thread::spawn(move || server.work(&deaf))
-            })
-            .collect();
-        wait();
-        server.stop();
-        let end = workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())));
-        WORK.wait_empty(FAREWELL);
-        SENDING.wait_empty(FAREWELL);
-        end.map_err(|error| format!("connections can no longer be accepted: {error}"))
+        let work = || {
+            let server = server.clone();
+            thread::Builder::new().stack_size(STACK).spawn(move || server.work())
+        };
+        let workers =
+            (0..threads).map(|_| work()).collect::<io::Result<Vec<_>>>().map_err(|error| error.to_string())?;
+        server.workers.lock().unwrap_or_else(PoisonError::into_inner).extend(workers);
+        Ok(server)
     }
 
-    fn stop(&self) {
+    /// What is known of its connections.
+    #[must_use]
+    pub fn connections(&self) -> &Connections<tiny_http::Request> {
+        &self.connections
+    }
+
+    /// What its requests share.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Answers what has come, and nothing more.
+    pub fn stop(&self) {
+        self.closing.store(true, Ordering::SeqCst);
         self.stopping.store(true, Ordering::SeqCst);
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         // One call wakes one worker, behind the requests that wait already.
-        for _ in 0..self.app.config.threads {
-            self.http.unblock();
+        workers.iter().for_each(|_| self.http.unblock());
+        for worker in workers {
+            let _ = worker.join();
+        }
+        for places in [&WORK, &SENDING, &CHAINS] {
+            places.wait_empty(FAREWELL);
         }
     }
 
-    fn work(self: &Arc<Server>, deaf: &dyn Fn()) -> io::Result<()> {
+    /// Accepts no more connections: those that come are left to whoever else has the listening socket.
+    pub fn retire(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        // tiny_http ends its accept loop when accept() fails. Where it must not wait, it fails as soon as nobody is left.
+        if self.socket.block(false).is_ok()
+            && let Ok(knock) = Knock::new(&self.socket.listen)
+        {
+            knock.knock();
+            let since = Instant::now();
+            while !self.deaf.load(Ordering::SeqCst) && since.elapsed() < LINGER {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        // The next process waits for connections on the same socket.
+        let _ = self.socket.block(true);
+    }
+
+    /// Waits until every connection that was accepted had time for its request, and has its answer.
+    pub fn linger(&self) {
+        let since = Instant::now();
+        while since.elapsed() < LINGER || (self.connections.busy() > 0 && since.elapsed() < FAREWELL) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.stop();
+    }
+
+    fn work(self: &Arc<Server>) {
         loop {
             match self.next() {
                 Ok(Some((request, peer))) => self.dispatch(request, peer),
                 Ok(None) => {}
-                Err(_) if self.stopping.load(Ordering::SeqCst) => return Ok(()),
-                Err(error) => {
-                    deaf();
-                    return Err(error);
+                Err(_) if self.stopping.load(Ordering::SeqCst) => return,
+                // Nothing can be accepted any more, but what is connected is still answered.
+                Err(_) => {
+                    self.deaf.store(true, Ordering::SeqCst);
+                    self.ask_for_help();
                 }
             }
         }
@@ -225,12 +248,12 @@ impl Server {
         let (status, code) = (reply.status, reply.code);
         let cors = http::cors(&self.app.config.cors_origins, &head.origin);
         let outgoing = if whole {
-            Some(Outgoing::new(request, reply, &cors))
+            Some(Outgoing::new(request, reply, &cors, self.closing.load(Ordering::Relaxed)))
         } else {
             self.abandon(request, reply, &cors);
             None
         };
-        if log::wants(Level::Info) {
+        if log::wants(Level::Info) && head.path != HEALTH {
             let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
             let code = code.filter(|code| *code != status).map(|code| format!(" {code}")).unwrap_or_default();
             let path: String = head.path.chars().take(200).collect();
@@ -248,18 +271,28 @@ impl Server {
         log::line(Level::Debug, &format!("{client} refused {status}"));
     }
 
+    /// Calls `trouble`, once, unless the server is about to end anyway.
+    fn ask_for_help(&self) {
+        if !self.closing.load(Ordering::SeqCst) && !self.troubled.swap(true, Ordering::SeqCst) {
+            (self.trouble)();
+        }
+    }
+
     fn abandon(&self, request: tiny_http::Request, reply: Reply, cors: &[(&str, &str)]) {
         if let Some(peer) = request.remote_addr() {
             self.connections.end(*peer);
         }
         http::abandon(request, reply, cors);
+        if http::forgotten() >= FORGOTTEN {
+            self.ask_for_help();
+        }
     }
 }
 
 /// Does some work in a thread of its own, which keeps the place until then.
 fn in_background(place: Place, work: impl FnOnce() + Send + 'static) {
     // Where the system has no more threads, the connection ends with the work that is dropped.
-    drop(thread::Builder::new().spawn(move || {
+    drop(thread::Builder::new().stack_size(STACK).spawn(move || {
         work();
         drop(place);
     }));

@@ -1,11 +1,18 @@
-//! What tiny_http leaves to others: options of the listening socket, and the end of a connection.
+//! What tiny_http leaves to others: the listening socket with its options, and a hand on each connection.
 
+use crate::config::Listen;
 use rustix::fd::OwnedFd;
-use rustix::net::{Shutdown, SocketAddrAny, getpeername, shutdown, sockopt};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrAny, SocketAddrUnix, SocketType, connect, getpeername, shutdown, socket, sockopt,
+};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use std::collections::HashSet;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a connection may say nothing: between two requests, within a head, within a body. It also ends
@@ -15,46 +22,166 @@ pub const SILENCE: Duration = Duration::from_secs(20);
 const UNREAD: Duration = Duration::from_secs(10);
 /// How long a write waits for room in the kernel's buffer. A worker then leaves the rest to a thread that has time.
 const WRITE: Duration = Duration::from_millis(100);
-/// Bytes of an answer that the kernel takes at once from a worker, so that a slow reader holds up none.
+/// Bytes of an answer that the kernel takes at once from a worker, so that a slow reader holds up none; and bytes of
+/// requests that it keeps for us, all of which are still parsed when a connection has ended.
 const BUFFER: usize = 256 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
-/// Sets what every connection that this socket accepts inherits (Linux).
-///
-/// # Errors
-/// Whatever the operating system says.
-pub fn prepare(listener: impl AsFd) -> rustix::io::Result<()> {
-    let listener = listener.as_fd();
-    sockopt::set_socket_timeout(listener, sockopt::Timeout::Recv, Some(SILENCE))?;
-    sockopt::set_socket_timeout(listener, sockopt::Timeout::Send, Some(WRITE))?;
-    sockopt::set_socket_send_buffer_size(listener, BUFFER)
+/// A listening socket with its options, and the address that it got.
+pub struct Bound {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// Where it listens; a port that was 0 is the one that was picked.
+    pub listen: Listen,
 }
 
-/// Sets what only connections over TCP have.
+impl Bound {
+    /// Sets whether accept() waits for a connection, in every process that has the socket.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn block(&self, wait: bool) -> io::Result<()> {
+        // The same request for every kind of socket.
+        TcpListener::from(self.socket.try_clone()?).set_nonblocking(!wait)
+    }
+}
+
+/// Binds an address, and sets what every connection that is accepted there inherits (Linux).
 ///
 /// # Errors
 /// Whatever the operating system says.
-pub fn prepare_tcp(listener: &TcpListener) -> rustix::io::Result<()> {
-    // Without it an answer in two writes waits for the client's delayed ACK, 40 ms.
-    sockopt::set_tcp_nodelay(listener, true)?;
-    sockopt::set_tcp_user_timeout(listener, u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX))
+pub fn bind(listen: &Listen) -> io::Result<Bound> {
+    let bound = match listen {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address)?;
+            // Without it an answer in two writes waits for the client's delayed ACK, 40 ms.
+            sockopt::set_tcp_nodelay(&listener, true)?;
+            sockopt::set_tcp_user_timeout(&listener, u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX))?;
+            let listen = Listen::Tcp(listener.local_addr()?);
+            Bound { socket: listener.into(), listen }
+        }
+        Listen::Unix(path) => {
+            remove_stale(path)?;
+            Bound { socket: UnixListener::bind(path)?.into(), listen: listen.clone() }
+        }
+    };
+    sockopt::set_socket_timeout(&bound.socket, sockopt::Timeout::Recv, Some(SILENCE))?;
+    sockopt::set_socket_timeout(&bound.socket, sockopt::Timeout::Send, Some(WRITE))?;
+    sockopt::set_socket_send_buffer_size(&bound.socket, BUFFER)?;
+    sockopt::set_socket_recv_buffer_size(&bound.socket, BUFFER)?;
+    rustix::net::listen(&bound.socket, BACKLOG)?;
+    Ok(bound)
+}
+
+/// Removes a socket that nobody listens on any more.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    match UnixStream::connect(path) {
+        Err(error) if is_socket && error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+/// A connection to a listening socket that is still to be made, its own socket being there already.
+pub struct Knock {
+    socket: OwnedFd,
+    address: SocketAddrAny,
+}
+
+impl Knock {
+    /// Prepares one.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn new(listen: &Listen) -> io::Result<Knock> {
+        let (family, address) = match listen {
+            Listen::Tcp(address) => {
+                let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+                (family, SocketAddrAny::from(reachable(*address)))
+            }
+            Listen::Unix(path) => (AddressFamily::UNIX, SocketAddrUnix::new(path.as_path())?.into()),
+        };
+        Ok(Knock { socket: socket(family, SocketType::STREAM, None)?, address })
+    }
+
+    /// Connects, and resets the connection at once, so that no port of ours stays in TIME_WAIT.
+    pub fn knock(self) {
+        let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        let _ = sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Send, Some(Duration::from_secs(1)));
+        // A failure is a full queue, and then there is somebody who wakes the listener.
+        let _ = connect(&self.socket, &self.address);
+    }
+}
+
+/// The address under which a listening socket is reached from its own machine.
+#[must_use]
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 /// Shuts the connection to a peer, both ways; false if the kernel gives no handle on it.
+#[must_use]
+pub fn shut(peer: SocketAddr) -> bool {
+    let mut found = false;
+    each_connection(|socket, address| {
+        if address == peer && !found {
+            found = shutdown(socket, Shutdown::Both).is_ok();
+        }
+        !found
+    });
+    found
+}
+
+/// Shuts the connections to these peers.
+pub fn shut_all(peers: &HashSet<SocketAddr>) {
+    each_connection(|socket, address| {
+        if peers.contains(&address) {
+            let _ = shutdown(socket, Shutdown::Both);
+        }
+        true
+    });
+}
+
+/// The peers of all connections over TCP.
+#[must_use]
+pub fn peers() -> HashSet<SocketAddr> {
+    let mut peers = HashSet::new();
+    each_connection(|_, address| {
+        peers.insert(address);
+        true
+    });
+    peers
+}
+
+/// How many descriptors this process has open, or 0 if that is not to be known.
+#[must_use]
+pub fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Goes through this process's connections for as long as `visit` says so.
 ///
 /// tiny_http keeps its sockets to itself. `pidfd_getfd` (Linux 5.6) gives a second handle on a descriptor of any
 /// process that one may trace, and so of one's own.
-#[must_use]
-pub fn shut(peer: SocketAddr) -> bool {
-    let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) else { return false };
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return false };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|fd| pidfd_getfd(&own, fd, PidfdGetfdFlags::empty()).ok())
-        .find(|fd| peer_of(fd) == Some(peer))
-        .is_some_and(|fd| shutdown(fd, Shutdown::Both).is_ok())
+fn each_connection(mut visit: impl FnMut(&OwnedFd, SocketAddr) -> bool) {
+    let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) else { return };
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
+    for number in entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+        let Ok(descriptor) = pidfd_getfd(&own, number, PidfdGetfdFlags::empty()) else { continue };
+        let Some(address) = peer_of(&descriptor) else { continue };
+        if !visit(&descriptor, address) {
+            return;
+        }
+    }
 }
 
-fn peer_of(fd: &OwnedFd) -> Option<SocketAddr> {
-    let address: SocketAddrAny = getpeername(fd).ok()??;
+fn peer_of(descriptor: &OwnedFd) -> Option<SocketAddr> {
+    let address: SocketAddrAny = getpeername(descriptor).ok()??;
     SocketAddr::try_from(address).ok()
 }

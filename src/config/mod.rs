@@ -39,6 +39,8 @@ pub struct Config {
     pub captcha_ttl_seconds: i64,
     pub max_captchas: usize,
     pub cors_origins: Vec<String>,
+    pub supervise: bool,
+    pub memory_limit_mib: u64,
     pub log: Level,
 }
 

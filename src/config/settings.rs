@@ -113,6 +113,18 @@ pub const SETTINGS: &[Setting] = &[
         doc: "The origins whose pages may use the API in a browser.",
     },
     Setting {
+        name: "supervise",
+        kind: Kind::Flag,
+        default: "true",
+        doc: "Whether a small process keeps one that serves, and replaces it when it dies, is deaf or nears a limit.",
+    },
+    Setting {
+        name: "memory_limit_mib",
+        kind: Kind::Number(64, 1_048_576),
+        default: "384",
+        doc: "Memory of the serving process in MiB, its threads' stacks counted whole; beyond it, it is replaced.",
+    },
+    Setting {
         name: "log",
         kind: Kind::Word(&["error", "info", "debug"]),
         default: "\"info\"",

@@ -4,7 +4,7 @@ mod framing;
 mod reply;
 
 pub use framing::{Framing, Incoming, framing};
-pub use reply::{Body, Outgoing, Reply, abandon, cors};
+pub use reply::{Body, Outgoing, Reply, abandon, cors, forgotten};
 
 use crate::form::Form;
 use std::net::IpAddr;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tiny_http::{Method, StatusCode};
 
@@ -18,6 +19,8 @@ const PACE: u64 = 4 * 1024;
 const SMALL: u64 = 128 * 1024;
 /// How much of a file is in memory at a time, in bytes.
 const WINDOW: u64 = 64 * 1024;
+
+static FORGOTTEN: AtomicUsize = AtomicUsize::new(0);
 
 /// What a client gets.
 pub struct Reply {
@@ -101,10 +104,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// The answer to a request whose body has been read to its end.
+    /// The answer to a request whose body has been read to its end; the last one of its connection, if `closing`.
     #[must_use]
-    pub fn new(request: tiny_http::Request, reply: Reply, cors: &[(&str, &str)]) -> Outgoing {
-        let (window, rest) = wire(&request, reply, cors, last(&request));
+    pub fn new(request: tiny_http::Request, reply: Reply, cors: &[(&str, &str)], closing: bool) -> Outgoing {
+        let (window, rest) = wire(&request, reply, cors, if closing { "close" } else { last(&request) });
         Outgoing {
             peer: request.remote_addr().copied(),
             writer: request.into_writer(),
@@ -210,8 +213,15 @@ pub fn abandon(request: tiny_http::Request, reply: Reply, cors: &[(&str, &str)])
     // body to the parser as the next request. Only one that has come to its end may go; the others cost a thread
     // and two descriptors.
     if held && !(shut && known && io::copy(&mut stream, &mut io::sink()).is_ok()) {
+        FORGOTTEN.fetch_add(1, Ordering::Relaxed);
         std::mem::forget(stream);
     }
+}
+
+/// How many connections [`abandon`] could not end.
+#[must_use]
+pub fn forgotten() -> usize {
+    FORGOTTEN.load(Ordering::Relaxed)
 }
 
 /// What `Connection` has to say: tiny_http ends or keeps the connection by the same rules.

@@ -4,6 +4,7 @@ mod cli;
 mod contract;
 mod faults;
 mod flows;
+mod renewal;
 mod support;
 mod tidy;
 mod wire;

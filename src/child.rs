@@ -1,0 +1,78 @@
+//! The serving process under a supervisor: its listening socket is standard input, its line standard output.
+
+use crate::config::{self, Config};
+use crate::failure::Failure;
+use crate::janitor;
+use crate::limits;
+use crate::line::{Line, Message};
+use crate::log;
+use crate::serve;
+use crate::server::Server;
+use crate::socket::Bound;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+/// Serves until the supervisor says otherwise or is gone.
+///
+/// # Errors
+/// If something is in the way of a start.
+pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::new(1, format!("a serving process is started by its supervisor: {error}"));
+    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    let line = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
+    let line = Arc::new(Line::new(UnixStream::from(line)));
+    // A terminal and a service manager send signals to both processes; the supervisor decides.
+    for signal in [SIGINT, SIGTERM] {
+        flag::register(signal, Arc::new(AtomicBool::new(false))).map_err(failed)?;
+    }
+    let (config, _) = load(data, listen)?;
+    limits::limit_memory(config.memory_limit_mib * 1024 * 1024);
+    let bound = Bound { socket, listen: config.listen.clone() };
+    let app = serve::open(data, config, captcha_answer)?;
+    line.say(&Message::Ready);
+    match line.hear() {
+        Some(Message::Start(state)) => app.restore(&state),
+        _ => return Ok(()),
+    }
+    let ask = line.clone();
+    let trouble = Box::new(move || ask.say(&Message::Renew));
+    let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
+    janitor::start(server.clone());
+    loop {
+        let (server, line_end) = (server.clone(), line.clone());
+        // In threads of their own, since the line tells that the supervisor is gone.
+        match line.hear() {
+            Some(Message::Retire) => drop(thread::spawn(move || {
+                server.retire();
+                line_end.say(&Message::State(server.app().state()));
+                server.linger();
+                end();
+            })),
+            Some(Message::Stop) => drop(thread::spawn(move || {
+                server.stop();
+                end();
+            })),
+            Some(_) => {}
+            None => end(),
+        }
+    }
+}
+
+fn load(data: &Path, listen: Option<String>) -> Result<(Config, Vec<config::Given>), Failure> {
+    let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
+    config::load(data, &config::variable, &arguments).map_err(|error| Failure::new(2, error))
+}
+
+/// Ends at once. tiny_http's server is never dropped: it would remove the socket that the next process listens on.
+fn end() -> ! {
+    log::flush();
+    process::exit(0)
+}

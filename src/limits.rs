@@ -1,0 +1,36 @@
+//! Limits of this process: descriptors, memory, core files.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Fewer descriptors than this are not enough to serve: each connection takes two.
+const FEWEST: u64 = 256;
+
+/// Raises the soft limit of descriptors to the hard one, and says how many there are.
+///
+/// # Errors
+/// A sentence, if they are too few.
+pub fn raise_descriptors() -> Result<u64, String> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let raised = setrlimit(Resource::Nofile, limit);
+    let now = descriptors();
+    match raised {
+        _ if now >= FEWEST => Ok(now),
+        _ => Err(format!("{now} descriptors are too few to serve: allow at least {FEWEST} (ulimit -n, LimitNOFILE)")),
+    }
+}
+
+/// How many descriptors this process may have open.
+#[must_use]
+pub fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Ends the process when it asks for more memory than this, in bytes, and leaves no core file, which would hold
+/// what people sent.
+pub fn limit_memory(bytes: u64) {
+    let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
+    // A limit that the system does not let us set is one that it has set lower.
+    let _ = setrlimit(Resource::Data, limit(bytes));
+    let _ = setrlimit(Resource::Core, limit(0));
+}

@@ -1,0 +1,316 @@
+//! The supervisor: holds the listening socket, and keeps a process that serves it, whatever becomes of each one.
+//!
+//! A serving process that dies is replaced at once, since connections wait in the socket meanwhile. One that says it
+//! can't go on for long, or does not answer, hands over: the next one opens everything, the old one stops accepting and
+//! says its state, the next one goes on with it, and the old one ends when it has answered what it had.
+
+use crate::config::Listen;
+use crate::failure::Failure;
+use crate::line::{Line, Message};
+use crate::log::{self, Level};
+use crate::socket::{self, Bound};
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{self, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between two questions whether the serving process answers.
+const ROUND: Duration = Duration::from_secs(1);
+/// How long an answer may take until the process counts as deaf.
+const DEAF: Duration = Duration::from_secs(2);
+/// How long a process that hands over may take to say its state.
+const HANDOVER: Duration = Duration::from_secs(2);
+/// How long a process that is to end may take, before it is killed.
+const GRACE: Duration = Duration::from_secs(35);
+/// Between two starts at the least, unless nobody serves; and between two where nobody does.
+const PAUSE: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(100)];
+/// Stack of the threads that tiny_http starts for connections, in bytes: they only read heads.
+const STACK: &str = "131072";
+
+/// What happens to a supervisor.
+pub enum Event {
+    /// It is to stop.
+    Stop,
+    /// A serving process, by its number, says something.
+    Said(u64, Message),
+    /// A serving process is gone.
+    Gone(u64),
+    /// The serving process does not answer.
+    Deaf,
+}
+
+/// What it keeps serving.
+pub struct Plan {
+    /// The listening socket.
+    pub bound: Bound,
+    /// The program that serves.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Opens everything.
+    Starting,
+    /// Has everything open.
+    Ready,
+    /// Serves.
+    Serving,
+    /// Accepts nothing more; its state is still to come.
+    HandingOver,
+    /// Answers what it had.
+    Ending,
+}
+
+struct Child {
+    process: process::Child,
+    line: Arc<Line>,
+    stage: Stage,
+    since: Instant,
+}
+
+struct Supervisor {
+    plan: Plan,
+    events: Sender<Event>,
+    children: HashMap<u64, Child>,
+    started: u64,
+    last_start: Instant,
+    wanted: bool,
+}
+
+/// Keeps the plan served until [`Event::Stop`] comes; `serving` is called when the first process does.
+///
+/// # Errors
+/// If the first one can't start; it has said why on standard error.
+pub fn run(plan: Plan, events: (Sender<Event>, Receiver<Event>), serving: impl FnOnce()) -> Result<(), Failure> {
+    let (sender, receiver) = events;
+    let listen = plan.bound.listen.clone();
+    let mut supervisor = Supervisor {
+        plan,
+        events: sender.clone(),
+        children: HashMap::new(),
+        started: 0,
+        last_start: Instant::now(),
+        wanted: false,
+    };
+    supervisor.start().map_err(|error| Failure::new(1, format!("a serving process cannot be started: {error}")))?;
+    let mut serving = Some(serving);
+    loop {
+        match receiver.recv_timeout(supervisor.pause()) {
+            Ok(Event::Stop) => return supervisor.stop(&receiver),
+            Ok(Event::Deaf) => supervisor.renew("it does not answer"),
+            Ok(Event::Said(id, message)) => supervisor.heard(id, message),
+            Ok(Event::Gone(id)) => {
+                let status = supervisor.bury(id);
+                if serving.is_some() {
+                    // Its own sentence is on standard error already.
+                    return Err(Failure::new(
+                        status.and_then(|status| u8::try_from(status).ok()).unwrap_or(1),
+                        String::new(),
+                    ));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is ours"),
+        }
+        supervisor.advance();
+        if supervisor.is(Stage::Serving)
+            && let Some(serving) = serving.take()
+        {
+            serving();
+            watch(listen.clone(), sender.clone());
+        }
+    }
+}
+
+impl Supervisor {
+    fn start(&mut self) -> io::Result<()> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let process = Command::new(&self.plan.program)
+            .args(&self.plan.arguments)
+            .env("RUST_MIN_STACK", STACK)
+            // Few arenas: each keeps what was freed in it.
+            .env("MALLOC_ARENA_MAX", "2")
+            .stdin(Stdio::from(self.plan.bound.socket.try_clone()?))
+            .stdout(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+            .spawn()?;
+        self.started += 1;
+        self.last_start = Instant::now();
+        self.wanted = false;
+        let (id, line, events) = (self.started, Arc::new(Line::new(ours)), self.events.clone());
+        let ear = line.clone();
+        thread::spawn(move || {
+            while let Some(message) = ear.hear() {
+                let _ = events.send(Event::Said(id, message));
+            }
+            let _ = events.send(Event::Gone(id));
+        });
+        self.children.insert(id, Child { process, line, stage: Stage::Starting, since: Instant::now() });
+        Ok(())
+    }
+
+    fn heard(&mut self, id: u64, message: Message) {
+        match message {
+            Message::Ready => self.enter(id, Stage::Ready),
+            Message::Renew if self.stage(id) == Some(Stage::Serving) => self.renew("it nears a limit"),
+            Message::State(state) if self.stage(id) == Some(Stage::HandingOver) => {
+                self.enter(id, Stage::Ending);
+                self.hand_to_next(state);
+            }
+            _ => {}
+        }
+    }
+
+    /// Replaces the process that serves.
+    fn renew(&mut self, why: &str) {
+        if !self.wanted && !self.is(Stage::Starting) && !self.is(Stage::Ready) {
+            log::line(Level::Info, &format!("the serving process is renewed: {why}"));
+            self.wanted = true;
+        }
+    }
+
+    /// Does what the stages of the processes ask for.
+    fn advance(&mut self) {
+        let coming = self.is(Stage::Starting) || self.is(Stage::Ready);
+        let nobody = !self.is(Stage::Serving);
+        if !coming
+            && (self.wanted || nobody)
+            && self.last_start.elapsed() >= PAUSE[usize::from(nobody)]
+            && self.start().is_err()
+        {
+            self.last_start = Instant::now();
+        }
+        if self.is(Stage::Ready) && !self.is(Stage::HandingOver) {
+            match self.find(Stage::Serving) {
+                Some(id) => {
+                    self.enter(id, Stage::HandingOver);
+                    self.children[&id].line.say(&Message::Retire);
+                }
+                None => self.hand_to_next(Vec::new()),
+            }
+        }
+        if let Some(id) = self.find(Stage::HandingOver)
+            && self.children[&id].since.elapsed() > HANDOVER
+        {
+            self.enter(id, Stage::Ending);
+            self.hand_to_next(Vec::new());
+        }
+        for child in self.children.values_mut() {
+            if child.stage == Stage::Ending && child.since.elapsed() > GRACE {
+                let _ = child.process.kill();
+            }
+        }
+    }
+
+    fn hand_to_next(&mut self, state: Vec<u8>) {
+        if let Some(id) = self.find(Stage::Ready) {
+            self.children[&id].line.say(&Message::Start(state));
+            self.enter(id, Stage::Serving);
+        }
+    }
+
+    /// Takes note of a process that is gone, and says its exit code.
+    fn bury(&mut self, id: u64) -> Option<i32> {
+        let mut child = self.children.remove(&id)?;
+        // It may have closed its line and still live.
+        let _ = child.process.kill();
+        let status = child.process.wait().ok()?;
+        if !matches!(child.stage, Stage::Ending | Stage::Starting) {
+            log::line(Level::Error, &format!("a serving process ended ({status}); open captchas are lost"));
+        }
+        if child.stage == Stage::HandingOver {
+            self.hand_to_next(Vec::new());
+        }
+        status.code()
+    }
+
+    fn stop(&mut self, receiver: &Receiver<Event>) -> Result<(), Failure> {
+        let since = Instant::now();
+        for child in self.children.values_mut() {
+            child.line.say(&Message::Stop);
+            child.stage = Stage::Ending;
+        }
+        while !self.children.is_empty() && since.elapsed() < GRACE {
+            match receiver.recv_timeout(GRACE.saturating_sub(since.elapsed())) {
+                Ok(Event::Gone(id)) => drop(self.bury(id)),
+                // A second signal: whoever sends it does not want to wait.
+                Ok(Event::Stop) => break,
+                _ => {}
+            }
+        }
+        for child in self.children.values_mut() {
+            let _ = child.process.kill();
+            let _ = child.process.wait();
+        }
+        Ok(())
+    }
+
+    /// How long nothing has to be done unless something happens.
+    fn pause(&self) -> Duration {
+        let settled = self.children.len() == 1 && self.is(Stage::Serving) && !self.wanted;
+        if settled { Duration::from_secs(3600) } else { Duration::from_millis(20) }
+    }
+
+    fn find(&self, stage: Stage) -> Option<u64> {
+        self.children.iter().find(|(_, child)| child.stage == stage).map(|(id, _)| *id)
+    }
+
+    fn is(&self, stage: Stage) -> bool {
+        self.find(stage).is_some()
+    }
+
+    fn stage(&self, id: u64) -> Option<Stage> {
+        self.children.get(&id).map(|child| child.stage)
+    }
+
+    fn enter(&mut self, id: u64, stage: Stage) {
+        if let Some(child) = self.children.get_mut(&id) {
+            (child.stage, child.since) = (stage, Instant::now());
+        }
+    }
+}
+
+/// Asks again and again whether requests are answered.
+fn watch(listen: Listen, events: Sender<Event>) {
+    thread::spawn(move || {
+        loop {
+            thread::sleep(ROUND);
+            if ask(&listen).is_err() && events.send(Event::Deaf).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// A real request: whatever the answer is, there is somebody who gives it.
+fn ask(listen: &Listen) -> io::Result<()> {
+    const QUESTION: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut answer = [0; 12];
+    match listen {
+        Listen::Tcp(address) => {
+            let mut stream = TcpStream::connect_timeout(&socket::reachable(*address), DEAF)?;
+            stream.set_read_timeout(Some(DEAF))?;
+            stream.write_all(QUESTION)?;
+            stream.read_exact(&mut answer)
+        }
+        Listen::Unix(path) => {
+            let mut stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(DEAF))?;
+            stream.write_all(QUESTION)?;
+            stream.read_exact(&mut answer)
+        }
+    }
+}
+
+/// A channel of events.
+#[must_use]
+pub fn events() -> (Sender<Event>, Receiver<Event>) {
+    channel()
+}

@@ -1,0 +1,88 @@
+//! The supervisor: a serving process that dies, is worn out or is left alone.
+
+use crate::support::{FORM, Server, new_user};
+use serde_json::json;
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Command;
+
+/// The serving processes of a server.
+fn children(server: &Server) -> Vec<u32> {
+    let pid = server.pid();
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    listed.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+fn kill(pid: u32) {
+    assert!(Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_serving_process_that_dies_is_replaced() {
+    let server = Server::start();
+    let token = server.user("rei");
+    for _ in 0..3 {
+        let before = children(&server);
+        let mut idle = server.connect();
+        kill(before[0]);
+        // The end of the process is the end of its connections.
+        let _ = idle.read_to_end(&mut Vec::new());
+        assert_eq!(server.info(&token)["name"], "rei");
+        assert!(!children(&server).contains(&before[0]));
+    }
+    server.lines.wait("a serving process ended (signal: 9 (SIGKILL)); open captchas are lost");
+}
+
+#[test]
+fn a_worn_out_process_hands_over_what_it_knows() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let before = children(&server);
+    let open = server.solved(new_user("asuka"));
+    let mut upload = server.connect();
+    let head = format!(
+        "POST /api/upload_avatar HTTP/1.1\r\ntoken: {token}\r\nContent-Type: {FORM}\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n"
+    );
+    upload.write_all(head.as_bytes()).unwrap();
+    upload.read_exact(&mut [0; 12]).unwrap();
+    // Each of these costs a thread that nothing but a new process gives back.
+    let hostile = b"POST /api/login HTTP/1.1\r\nContent-Length: 30000000000\r\n\r\n";
+    for _ in 0..70 {
+        assert_eq!(server.raw(hostile).status, 413);
+    }
+    server.lines.wait("the serving process is renewed: it nears a limit");
+    // The old one accepts until the new one has opened everything; then its connections end one by one.
+    while server.send("POST", "/api/login", &[], b"{}").status == 200
+        && children(&server)[0] == before[0]
+        && children(&server).len() == 1
+    {}
+    assert_eq!(server.post("/api/registered", &open).code(), 200, "a captcha from before");
+    upload.write_all(&[b'x'; 2000]).unwrap();
+    let mut rest = Vec::new();
+    let _ = upload.read_to_end(&mut rest);
+    assert!(String::from_utf8_lossy(&rest).contains("\"code\":169"), "what was begun is answered");
+}
+
+#[test]
+fn a_serving_process_ends_with_its_supervisor() {
+    let mut server = Server::start();
+    let mut idle = server.connect();
+    idle.write_all(b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    server.signal("KILL");
+    server.wait();
+    // The connection ends when the process does; while it lived, it would be kept for seconds.
+    let mut all = Vec::new();
+    let _ = idle.read_to_end(&mut all);
+    let again = Server::on(server.data.clone());
+    assert_eq!(again.post("/api/login", &json!({})).code(), 504);
+}
+
+#[test]
+fn it_serves_without_a_supervisor_too() {
+    let mut server = Server::with(json!({"supervise": false}));
+    let token = server.user("rei");
+    assert_eq!(children(&server), Vec::<u32>::new());
+    assert_eq!(server.info(&token)["name"], "rei");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+}
