@@ -10,6 +10,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// The picture of a new user, part of the program.
 pub const FIRST: &str = "admin.jpg";
@@ -19,6 +20,9 @@ static FIRST_PICTURE: &[u8] = include_bytes!("admin.jpg");
 const FOLDER: &str = "avatars";
 /// Letters before the Unix seconds in a name, `contract.md`.
 const LETTERS: usize = 10;
+
+/// Letters behind the dot in the name of a file that is being written.
+const FRESH_LETTERS: usize = 20;
 
 /// One picture at a time is held in memory.
 static WORKBENCH: Mutex<()> = Mutex::new(());
@@ -98,6 +102,19 @@ pub fn remove(data: &Path, name: &str) {
     }
 }
 
+/// Removes what a crash left behind: files from before `start` that no user has. Says how many.
+pub fn sweep(data: &Path, start: SystemTime, mut is_used: impl FnMut(&str) -> bool) -> usize {
+    let Ok(entries) = fs::read_dir(folder(data)) else { return 0 };
+    let left = entries.filter_map(Result::ok).filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = is_name(&name) || is_fresh_name(&name);
+        // A younger one is being uploaded at this moment.
+        let old = entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified < start);
+        ours && old && !is_used(&name)
+    });
+    left.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+}
+
 /// What `GET /s/NAME` gets.
 #[must_use]
 pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
@@ -132,10 +149,15 @@ fn folder(data: &Path) -> PathBuf {
     data.join(FOLDER)
 }
 
+fn is_fresh_name(name: &str) -> bool {
+    let letters = name.strip_prefix('.').unwrap_or_default();
+    letters.len() == FRESH_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// A new file in the folder, which is made if it is not there, under a name that nobody asks for.
 fn fresh(data: &Path) -> io::Result<(PathBuf, File)> {
     fs::create_dir_all(folder(data))?;
-    let path = folder(data).join(format!(".{}", secret::letters(20)));
+    let path = folder(data).join(format!(".{}", secret::letters(FRESH_LETTERS)));
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     Ok((path, file))
 }

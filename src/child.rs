@@ -19,12 +19,14 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::SystemTime;
 
 /// Serves until the supervisor says otherwise or is gone.
 ///
 /// # Errors
 /// If something is in the way of a start.
 pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) -> Result<(), Failure> {
+    let start = SystemTime::now();
     let failed = |error: io::Error| Failure::new(1, format!("a serving process is started by its supervisor: {error}"));
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     let line = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
@@ -56,6 +58,7 @@ pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) 
                 server.linger();
                 end();
             })),
+            Some(Message::Sweep) => drop(thread::spawn(move || serve::sweep(server.app(), start))),
             Some(Message::Stop) => drop(thread::spawn(move || {
                 server.stop();
                 end();

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 /// Requests that may wait behind one that is being answered; no honest client sends so many without reading.
 const WAITING: usize = 64;
-/// How long an ended connection is remembered: what had been read of it by then is parsed long before.
-const REMEMBERED: Duration = Duration::from_secs(5);
+/// How long an ended connection is remembered: what had been read of it is parsed by then, and hardly any client comes
+/// from the same port again so soon.
+const REMEMBERED: Duration = Duration::from_secs(1);
 /// More than this are worth a review.
 const LARGE: usize = 256;
 /// How long a connection may be without a request: one that says nothing ends earlier, so this one says too little.
@@ -65,6 +66,10 @@ impl<R> Connections<R> {
             }
             return Turn::Later;
         }
+        if connection.ended && connection.since.elapsed() > REMEMBERED {
+            // The same port again, on a new connection.
+            *connection = Connection::idle();
+        }
         if connection.ended {
             drop(known);
             // Only now, since a request answers when it is dropped.
@@ -96,6 +101,7 @@ impl<R> Connections<R> {
     pub fn end(&self, peer: SocketAddr) {
         if let Some(connection) = self.known().get_mut(&peer) {
             connection.ended = true;
+            connection.since = Instant::now();
         }
     }
 
@@ -111,8 +117,8 @@ impl<R> Connections<R> {
         self.known().values().filter(|connection| connection.busy).count()
     }
 
-    /// Forgets the connections that are not among these, and says which are to be shut, as ended: those that have been
-    /// without a request for too long and, where there are more than `most`, of the others those that have been longest.
+    /// Forgets the connections that are not among these, and says which are to be shut: those that have been without a
+    /// request for too long and, where there are more than `most`, of the others those that have been longest.
     pub fn review(&self, peers: &HashSet<SocketAddr>, most: usize) -> HashSet<SocketAddr> {
         let mut known = self.known();
         known.retain(|peer, one| one.busy || peers.contains(peer) || (one.ended && one.since.elapsed() < REMEMBERED));
@@ -129,11 +135,7 @@ impl<R> Connections<R> {
             .filter(|(nth, (since, _))| *nth < surplus || since.elapsed() > IDLE)
             .map(|(_, (_, peer))| *peer)
             .collect();
-        for peer in &chosen {
-            if let Some(connection) = known.get_mut(peer) {
-                connection.ended = true;
-            }
-        }
+        known.retain(|peer, _| !chosen.contains(peer));
         chosen
     }
 
@@ -202,10 +204,7 @@ mod tests {
         let chosen = connections.review(&all, 8);
         assert_eq!(chosen.len(), 4);
         assert!(chosen.iter().all(|one| (3..=10).contains(&one.port())), "{chosen:?}");
-        for one in chosen {
-            assert!(matches!(connections.enter(one, 'x'), Turn::Later), "it has ended");
-        }
-        connections.review(&HashSet::new(), 8);
+        assert!(connections.review(&HashSet::new(), 8).is_empty());
         assert_eq!(connections.busy(), 1);
     }
 }

@@ -11,6 +11,8 @@ pub enum Message {
     Ready,
     /// To it: answer requests, and go on with this state of the one before.
     Start(Vec<u8>),
+    /// To it: no other process works on the folder, so what a crash left behind can go.
+    Sweep,
     /// From it: it can't go on for long.
     Renew,
     /// To it: accept nothing more, say the state, answer what is begun, end.
@@ -39,6 +41,7 @@ impl Line {
         let (kind, body): (u8, &[u8]) = match message {
             Message::Ready => (b'r', &[]),
             Message::Start(state) => (b's', state),
+            Message::Sweep => (b'w', &[]),
             Message::Renew => (b'n', &[]),
             Message::Retire => (b'f', &[]),
             Message::State(state) => (b'd', state),
@@ -66,6 +69,7 @@ impl Line {
         match kind {
             b'r' => Ok(Message::Ready),
             b's' => Ok(Message::Start(body)),
+            b'w' => Ok(Message::Sweep),
             b'n' => Ok(Message::Renew),
             b'f' => Ok(Message::Retire),
             b'd' => Ok(Message::State(body)),
@@ -86,6 +90,7 @@ mod tests {
         let all = [
             Message::Ready,
             Message::Start(vec![1, 2, 3]),
+            Message::Sweep,
             Message::Renew,
             Message::Retire,
             Message::State(vec![7; 1000]),

@@ -1,6 +1,7 @@
 //! The command `serve`: a data folder, its lock, what is in it, and a server over it until a signal.
 
 use crate::app::App;
+use crate::avatar;
 use crate::config::{self, Config, Listen};
 use crate::failure::Failure;
 use crate::janitor;
@@ -9,7 +10,7 @@ use crate::log::{self, Level};
 use crate::secret;
 use crate::server::Server;
 use crate::socket::{self, Bound};
-use crate::store::Store;
+use crate::store::{Store, users};
 use crate::supervise::{self, Event, Plan};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
@@ -22,6 +23,7 @@ use std::path::Path;
 use std::process;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
+use std::time::SystemTime;
 
 /// The file whose lock says that a server works on the folder; its text is the server's pid.
 const LOCK: &str = "accountd.lock";
@@ -75,6 +77,16 @@ pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Resu
     Ok(App::new(config, data.into(), captcha_answer, store))
 }
 
+/// Removes pictures from before `start` that belong to nobody: an upload that a crash cut off.
+pub fn sweep(app: &App, start: SystemTime) {
+    // When in doubt, it stays.
+    let used = |name: &str| app.read(|db| users::has_avatar(db, name)).unwrap_or(true);
+    let count = avatar::sweep(&app.data, start, used);
+    if count > 0 {
+        log::line(Level::Info, &format!("{count} pictures that belong to nobody were removed"));
+    }
+}
+
 /// Serves without a supervisor.
 fn alone(
     data: &Path,
@@ -84,11 +96,13 @@ fn alone(
     (sender, receiver): (Sender<Event>, Receiver<Event>),
     greeting: &str,
 ) -> Result<(), Failure> {
+    let start = SystemTime::now();
     let app = open(data, config, captcha_answer)?;
     let trouble = Box::new(move || drop(sender.send(Event::Deaf)));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
     log::raw(greeting);
+    sweep(server.app(), start);
     let event = receiver.recv();
     server.stop();
     match event {

@@ -30,6 +30,8 @@ const HEALTH: &str = "/health";
 const STACK: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// Connections of our own at the end of the accept loop.
+const KNOCKS: usize = 8;
 /// So many connections that could not be ended, each a thread and two descriptors, are reason enough to start anew.
 const FORGOTTEN: usize = 64;
 /// How long a server that has retired leaves those that are connected to send what they began.
@@ -121,10 +123,10 @@ impl Server {
     pub fn retire(&self) {
         self.closing.store(true, Ordering::SeqCst);
         // tiny_http ends its accept loop when accept() fails. Where it must not wait, it fails as soon as nobody is left.
-        if self.socket.block(false).is_ok()
-            && let Ok(knock) = Knock::new(&self.socket.listen)
-        {
-            knock.knock();
+        // The first knock wakes it; the others free connections that wait for a thread, as the heartbeat did until now.
+        let knocks: Vec<Knock> = (0..KNOCKS).filter_map(|_| Knock::new(&self.socket.listen).ok()).collect();
+        if self.socket.block(false).is_ok() {
+            knocks.into_iter().for_each(Knock::knock);
             let since = Instant::now();
             while !self.deaf.load(Ordering::SeqCst) && since.elapsed() < LINGER {
                 thread::sleep(Duration::from_millis(1));
@@ -279,7 +281,9 @@ impl Server {
     }
 
     fn abandon(&self, request: tiny_http::Request, reply: Reply, cors: &[(&str, &str)]) {
-        if let Some(peer) = request.remote_addr() {
+        if let Some(peer) = request.remote_addr()
+            && !http::holds_connection(&request)
+        {
             self.connections.end(*peer);
         }
         http::abandon(request, reply, cors);

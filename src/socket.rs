@@ -10,10 +10,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How long a connection may say nothing: between two requests, within a head, within a body. It also ends
 /// tiny_http's accept(), so something must connect more often than that; see [`crate::heartbeat`].
@@ -25,6 +27,8 @@ const WRITE: Duration = Duration::from_millis(100);
 /// Bytes of an answer that the kernel takes at once from a worker, so that a slow reader holds up none; and bytes of
 /// requests that it keeps for us, all of which are still parsed when a connection has ended.
 const BUFFER: usize = 256 * 1024;
+/// How long an address may be in use until a start gives up.
+const IN_USE: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -47,11 +51,24 @@ impl Bound {
     }
 }
 
-/// Binds an address, and sets what every connection that is accepted there inherits (Linux).
+/// Binds an address, and sets what every connection that is accepted there inherits (Linux). An address that is in use
+/// is tried again for a while: a server that was killed leaves it a moment later.
 ///
 /// # Errors
 /// Whatever the operating system says.
 pub fn bind(listen: &Listen) -> io::Result<Bound> {
+    let since = Instant::now();
+    loop {
+        match bind_once(listen) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && since.elapsed() < IN_USE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn bind_once(listen: &Listen) -> io::Result<Bound> {
     let bound = match listen {
         Listen::Tcp(address) => {
             let listener = TcpListener::bind(address)?;
@@ -168,11 +185,18 @@ pub fn descriptors() -> usize {
 /// Goes through this process's connections for as long as `visit` says so.
 ///
 /// tiny_http keeps its sockets to itself. `pidfd_getfd` (Linux 5.6) gives a second handle on a descriptor of any
-/// process that one may trace, and so of one's own.
+/// process that one may trace, and so of one's own. Sockets alone may be taken: closing a second handle on the
+/// database would release every lock that SQLite holds on it, as POSIX has it, and another process would take the
+/// file for unused.
 fn each_connection(mut visit: impl FnMut(&OwnedFd, SocketAddr) -> bool) {
     let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) else { return };
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
-    for number in entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+    for entry in entries.filter_map(Result::ok) {
+        let is_socket =
+            fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"socket:"));
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()).filter(|_| is_socket) else {
+            continue;
+        };
         let Ok(descriptor) = pidfd_getfd(&own, number, PidfdGetfdFlags::empty()) else { continue };
         let Some(address) = peer_of(&descriptor) else { continue };
         if !visit(&descriptor, address) {

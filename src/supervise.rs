@@ -125,6 +125,7 @@ pub fn run(plan: Plan, events: (Sender<Event>, Receiver<Event>), serving: impl F
             && let Some(serving) = serving.take()
         {
             serving();
+            supervisor.children.values().for_each(|child| child.line.say(&Message::Sweep));
             watch(listen.clone(), sender.clone());
         }
     }

@@ -5,31 +5,37 @@ use rand::{Rng, RngExt};
 use std::f32::consts::TAU;
 
 /// The characters random answers are made of: those a person still tells apart when warped.
-pub const ALPHABET: &[u8] = b"defkmprtwxy234578";
+pub const ALPHABET: &[u8] = b"defkmptuwx234578";
 /// Width of every picture in pixels.
 pub const WIDTH: usize = 160;
 /// Height of every picture in pixels.
 pub const HEIGHT: usize = 60;
 
 /// Red, green and blue of the bare ground (shade 0) and of full ink (shade `FULL`).
-const GROUND: [u8; 3] = [246, 247, 249];
-const INK: [u8; 3] = [60, 66, 78];
-const FULL: u8 = 15;
+const GROUND: [f32; 3] = [246.0, 247.0, 249.0];
+const INK: [f32; 3] = [60.0, 66.0, 78.0];
+const FULL: f32 = 15.0;
 /// Half the line widths in pixels, of glyphs and of thin noise.
 const PEN: f32 = 1.5;
 const HAIR: f32 = 0.5;
+/// Half the width in pixels of the cuts through the glyphs: a person bridges them, a program loses the letters' outlines.
+const CUT: f32 = 0.6;
 /// Pixels per grid unit of the font at most, and the pixels a line of text may fill.
 const SCALE: f32 = 2.6;
-const LINE: f32 = 144.0;
+const LINE: f32 = 146.0;
 /// Grid units between glyphs: so few that turning and bending make most of them touch.
-const GAP: f32 = 2.7;
+const GAP: f32 = 2.6;
 
 type Point = (f32, f32);
 
 /// Returns a complete PNG of [`WIDTH`] by [`HEIGHT`] pixels showing `text`, meant for 1 to 12
 /// characters out of a-z and 0-9; any other character is skipped.
+///
+/// # Panics
+/// If the encoder refuses a picture of a fixed size in memory, which it has no reason to.
 pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
     let mut canvas = Canvas {
+        ink: true,
         shades: [0; WIDTH * HEIGHT],
         reach: (rng.random_range(1.0..2.0), rng.random_range(2.0..3.5)),
         pitch: (rng.random_range(0.11..0.18), rng.random_range(0.07..0.11)),
@@ -37,10 +43,10 @@ pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
     };
     write(text, &mut canvas, rng);
     scribble(&mut canvas, rng);
-    canvas.encode()
+    canvas.encode().expect("memory takes every byte and the size is fixed")
 }
 
-/// Sets the glyphs side by side, each shifted, sized and turned at random so that most touch.
+/// Sets the glyphs side by side in the middle of the canvas, each shifted, sized and turned at random so that most touch.
 fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
     let glyphs: Vec<(&[&[u8]], f32)> = text
         .chars()
@@ -50,10 +56,12 @@ fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
     let total: f32 = glyphs.iter().map(|glyph| glyph.1).sum();
     let scale = (LINE / total.max(1.0)).min(SCALE);
     let mut left = (WIDTH as f32 - total * scale) / 2.0;
+    let mut side = if rng.random() { 1.0 } else { -1.0 };
     for (strokes, width) in glyphs {
+        side = -side;
         let size = scale * rng.random_range(0.9..1.18);
         let (sin, cos) = rng.random_range(-0.22..0.22f32).sin_cos();
-        let middle = (left + width * scale / 2.0, 31.0 + rng.random_range(-7.5..7.5));
+        let middle = (left + width * scale / 2.0, 31.0 + side * rng.random_range(1.5..7.5));
         let place = |code: &u8| {
             let x = (f32::from(code >> 4) - (width - GAP) / 2.0) * size;
             let y = (f32::from(code & 15) - 7.5) * size;
@@ -76,13 +84,19 @@ fn width(strokes: &[&[u8]]) -> f32 {
 /// Adds the noise: a curve as thick as the glyphs weaving through them, which joins them into one
 /// shape; thin lines and arcs; specks.
 fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
+    for height in [19.0, 31.0, 43.0] {
+        let cut = [0.0, 40.0, 80.0, 120.0, 160.0].map(|x: f32| (x, height + rng.random_range(-9.0..9.0)));
+        canvas.ink = false;
+        canvas.stroke(&cut, CUT);
+        canvas.ink = true;
+    }
     let mut side = if rng.random() { 1.0 } else { -1.0 };
-    let weave = [0, 1, 2, 3, 4, 5, 6].map(|i| {
+    let weave = [0.0, 28.0, 56.0, 84.0, 112.0, 140.0, 168.0].map(|x: f32| {
         side = -side;
-        (28.0 * i as f32 - 4.0, 30.0 + side * rng.random_range(5.0..16.0))
+        (x - 4.0, 30.0 + side * rng.random_range(5.0..16.0))
     });
     canvas.stroke(&weave, PEN);
-    for _ in 0..2 {
+    for _ in 0..3 {
         let left = (rng.random_range(0.0..60.0), rng.random_range(5.0..55.0));
         let right = (rng.random_range(100.0..160.0), rng.random_range(5.0..55.0));
         canvas.stroke(&[left, right], HAIR);
@@ -98,8 +112,11 @@ fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
     }
 }
 
-/// The picture as shades of ink, and the two sine waves which warp every stroke drawn on it.
+/// The picture as shades of ink, and the two sine waves, one along each axis, which warp every
+/// stroke: their reach in pixels, pitch in radians per pixel, phase in radians.
 struct Canvas {
+    /// Whether a line leaves ink or takes it away.
+    ink: bool,
     shades: [u8; WIDTH * HEIGHT],
     reach: Point,
     pitch: Point,
@@ -129,10 +146,8 @@ impl Canvas {
     }
 
     fn warp(&self, (x, y): Point) -> Point {
-        (
-            x + self.reach.0 * (y * self.pitch.0 + self.phase.0).sin(),
-            y + self.reach.1 * (x * self.pitch.1 + self.phase.1).sin(),
-        )
+        let (dx, dy) = ((y * self.pitch.0 + self.phase.0).sin(), (x * self.pitch.1 + self.phase.1).sin());
+        (x + self.reach.0 * dx, y + self.reach.1 * dy)
     }
 
     /// Draws a straight line with round ends; where lines cross the darker shade stays.
@@ -146,19 +161,17 @@ impl Canvas {
                 let t = ((x * dx + y * dy) * scale).clamp(0.0, 1.0);
                 let cover = (rim - distance((x, y), (t * dx, t * dy))).clamp(0.0, 1.0);
                 let shade = &mut self.shades[row * WIDTH + column];
-                *shade = (*shade).max((cover * f32::from(FULL) + 0.5) as u8);
+                let cover = (cover * FULL + 0.5) as u8;
+                *shade = if self.ink { (*shade).max(cover) } else { (*shade).min(FULL as u8 - cover) };
             }
         }
     }
 
     /// Four bits a pixel and no row filter: runs of bare ground, which are bytes of zero, are
     /// what the fast compression shortens, and any filter breaks them up.
-    fn encode(&self) -> Vec<u8> {
-        let tint = |shade: u8, i: usize| {
-            let (shade, full) = (u16::from(shade), u16::from(FULL));
-            ((u16::from(GROUND[i]) * (full - shade) + u16::from(INK[i]) * shade) / full) as u8
-        };
-        let palette: Vec<u8> = (0..=FULL).flat_map(|shade| [0, 1, 2].map(|i| tint(shade, i))).collect();
+    fn encode(&self) -> Result<Vec<u8>, png::EncodingError> {
+        let tint = |shade: u8, i: usize| GROUND[i] + (INK[i] - GROUND[i]) * f32::from(shade) / FULL;
+        let palette: Vec<u8> = (0..=15).flat_map(|shade| [0, 1, 2].map(|i| tint(shade, i) as u8)).collect();
         let packed: Vec<u8> = self.shades.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
         let mut bytes = Vec::with_capacity(4096);
         let mut encoder = png::Encoder::new(&mut bytes, WIDTH as u32, HEIGHT as u32);
@@ -167,14 +180,10 @@ impl Canvas {
         encoder.set_palette(palette);
         encoder.set_compression(png::Compression::Fast);
         encoder.set_filter(png::Filter::NoFilter);
-        encoder
-            .write_header()
-            .and_then(|mut writer| {
-                writer.write_image_data(&packed)?;
-                writer.finish()
-            })
-            .expect("a Vec takes every byte and the size is fixed");
-        bytes
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&packed)?;
+        writer.finish()?;
+        Ok(bytes)
     }
 }
 

@@ -129,7 +129,8 @@ pub(super) fn bearable(framing: Framing) -> bool {
 }
 
 /// Whether the body is still to be read from the connection, so that nothing behind it has been parsed.
-pub(super) fn holds_connection(request: &tiny_http::Request) -> bool {
+#[must_use]
+pub fn holds_connection(request: &tiny_http::Request) -> bool {
     let length = request.body_length().unwrap_or_default() as u64;
     length > AT_HAND
         || request.headers().iter().any(|header| match header.field.as_str().as_str() {

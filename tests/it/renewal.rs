@@ -1,6 +1,6 @@
 //! The supervisor: a serving process that dies, is worn out or is left alone.
 
-use crate::support::{FORM, Server, new_user};
+use crate::support::{FORM, Server, new_user, picture};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
@@ -85,4 +85,25 @@ fn it_serves_without_a_supervisor_too() {
     assert_eq!(server.info(&token)["name"], "rei");
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn a_start_removes_what_a_crash_left_behind() {
+    let mut server = Server::start();
+    let token = server.user("rei");
+    let name = server.upload(&token, &picture(20_000)).json()["message"].as_str().unwrap().to_string();
+    server.signal("TERM");
+    server.wait();
+    for left in ["aaaaaaaaaa1700000000.png", ".abcdefghijklmnopqrst"] {
+        fs::write(server.path("avatars").join(left), "x").unwrap();
+    }
+    fs::write(server.path("avatars").join("somebody's own.txt"), "x").unwrap();
+    let again = Server::on(server.data.clone());
+    again.lines.wait("2 pictures that belong to nobody were removed");
+    let mut files = again.avatars();
+    files.sort();
+    let mut expected = ["somebody's own.txt".to_string(), name.clone()];
+    expected.sort();
+    assert_eq!(files, expected);
+    assert_eq!(again.send("GET", &format!("/s/{name}"), &[], b"").status, 200);
 }

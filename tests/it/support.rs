@@ -206,6 +206,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the server wrote {:#?}", self.lines.all());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

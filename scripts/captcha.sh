@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Measures how well tesseract-ocr reads the captcha pictures, how large they are and how fast they
+# are drawn: scripts/captcha.sh [PICTURES], 300 unless given. Needs tesseract-ocr and imagemagick.
+# Exits 1 when a target (the four figures below) is missed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+count=${1:-300}
+max_right=0 max_percent=33.3 max_bytes=4096 min_rate=4000
+
+alphabet=$(sed -n 's/.*ALPHABET: &\[u8\] = b"\(.*\)";/\1/p' src/captcha/draw.rs)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/as-is" "$folder/enlarged"
+
+CAPTCHA_DIR="$folder/as-is" CAPTCHA_COUNT="$count" \
+    cargo test --quiet --release --lib captcha -- --ignored --nocapture >"$folder/log"
+rate=$(sed -n 's/^pictures per second: \([0-9]*\).*/\1/p' "$folder/log")
+bytes=$(find "$folder/as-is" -name '*.png' -printf '%s\n' | sort -n | tail -n 1)
+convert "$folder"/as-is/*.png -resize 300% -set filename:name '%t' "$folder/enlarged/%[filename:name].png"
+
+# Prints "NUMBER ANSWER READING"; a crash of tesseract, which happens, is an empty reading.
+# shellcheck disable=SC2317 # xargs calls it
+read_picture() {
+    local name text
+    name=$(basename "$1" .png)
+    text=$(timeout 60 tesseract "$1" - --psm "$2" -c "tessedit_char_whitelist=$3" 2>/dev/null |
+        tr -d '[:space:]') || true
+    printf '%s %s %s\n' "${name%%-*}" "${name#*-}" "$text"
+}
+export -f read_picture
+export OMP_THREAD_LIMIT=1
+
+for mode in 7 8; do
+    find "$folder/as-is" "$folder/enlarged" -name '*.png' -print0 |
+        xargs -0 -P "$(nproc)" -I '{}' bash -c 'read_picture "$@" 2>/dev/null' read '{}' "$mode" "$alphabet"
+done >"$folder/readings"
+
+# A reading has as many characters right as its longest common subsequence with the answer has,
+# so a skipped or doubled character does not spoil the rest; the best of the four counts.
+awk '
+    function common(a, b,    i, j, row, above, corner) {
+        split("", row)
+        for (i = 1; i <= length(a); i++) {
+            corner = 0
+            for (j = 1; j <= length(b); j++) {
+                above = row[j] + 0
+                if (substr(a, i, 1) == substr(b, j, 1)) row[j] = corner + 1
+                else if (row[j - 1] + 0 > above) row[j] = row[j - 1]
+                corner = above
+            }
+        }
+        return row[length(b)] + 0
+    }
+    {
+        length_of[$1] = length($2)
+        if ($2 == $3) right[$1] = 1
+        found = common($2, $3)
+        if (found > best[$1] + 0) best[$1] = found
+        if ($3 != "") nonempty++
+    }
+    END {
+        for (number in length_of) { pictures++; of += length_of[number]; sum += best[number]; whole += right[number] }
+        print pictures, NR, nonempty, whole + 0, 100 * sum / of
+    }
+' "$folder/readings" >"$folder/figures"
+read -r pictures readings nonempty right percent <"$folder/figures"
+
+missed=0
+# report WHAT FIGURE RELATION TARGET
+report() {
+    local verdict=met
+    awk -v "figure=$2" -v "target=$4" "BEGIN { exit !(figure $3 target) }" || { verdict=MISSED missed=1; }
+    printf '%-44s %8.1f  (target %s %s: %s)\n' "$1" "$2" "$3" "$4" "$verdict"
+}
+printf '%d pictures, %d readings, %d of them not empty\n' "$pictures" "$readings" "$nonempty"
+report 'pictures read fully right in any reading' "$right" '<=' "$max_right"
+report 'percent of characters right, best reading' "$percent" '<' "$max_percent"
+report 'bytes of the largest picture' "$bytes" '<=' "$max_bytes"
+report 'pictures drawn per second on one core' "$rate" '>=' "$min_rate"
+
+if ((pictures != count || readings != 4 * count)); then
+    echo "expected $count pictures read four times each" >&2
+    exit 1
+fi
+exit "$missed"
