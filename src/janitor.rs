@@ -1,9 +1,11 @@
-//! Ends connections that only cost: those that say too little, and the longest idle of too many.
+//! Ends connections that only cost, and notices when this process has become a burden itself.
 
 use crate::limits;
-use crate::server::Server;
+use crate::server::{DEAF, Server};
 use crate::socket;
+use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -11,23 +13,48 @@ use std::time::Duration;
 const QUIET: Duration = Duration::from_secs(1);
 /// Between two rounds when there are many connections.
 const BUSY: Duration = Duration::from_millis(10);
+/// Rounds at the start that are as close as if there were many: whoever was too much for the process before may be
+/// waiting for this one.
+const WARY: u32 = 100;
 /// Descriptors of a process that has no connection, and of a few that it has: nothing to look after.
 const FEW: usize = 64;
 /// Connections at the most, however many descriptors there are: each costs a thread, about 15 KB.
 const CONNECTIONS: usize = 1024;
+/// Sockets that are at their end and yet not closed, at the most: tiny_http loses a thread and two descriptors to
+/// some requests. A few are ours: the listening socket, the line to the supervisor.
+const LOST: usize = 128;
+/// A quiet process that keeps more memory than this, in bytes, has been flooded: what was freed stays in pieces.
+const GROWN: u64 = 16 * 1024 * 1024;
+/// Quiet rounds after which a process that has grown is given up.
+const PATIENCE: u32 = 5;
 
-/// Looks after a server's connections until the process ends.
+/// Looks after a server until the process ends.
 pub fn start(server: Arc<Server>) {
     // A third of the descriptors, two for each connection, leaves room for what comes until the next round.
     let most = usize::try_from(limits::descriptors() / 3 / 2).map_or(CONNECTIONS, |most| most.min(CONNECTIONS));
     thread::spawn(move || {
+        let (mut rounds, mut grown) = (0, 0);
         loop {
             let descriptors = socket::descriptors();
             if descriptors > FEW || server.connections().is_large() {
-                let peers = socket::peers();
-                socket::shut_all(&server.connections().review(&peers, most));
+                let sockets = socket::census();
+                socket::shut_all(&server.connections().review(&sockets.peers, most));
+                if sockets.lost > LOST {
+                    server.ask_for_help();
+                }
             }
-            thread::sleep(if descriptors > most { BUSY } else { QUIET });
+            grown = if descriptors <= FEW && resident() > GROWN { grown + 1 } else { 0 };
+            if grown > PATIENCE || DEAF.load(Ordering::Relaxed) {
+                server.ask_for_help();
+            }
+            rounds += 1;
+            thread::sleep(if descriptors > most || rounds < WARY { BUSY } else { QUIET });
         }
     });
+}
+
+/// Bytes of memory that this process has in use (proc(5), `statm`, in pages of 4 KiB).
+fn resident() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
 }

@@ -6,7 +6,7 @@ use crate::config::Listen;
 use crate::connections::{Connections, Turn};
 use crate::contract::outside;
 use crate::heartbeat::Heartbeat;
-use crate::http::{self, Framing, Incoming, Outgoing, Reply};
+use crate::http::{self, Arrived, Framing, Incoming, Outgoing, Reply};
 use crate::log::{self, Level};
 use crate::places::{Place, Places};
 use crate::socket::{self, Bound, Knock};
@@ -37,6 +37,9 @@ const FORGOTTEN: usize = 64;
 /// How long a server that has retired leaves those that are connected to send what they began.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Whether the thread that accepts connections has panicked: for want of a descriptor, say.
+pub static DEAF: AtomicBool = AtomicBool::new(false);
+
 /// A running server.
 pub struct Server {
     app: App,
@@ -51,7 +54,7 @@ pub struct Server {
     closing: AtomicBool,
     stopping: AtomicBool,
     order: Mutex<()>,
-    connections: Connections<tiny_http::Request>,
+    connections: Connections<Arrived>,
 }
 
 impl Server {
@@ -94,7 +97,7 @@ impl Server {
 
     /// What is known of its connections.
     #[must_use]
-    pub fn connections(&self) -> &Connections<tiny_http::Request> {
+    pub fn connections(&self) -> &Connections<Arrived> {
         &self.connections
     }
 
@@ -162,10 +165,12 @@ impl Server {
 
     /// Waits for a request that is to be answered now. One thread at a time, since the requests of a connection must
     /// enter in their order: the second can't be answered before the first.
-    fn next(&self) -> io::Result<Option<(tiny_http::Request, Option<SocketAddr>)>> {
+    fn next(&self) -> io::Result<Option<(Arrived, Option<SocketAddr>)>> {
         let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let request = self.http.recv()?;
-        self.heartbeat.stir();
+        let request = Arrived::new(self.http.recv()?);
+        if request.url() != HEALTH {
+            self.heartbeat.stir();
+        }
         let Some(peer) = request.remote_addr().copied() else { return Ok(Some((request, None))) };
         match self.connections.enter(peer, request) {
             Turn::Now(request) => return Ok(Some((request, Some(peer)))),
@@ -176,7 +181,7 @@ impl Server {
     }
 
     /// Answers a request here and now, or in a thread of its own if its body or its work may take long.
-    fn dispatch(self: &Arc<Server>, request: tiny_http::Request, peer: Option<SocketAddr>) {
+    fn dispatch(self: &Arc<Server>, request: Arrived, peer: Option<SocketAddr>) {
         let framing = http::framing(&request);
         let place = match framing {
             Framing::Broken => None,
@@ -241,7 +246,7 @@ impl Server {
     }
 
     /// Does what a request asks for. The answer is on its way, or nothing is left to send.
-    fn answer(&self, mut request: tiny_http::Request, framing: Framing) -> Option<Outgoing> {
+    fn answer(&self, mut request: Arrived, framing: Framing) -> Option<Outgoing> {
         let since = Instant::now();
         let mut head = http::head(&request);
         let mut body = Incoming::new(&mut request, framing);
@@ -266,7 +271,7 @@ impl Server {
     }
 
     /// Answers about HTTP itself, without having read the body, and ends the connection.
-    fn refuse(&self, request: tiny_http::Request, status: u16) {
+    fn refuse(&self, request: Arrived, status: u16) {
         let head = http::head(&request);
         self.abandon(request, outside(status).into(), &http::cors(&self.app.config.cors_origins, &head.origin));
         let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
@@ -274,13 +279,13 @@ impl Server {
     }
 
     /// Calls `trouble`, once, unless the server is about to end anyway.
-    fn ask_for_help(&self) {
+    pub fn ask_for_help(&self) {
         if !self.closing.load(Ordering::SeqCst) && !self.troubled.swap(true, Ordering::SeqCst) {
             (self.trouble)();
         }
     }
 
-    fn abandon(&self, request: tiny_http::Request, reply: Reply, cors: &[(&str, &str)]) {
+    fn abandon(&self, request: Arrived, reply: Reply, cors: &[(&str, &str)]) {
         if let Some(peer) = request.remote_addr()
             && !http::holds_connection(&request)
         {

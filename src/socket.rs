@@ -2,6 +2,7 @@
 
 use crate::config::Listen;
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, Shutdown, SocketAddrAny, SocketAddrUnix, SocketType, connect, getpeername, shutdown, socket, sockopt,
 };
@@ -142,38 +143,56 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Shuts the connection to a peer, both ways; false if the kernel gives no handle on it.
-#[must_use]
-pub fn shut(peer: SocketAddr) -> bool {
-    let mut found = false;
-    each_connection(|socket, address| {
-        if address == peer && !found {
-            found = shutdown(socket, Shutdown::Both).is_ok();
+/// Shuts the connection to a peer, both ways. One that is not there any more is at its end too.
+///
+/// # Errors
+/// If the kernel gives no handle on it.
+pub fn shut(peer: SocketAddr) -> io::Result<()> {
+    let mut result = Ok(());
+    each_socket(|socket, address| {
+        let found = address == Some(peer);
+        if found {
+            result = shutdown(socket, Shutdown::Both);
         }
         !found
-    });
-    found
+    })?;
+    match result {
+        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Shuts the connections to these peers.
 pub fn shut_all(peers: &HashSet<SocketAddr>) {
-    each_connection(|socket, address| {
-        if peers.contains(&address) {
+    let _ = each_socket(|socket, address| {
+        if address.is_some_and(|address| peers.contains(&address)) {
             let _ = shutdown(socket, Shutdown::Both);
         }
         true
     });
 }
 
-/// The peers of all connections over TCP.
+/// The sockets of this process.
+#[derive(Default)]
+pub struct Census {
+    /// The peers of all connections over TCP.
+    pub peers: HashSet<SocketAddr>,
+    /// Sockets without a peer: those that never have one, and those of connections that are at their end.
+    pub lost: usize,
+}
+
+/// Counts the sockets of this process.
 #[must_use]
-pub fn peers() -> HashSet<SocketAddr> {
-    let mut peers = HashSet::new();
-    each_connection(|_, address| {
-        peers.insert(address);
+pub fn census() -> Census {
+    let mut census = Census::default();
+    let _ = each_socket(|_, peer| {
+        match peer {
+            Some(peer) => drop(census.peers.insert(peer)),
+            None => census.lost += 1,
+        }
         true
     });
-    peers
+    census
 }
 
 /// How many descriptors this process has open, or 0 if that is not to be known.
@@ -182,27 +201,31 @@ pub fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// Goes through this process's connections for as long as `visit` says so.
+/// Goes through this process's sockets, each with its peer over TCP, for as long as `visit` says so.
 ///
 /// tiny_http keeps its sockets to itself. `pidfd_getfd` (Linux 5.6) gives a second handle on a descriptor of any
 /// process that one may trace, and so of one's own. Sockets alone may be taken: closing a second handle on the
 /// database would release every lock that SQLite holds on it, as POSIX has it, and another process would take the
 /// file for unused.
-fn each_connection(mut visit: impl FnMut(&OwnedFd, SocketAddr) -> bool) {
-    let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) else { return };
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
-    for entry in entries.filter_map(Result::ok) {
+fn each_socket(mut visit: impl FnMut(&OwnedFd, Option<SocketAddr>) -> bool) -> io::Result<()> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    for entry in fs::read_dir("/proc/self/fd")?.filter_map(Result::ok) {
         let is_socket =
             fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"socket:"));
         let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()).filter(|_| is_socket) else {
             continue;
         };
-        let Ok(descriptor) = pidfd_getfd(&own, number, PidfdGetfdFlags::empty()) else { continue };
-        let Some(address) = peer_of(&descriptor) else { continue };
-        if !visit(&descriptor, address) {
-            return;
+        let descriptor = match pidfd_getfd(&own, number, PidfdGetfdFlags::empty()) {
+            Ok(descriptor) => descriptor,
+            // Closed meanwhile.
+            Err(Errno::BADF) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if !visit(&descriptor, peer_of(&descriptor)) {
+            return Ok(());
         }
     }
+    Ok(())
 }
 
 fn peer_of(descriptor: &OwnedFd) -> Option<SocketAddr> {

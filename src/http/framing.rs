@@ -120,7 +120,7 @@ impl Read for Incoming<'_> {
 }
 
 /// Whether a body may be begun: only what is read to its end leaves the connection in order.
-pub(super) fn bearable(framing: Framing) -> bool {
+fn bearable(framing: Framing) -> bool {
     match framing {
         Framing::Length(bytes) => bytes <= DRAINED,
         Framing::AtHand | Framing::Chunked => true,

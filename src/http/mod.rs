@@ -4,7 +4,7 @@ mod framing;
 mod reply;
 
 pub use framing::{Framing, Incoming, framing, holds_connection};
-pub use reply::{Body, Outgoing, Reply, abandon, cors, forgotten};
+pub use reply::{Arrived, Body, Outgoing, Reply, abandon, cors, forgotten};
 
 use crate::form::Form;
 use std::net::IpAddr;

@@ -4,7 +4,7 @@ pub mod sessions;
 pub mod users;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -110,9 +110,12 @@ impl Store {
         }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_asked)?;
-        let value = change(&transaction).map_err(not_written)?;
-        transaction.commit().map_err(not_written)?;
-        Ok(value)
+        let written = change(&transaction).and_then(|value| transaction.commit().map(|()| value));
+        if written.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull)) {
+            // Makes room in the log, which otherwise grows until an automatic checkpoint that never comes.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+        written.map_err(not_written)
     }
 }
 

@@ -190,6 +190,46 @@ fn half_a_body_is_no_body() {
 }
 
 #[test]
+fn a_length_that_no_memory_holds_may_come_behind_other_requests() {
+    let server = Server::start();
+    let get = "GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n";
+    for count in [1, 30, 65, 200, 2000] {
+        let mut stream = server.connect();
+        let last = "POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000000\r\n\r\nabc";
+        let _ = stream.write_all((get.repeat(count) + last).as_bytes());
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert_eq!(server.post("/api/login", &json!({})).code(), 504);
+    let log = server.lines.all().join("\n");
+    assert!(!log.contains("a serving process ended"), "{log}");
+}
+
+#[test]
+fn bodies_that_break_off_cost_nothing_that_stays() {
+    let server = Server::start();
+    let pid = server.pid();
+    let descriptors = || {
+        let child = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        std::fs::read_dir(format!("/proc/{}/fd", child.trim())).unwrap().count()
+    };
+    server.post("/api/login", &json!({}));
+    let before = descriptors();
+    for length in [1025, 2000, 50_000, 5_000_000] {
+        for _ in 0..10 {
+            let mut stream = server.connect();
+            let head = format!("POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{{");
+            stream.write_all(head.as_bytes()).unwrap();
+        }
+    }
+    // Each is noticed when its connection closes; other requests go on meanwhile.
+    let since = Instant::now();
+    while descriptors() > before + 4 {
+        assert!(since.elapsed() < Duration::from_secs(30), "{} descriptors, {before} before", descriptors());
+        server.post("/api/login", &json!({}));
+    }
+}
+
+#[test]
 fn a_client_that_waits_for_a_hundred_gets_it() {
     let server = Server::start();
     let token = server.user("rei");
