@@ -1,5 +1,6 @@
 //! Ends connections that only cost, and notices when this process has become a burden itself.
 
+use crate::http;
 use crate::limits;
 use crate::server::{DEAF, Server};
 use crate::socket;
@@ -23,6 +24,8 @@ const CONNECTIONS: usize = 1024;
 /// Sockets that are at their end and yet not closed, at the most: tiny_http loses a thread and two descriptors to
 /// some requests. A few are ours: the listening socket, the line to the supervisor.
 const LOST: usize = 128;
+/// Requests that had to be forgotten, at the most: a quiet process is given up for more.
+const SPARED: usize = 4;
 /// A quiet process that keeps more memory than this, in bytes, has been flooded: what was freed stays in pieces.
 const GROWN: u64 = 16 * 1024 * 1024;
 /// Quiet rounds after which a process that has grown is given up.
@@ -43,7 +46,8 @@ pub fn start(server: Arc<Server>) {
                     server.ask_for_help();
                 }
             }
-            grown = if descriptors <= FEW && resident() > GROWN { grown + 1 } else { 0 };
+            let burden = resident() > GROWN || http::forgotten() > SPARED;
+            grown = if descriptors <= FEW && burden { grown + 1 } else { 0 };
             if grown > PATIENCE || DEAF.load(Ordering::Relaxed) {
                 server.ask_for_help();
             }
