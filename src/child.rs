@@ -37,6 +37,8 @@ pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) 
     }
     let (config, _) = load(data, listen)?;
     limits::limit_memory(config.memory_limit_mib * 1024 * 1024);
+    serve::report_panics();
+    log::start(config.log);
     let bound = Bound { socket, listen: config.listen.clone() };
     let app = serve::open(data, config, captcha_answer)?;
     line.say(&Message::Ready);

@@ -131,9 +131,11 @@ pub fn random(buffer: &mut [u8]) {
     SysRng.try_fill_bytes(buffer).expect("the operating system's random source");
 }
 
-/// As many hashes at once as there are cores: each takes 19 MiB and a whole core.
+/// Hashes at once: each takes 19 MiB and a whole core, and the memory of a process has a limit.
+const HASHES: usize = 4;
+/// As many hashes at once as there are cores, and not more than [`HASHES`].
 static HASHING: LazyLock<Places> =
-    LazyLock::new(|| Places::new(thread::available_parallelism().map_or(1, usize::from)));
+    LazyLock::new(|| Places::new(thread::available_parallelism().map_or(1, usize::from).min(HASHES)));
 
 #[cfg(test)]
 mod tests {

@@ -52,6 +52,7 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let events = supervise::events();
     // Before the first line is written: whoever waits for it may send a signal at once.
     hear_signals(events.0.clone()).map_err(|error| failed(data, error))?;
+    report_panics();
     log::start(config.log);
     let greeting = greeting(data, &config, &bound.listen, captcha_answer.is_some());
     let end = if config.supervise {
@@ -72,8 +73,6 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
 /// # Errors
 /// If the database is not to be used.
 pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Result<App, Failure> {
-    report_panics();
-    log::start(config.log);
     let store = Store::open(data).map_err(|error| Failure::new(1, error))?;
     Ok(App::new(config, data.into(), captcha_answer, store))
 }
@@ -196,7 +195,7 @@ fn greeting(data: &Path, config: &Config, listen: &Listen, fixed_captcha: bool) 
 }
 
 /// One line for a panic: where it was, and nothing of what it says, which may quote what somebody sent.
-fn report_panics() {
+pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         // tiny_http panics when a client resets the connection behind its request, and when it can't accept one.

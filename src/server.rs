@@ -185,7 +185,7 @@ impl Server {
         let framing = http::framing(&request);
         let place = match framing {
             Framing::Broken => None,
-            Framing::AtHand if !api::takes_long(&self.app, request.url()) => {
+            Framing::AtHand if !api::takes_long(&self.app, http::path(request.url())) => {
                 let rest = self.answer(request, framing);
                 return self.send(rest, peer);
             }

@@ -299,8 +299,8 @@ mod tests {
     fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
         for (text, error) in [
             ("{\n \"thread\": 4}", "DIR/config.json line 2: \"thread\" is no setting; there are registration_function"),
-            ("{\"threads\": \"four\"}", "line 1: \"threads\" is \"four\"; it should be a whole number from 1 to 256"),
-            ("{\"threads\": 0}", "\"threads\" is 0; it should be a whole number from 1 to 256"),
+            ("{\"threads\": \"four\"}", "line 1: \"threads\" is \"four\"; it should be a whole number from 1 to 64"),
+            ("{\"threads\": 0}", "\"threads\" is 0; it should be a whole number from 1 to 64"),
             ("{\"threads\": 1,\n\"threads\": 2}", "line 2: \"threads\" is there twice"),
             ("{\"listen\": \"localhost\"}", "it should be IP:PORT or unix:PATH"),
             ("{\"cors_origins\": [\"example.org\"]}", "it should be a list of origins"),
@@ -317,7 +317,7 @@ mod tests {
         let message = read("{}", &[("ACCOUNTD_THREADS", "many")]).unwrap_err();
         assert_eq!(
             message,
-            "environment variable ACCOUNTD_THREADS: \"threads\" is \"many\"; it should be a whole number from 1 to 256"
+            "environment variable ACCOUNTD_THREADS: \"threads\" is \"many\"; it should be a whole number from 1 to 64"
         );
     }
 

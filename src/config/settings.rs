@@ -66,7 +66,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "threads",
-        kind: Kind::Number(1, 256),
+        kind: Kind::Number(1, 64),
         default: "4",
         doc: "Threads that answer requests; uploads and other long work have threads of their own.",
     },
@@ -120,7 +120,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "memory_limit_mib",
-        kind: Kind::Number(64, 1_048_576),
+        kind: Kind::Number(128, 1_048_576),
         default: "384",
         doc: "Memory of the serving process in MiB, its threads' stacks counted whole; beyond it, it is replaced.",
     },

@@ -45,7 +45,7 @@ pub fn now() -> i64 {
 pub fn head(request: &tiny_http::Request) -> Request {
     let mut head = Request {
         method: request.method().as_str().into(),
-        path: request.url().split(['?', '#']).next().unwrap_or_default().into(),
+        path: path(request.url()).into(),
         token: String::new(),
         content_type: String::new(),
         if_none_match: String::new(),
@@ -69,4 +69,31 @@ pub fn head(request: &tiny_http::Request) -> Request {
         header.value.as_str().clone_into(text);
     }
     head
+}
+
+/// The path of a request target, which may name scheme and host (RFC 9112, 3.2.2) and may have a query string.
+#[must_use]
+pub fn path(target: &str) -> &str {
+    let after_host = target.strip_prefix("http://").map(|rest| rest.find('/').map_or("/", |at| &rest[at..]));
+    after_host.unwrap_or(target).split(['?', '#']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn the_path_of_a_target() {
+        for (target, expected) in [
+            ("/api/login", "/api/login"),
+            ("/api/login/?a=/b#c", "/api/login/"),
+            ("http://localhost:9999/api/login?a", "/api/login"),
+            ("http://localhost", "/"),
+            ("//api/login", "//api/login"),
+            ("*", "*"),
+            ("", ""),
+        ] {
+            assert_eq!(path(target), expected, "{target}");
+        }
+    }
 }

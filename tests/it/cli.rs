@@ -54,7 +54,7 @@ fn a_wrong_configuration_is_2_with_its_place() {
     let (code, text) = refused(&["--data", data], &[]);
     assert_eq!(code, 2);
     assert!(
-        text.contains("config.json line 2: \"threads\" is \"four\"; it should be a whole number from 1 to 256"),
+        text.contains("config.json line 2: \"threads\" is \"four\"; it should be a whole number from 1 to 64"),
         "{text}"
     );
     assert!(!folder.0.join("accountd.db").exists());
@@ -151,6 +151,20 @@ fn what_is_in_the_way_of_a_start_is_1_with_one_sentence() {
     let file = folder.0.join("accountd.db");
     let (code, text) = refused(&["--data", file.to_str().unwrap()], &[]);
     assert!(code == 1 && text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn too_few_descriptors_are_said_at_the_start() {
+    let folder = Folder::new();
+    let start = format!(
+        "ulimit -n 100; exec {} --data {} --listen 127.0.0.1:0",
+        env!("CARGO_BIN_EXE_accountd"),
+        folder.0.display()
+    );
+    let output = Command::new("sh").args(["-c", &start]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("100 descriptors are too few to serve: allow at least 256"), "{text}");
 }
 
 #[test]
