@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 cargo fmt --check
 cargo clippy --all-targets --quiet -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 cargo test --quiet
 if command -v shellcheck >/dev/null; then
     shellcheck scripts/*.sh .ci/run

@@ -1,9 +1,9 @@
 //! The command line: one table of commands and options, from which they are read and explained.
 
-use crate::child;
 use crate::config;
 use crate::failure::Failure;
 use crate::serve;
+use crate::supervise::child;
 use lexopt::{Arg, Parser, ValueExt};
 use std::collections::HashMap;
 use std::ffi::OsString;

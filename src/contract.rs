@@ -1,7 +1,7 @@
 //! Every path, number and sentence of the wire: one table for the router, the answers, README and the tests.
 //!
 //! The sentences are those of the interface document, character by character. Handlers speak
-//! reasons ([`No`]); [`Endpoint::answer`] finds the row that the endpoint at hand has for it.
+//! reasons ([`No`]); [`Endpoint::refusal`] finds the row that the endpoint at hand has for it.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

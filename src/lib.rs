@@ -7,9 +7,9 @@
 //! | [`cli`] | the table of commands and options |
 //! | [`config`] | the table of settings, and what is in force |
 //! | [`serve`] | the command: folder, lock, start, signals, stop |
-//! | [`supervise`], [`line`], [`child`] | the process that holds the socket, the one that serves it, and what they say to each other |
-//! | [`server`] | threads, their requests, stopping |
-//! | [`connections`], [`janitor`], [`heartbeat`], [`socket`], [`limits`] | what tiny_http leaves to others |
+//! | [`supervise`] | the process that holds the socket, [`supervise::child`] that serves it, and what they say to each other |
+//! | [`server`] | threads and their requests; connections in their order, kept awake, and looked after |
+//! | [`socket`] | the listening socket, and a hand on each connection |
 //! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
 //! | [`api`] | the router, and a file for each interface, named as its path |
 //! | [`contract`] | every path, number and sentence of the wire |
@@ -44,19 +44,13 @@ pub mod api;
 pub mod app;
 pub mod avatar;
 pub mod captcha;
-pub mod child;
 pub mod cli;
 pub mod config;
-pub mod connections;
 pub mod contract;
 pub mod expiring;
 pub mod failure;
 pub mod form;
-pub mod heartbeat;
 pub mod http;
-pub mod janitor;
-pub mod limits;
-pub mod line;
 pub mod log;
 pub mod picture;
 pub mod places;

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a connection may say nothing: between two requests, within a head, within a body. It also ends
-/// tiny_http's accept(), so something must connect more often than that; see [`crate::heartbeat`].
+/// tiny_http's accept(), so something must connect more often than that; see the heartbeat in [`crate::server`].
 pub const SILENCE: Duration = Duration::from_secs(20);
 /// How long a client may leave what was sent unacknowledged.
 const UNREAD: Duration = Duration::from_secs(10);

@@ -39,7 +39,7 @@ fn every_file_opens_with_a_sentence() {
 #[test]
 fn packages_are_named_where_they_belong() {
     let rooms: [(&str, &[&str]); 12] = [
-        ("tiny_http::", &["server.rs", "http/"]),
+        ("tiny_http::", &["server/", "http/"]),
         ("rusqlite::", &["store/", "app.rs", "api/mod.rs"]),
         ("multipart::", &["upload.rs"]),
         ("md5::", &["secret.rs"]),
@@ -48,8 +48,8 @@ fn packages_are_named_where_they_belong() {
         ("subtle::", &["secret.rs"]),
         ("rand::", &["secret.rs", "captcha.rs", "captcha/"]),
         ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
-        ("rustix::", &["socket.rs", "limits.rs"]),
-        ("signal_hook::", &["serve.rs", "child.rs"]),
+        ("rustix::", &["socket.rs", "supervise/limits.rs"]),
+        ("signal_hook::", &["serve.rs", "supervise/child.rs"]),
         ("lexopt::", &["cli.rs"]),
     ];
     for (name, text) in sources() {
@@ -76,10 +76,10 @@ fn who_imports_whom() {
         ("places.rs", &[]),
         ("failure.rs", &[]),
         ("secret.rs", &["places"]),
-        ("socket.rs", &["config", "heartbeat"]),
-        ("line.rs", &[]),
-        ("limits.rs", &[]),
-        ("connections.rs", &[]),
+        ("socket.rs", &["config", "server"]),
+        ("supervise/line.rs", &[]),
+        ("supervise/limits.rs", &[]),
+        ("server/connections.rs", &[]),
         ("config/", &["log", "secret"]),
         ("store/", &[]),
         ("picture/", &[]),

@@ -1,13 +1,12 @@
 //! The serving process under a supervisor: its listening socket is standard input, its line standard output.
 
+use super::limits;
+use super::line::{Line, Message};
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::janitor;
-use crate::limits;
-use crate::line::{Line, Message};
 use crate::log;
 use crate::serve;
-use crate::server::Server;
+use crate::server::{Server, janitor};
 use crate::socket::Bound;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;

@@ -1,9 +1,9 @@
 //! Ends connections that only cost, and notices when this process has become a burden itself.
 
+use super::{DEAF, Server};
 use crate::http;
-use crate::limits;
-use crate::server::{DEAF, Server};
 use crate::socket;
+use crate::supervise::limits;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

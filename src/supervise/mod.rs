@@ -4,11 +4,15 @@
 //! can't go on for long, or does not answer, hands over: the next one opens everything, the old one stops accepting and
 //! says its state, the next one goes on with it, and the old one ends when it has answered what it had.
 
+pub mod child;
+pub mod limits;
+mod line;
+
 use crate::config::Listen;
 use crate::failure::Failure;
-use crate::line::{Line, Message};
 use crate::log::{self, Level};
 use crate::socket::{self, Bound};
+use line::{Line, Message};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

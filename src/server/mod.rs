@@ -1,15 +1,21 @@
 //! The server: listens, hands requests to threads, and stops when it has answered what it has.
 
+mod connections;
+mod heartbeat;
+pub mod janitor;
+
+pub use connections::Connections;
+
 use crate::api;
 use crate::app::App;
 use crate::config::Listen;
-use crate::connections::{Connections, Turn};
 use crate::contract::outside;
-use crate::heartbeat::Heartbeat;
 use crate::http::{self, Arrived, Framing, Incoming, Outgoing, Reply};
 use crate::log::{self, Level};
 use crate::places::{Place, Places};
 use crate::socket::{self, Bound, Knock};
+use connections::Turn;
+use heartbeat::Heartbeat;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
