@@ -47,6 +47,11 @@ impl App {
         lock(&self.store).write(durable, change)
     }
 
+    /// Leaves the database as one whole file, at the end.
+    pub fn settle(&self) {
+        lock(&self.store).settle();
+    }
+
     /// What is in memory alone, for the process that goes on with it.
     #[must_use]
     pub fn state(&self) -> Vec<u8> {

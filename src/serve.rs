@@ -103,6 +103,7 @@ fn alone(
     sweep(server.app(), start);
     let event = receiver.recv();
     server.stop();
+    server.app().settle();
     match event {
         Ok(Event::Stop) => Ok(()),
         _ => Err(Failure::new(1, "no more connections can be accepted; with `supervise` it would go on".into())),

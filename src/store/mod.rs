@@ -86,6 +86,12 @@ impl Store {
         Ok(Store { connection, durable: Durable::Now })
     }
 
+    /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it.
+    pub fn settle(&self) {
+        // Left undone, it is done by the next start.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+
     /// Asks the database.
     ///
     /// # Errors
@@ -113,7 +119,7 @@ impl Store {
         let written = change(&transaction).and_then(|value| transaction.commit().map(|()| value));
         if written.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull)) {
             // Makes room in the log, which otherwise grows until an automatic checkpoint that never comes.
-            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            self.settle();
         }
         written.map_err(not_written)
     }

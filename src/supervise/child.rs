@@ -62,6 +62,7 @@ pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) 
             Some(Message::Sweep) => drop(thread::spawn(move || serve::sweep(server.app(), start))),
             Some(Message::Stop) => drop(thread::spawn(move || {
                 server.stop();
+                server.app().settle();
                 end();
             })),
             Some(_) => {}

@@ -46,7 +46,7 @@ fn a_token_expires() {
 
 #[test]
 fn a_copied_database_opens_no_session_and_tells_no_password() {
-    let server = Server::start();
+    let mut server = Server::start();
     let token = server.user("rei");
     let database = server.database();
     let (digest, length): (Vec<u8>, i64) = database
@@ -56,7 +56,10 @@ fn a_copied_database_opens_no_session_and_tells_no_password() {
     let stored: String = database.query_row("SELECT password FROM users", [], |row| row.get(0)).unwrap();
     assert_eq!(stored, accountd::secret::Scheme::Md5.hash("a password"));
     drop(database);
-    let files = ["accountd.db", "accountd.db-wal"].map(|name| std::fs::read(server.path(name)).unwrap()).concat();
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    assert_eq!(std::fs::metadata(server.path("accountd.db-wal")).map_or(0, |log| log.len()), 0, "all is in one file");
+    let files = std::fs::read(server.path("accountd.db")).unwrap();
     for secret in ["a password", &token] {
         assert!(!files.windows(secret.len()).any(|bytes| bytes == secret.as_bytes()), "{secret} is stored");
     }
