@@ -19,6 +19,7 @@ use heartbeat::Heartbeat;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -54,11 +55,16 @@ pub struct Server {
     heartbeat: Heartbeat,
     /// Called when the server can't go on for long: it accepts nothing more, or its limits are near.
     trouble: Box<dyn Fn() + Send + Sync>,
-    workers: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether it was called.
     troubled: AtomicBool,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+    /// The accept loop has ended.
     deaf: AtomicBool,
+    /// Each answer is the last one of its connection.
     closing: AtomicBool,
+    /// Workers end when nothing waits.
     stopping: AtomicBool,
+    /// Held by the worker that waits for a request.
     order: Mutex<()>,
     connections: Connections<Arrived>,
 }
@@ -157,7 +163,8 @@ impl Server {
     fn work(self: &Arc<Server>) {
         loop {
             match self.next() {
-                Ok(Some((request, peer))) => self.dispatch(request, peer),
+                // Handlers catch their own panics; none at all may cost a worker.
+                Ok(Some((request, peer))) => drop(catch_unwind(AssertUnwindSafe(|| self.dispatch(request, peer)))),
                 Ok(None) => {}
                 Err(_) if self.stopping.load(Ordering::SeqCst) => return,
                 // Nothing can be accepted any more, but what is connected is still answered.
