@@ -24,7 +24,7 @@ pub const SILENCE: Duration = Duration::from_secs(20);
 /// How long a client may leave what was sent unacknowledged.
 const UNREAD: Duration = Duration::from_secs(10);
 /// How long a write waits for room in the kernel's buffer. A worker then leaves the rest to a thread that has time.
-const WRITE: Duration = Duration::from_millis(100);
+const WRITE: Duration = Duration::from_millis(40);
 /// Bytes of an answer that the kernel takes at once from a worker, so that a slow reader holds up none; and bytes of
 /// requests that it keeps for us, all of which are still parsed when a connection has ended.
 const BUFFER: usize = 256 * 1024;
