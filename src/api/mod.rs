@@ -184,23 +184,7 @@ fn value(value: &impl serde::Serialize) -> Outcome {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::http;
     use crate::store::Store;
-
-    fn request(method: &str, path: &str) -> Request {
-        Request {
-            method: method.into(),
-            path: path.into(),
-            token: String::new(),
-            content_type: String::new(),
-            if_none_match: String::new(),
-            origin: String::new(),
-            preflight: false,
-            form: Form::default(),
-            client: None,
-            now: http::now(),
-        }
-    }
 
     #[test]
     fn answers_of_a_panic() {
@@ -214,7 +198,8 @@ mod tests {
             (&contract::UPLOAD_AVATAR, 200, 169),
             (&contract::GET_VERIFICATION_CODE, 200, 169),
         ] {
-            let mut request = request(endpoint.method, endpoint.path);
+            let mut request =
+                Request { method: endpoint.method.into(), path: endpoint.path.into(), ..Request::default() };
             let reply =
                 interface(&app, endpoint, Handler::Quick(|_, _| panic!("on purpose")), &mut request, &mut &b"{}"[..]);
             assert_eq!((reply.status, reply.code), (status, Some(code)), "{}", endpoint.path);

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 /// A request as the interfaces see it.
+#[derive(Default)]
 pub struct Request {
     /// The method as it was sent.
     pub method: String,
@@ -46,14 +47,9 @@ pub fn head(request: &tiny_http::Request) -> Request {
     let mut head = Request {
         method: request.method().as_str().into(),
         path: path(request.url()).into(),
-        token: String::new(),
-        content_type: String::new(),
-        if_none_match: String::new(),
-        origin: String::new(),
-        preflight: false,
-        form: Form::default(),
         client: request.remote_addr().map(|address| address.ip().to_canonical()),
         now: now(),
+        ..Request::default()
     };
     for header in request.headers() {
         let text = match header.field.as_str().as_str() {
