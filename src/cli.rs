@@ -2,8 +2,7 @@
 
 use crate::config;
 use crate::failure::Failure;
-use crate::serve;
-use crate::supervise::child;
+use crate::serve::{self, child};
 use lexopt::{Arg, Parser, ValueExt};
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -6,8 +6,8 @@
 //! |---|---|
 //! | [`cli`] | the table of commands and options |
 //! | [`config`] | the table of settings, and what is in force |
-//! | [`serve`] | the command: folder, lock, start, signals, stop |
-//! | [`supervise`] | the process that holds the socket, [`supervise::child`] that serves it, and what they say to each other |
+//! | [`serve`] | the command: folder, lock, start, signals, stop; what a serving process does |
+//! | [`supervise`] | the process that holds the socket, and what it and the one that serves say to each other |
 //! | [`server`] | threads and their requests; connections in their order, kept awake, and looked after |
 //! | [`socket`] | the listening socket, and a hand on each connection |
 //! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
@@ -19,7 +19,7 @@
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
 //! | [`store`] | the database: users, sessions, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
-//! | [`places`], [`failure`] | a bounded number of threads at some work; an exit code and a sentence |
+//! | [`places`], [`limits`], [`failure`] | a bounded number of threads at some work; limits of the process; an exit code and a sentence |
 //!
 //! # A request's way
 //!
@@ -51,6 +51,7 @@ pub mod expiring;
 pub mod failure;
 pub mod form;
 pub mod http;
+pub mod limits;
 pub mod log;
 pub mod picture;
 pub mod places;

@@ -1,10 +1,12 @@
 //! From tiny_http's request to a plain [`Request`], and from a plain [`Reply`] to its socket.
 
+mod arrived;
 mod framing;
 mod reply;
 
+pub use arrived::{Arrived, abandon, forgotten};
 pub use framing::{Framing, Incoming, framing, holds_connection};
-pub use reply::{Arrived, Body, Outgoing, Reply, abandon, cors, forgotten};
+pub use reply::{Body, Outgoing, Reply, cors};
 
 use crate::form::Form;
 use std::net::IpAddr;

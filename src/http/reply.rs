@@ -1,14 +1,12 @@
 //! What a client gets, and how it gets there: in one write, and without waiting for one who does not read.
 
-use super::framing::{Framing, framing, holds_connection};
+use super::Arrived;
 use crate::contract::Answer;
 use crate::socket;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tiny_http::{Method, StatusCode};
 
@@ -18,12 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PACE: u64 = 4 * 1024;
 /// The largest answer in bytes that is small.
 const SMALL: u64 = 128 * 1024;
-/// The longest announced body in bytes that tiny_http may drop: it allocates so much for it.
-const DROPPABLE: u64 = 16 * 1024 * 1024;
 /// How much of a file is in memory at a time, in bytes.
 const WINDOW: u64 = 64 * 1024;
-
-static FORGOTTEN: AtomicUsize = AtomicUsize::new(0);
 
 /// What a client gets.
 pub struct Reply {
@@ -204,92 +198,6 @@ fn fill(window: &mut Vec<u8>, rest: &mut Option<io::Take<File>>) -> io::Result<b
     Ok(count > 0)
 }
 
-/// Answers a request whose body has no end in sight, and ends the connection.
-pub fn abandon(arrived: Arrived, reply: Reply, cors: &[(&str, &str)]) {
-    let request = arrived.into_inner();
-    let peer = request.remote_addr().copied();
-    let (head, _) = wire(&request, reply, cors, "close");
-    let (held, droppable) = (holds_connection(&request), droppable(&request));
-    // An interim answer, which clients skip, is what tiny_http lets go of reader and writer for.
-    let mut stream = request.upgrade("close", tiny_http::Response::empty(100));
-    let _ = stream.write_all(&head).and_then(|()| stream.flush());
-    let shut = shut(peer);
-    if held && !(shut && droppable && at_end(&mut stream)) {
-        FORGOTTEN.fetch_add(1, Ordering::Relaxed);
-        std::mem::forget(stream);
-    }
-}
-
-/// A request as it came. Dropped without an answer, it ends its connection.
-///
-/// tiny_http's own drop would allocate what the client announced as a body, or hand the rest of it to the parser as the
-/// next request; where that can't be helped, the request is forgotten, which costs a thread and two descriptors.
-pub struct Arrived(Option<tiny_http::Request>);
-
-impl Arrived {
-    /// Takes a request over.
-    #[must_use]
-    pub fn new(request: tiny_http::Request) -> Arrived {
-        Arrived(Some(request))
-    }
-
-    fn into_inner(mut self) -> tiny_http::Request {
-        self.0.take().expect("it is there until it is dropped")
-    }
-}
-
-impl Deref for Arrived {
-    type Target = tiny_http::Request;
-
-    fn deref(&self) -> &tiny_http::Request {
-        self.0.as_ref().expect("it is there until it is dropped")
-    }
-}
-
-impl DerefMut for Arrived {
-    fn deref_mut(&mut self) -> &mut tiny_http::Request {
-        self.0.as_mut().expect("it is there until it is dropped")
-    }
-}
-
-impl Drop for Arrived {
-    fn drop(&mut self) {
-        if let Some(request) = self.0.take()
-            && holds_connection(&request)
-            && !(shut(request.remote_addr().copied()) && droppable(&request))
-        {
-            FORGOTTEN.fetch_add(1, Ordering::Relaxed);
-            std::mem::forget(request);
-        }
-    }
-}
-
-/// Whether the connection is at its end, or is shut now.
-fn shut(peer: Option<SocketAddr>) -> bool {
-    peer.is_some_and(|peer| socket::shut(peer).is_ok())
-}
-
-/// Whether tiny_http may drop the body of a request, on a connection that is shut.
-fn droppable(request: &tiny_http::Request) -> bool {
-    match framing(request) {
-        Framing::Length(bytes) => bytes <= DROPPABLE,
-        Framing::AtHand | Framing::Chunked => true,
-        Framing::Broken => false,
-    }
-}
-
-/// Reads a body on a connection that is shut to its end; false if something may follow that is no part of it.
-fn at_end(body: &mut dyn Read) -> bool {
-    // A broken connection is an end too; a chunk that is none is not.
-    io::copy(body, &mut io::sink()).map_or_else(|error| error.kind() != ErrorKind::InvalidInput, |_| true)
-}
-
-/// How many requests had to be forgotten.
-#[must_use]
-pub fn forgotten() -> usize {
-    FORGOTTEN.load(Ordering::Relaxed)
-}
-
 /// What `Connection` has to say: tiny_http ends or keeps the connection by the same rules.
 fn last(request: &tiny_http::Request) -> &'static str {
     let wish = request.headers().iter().find(|header| header.field.equiv("Connection"));
@@ -304,7 +212,7 @@ fn last(request: &tiny_http::Request) -> &'static str {
 
 /// The first bytes of an answer, and the file that the others come from. Head and body are one write, since two would
 /// wait for each other (Nagle's algorithm and delayed ACKs).
-fn wire(
+pub(super) fn wire(
     request: &tiny_http::Request,
     reply: Reply,
     cors: &[(&str, &str)],

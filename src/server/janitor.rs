@@ -2,8 +2,8 @@
 
 use super::{DEAF, Server};
 use crate::http;
+use crate::limits;
 use crate::socket;
-use crate::supervise::limits;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

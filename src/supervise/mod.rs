@@ -4,9 +4,7 @@
 //! can't go on for long, or does not answer, hands over: the next one opens everything, the old one stops accepting and
 //! says its state, the next one goes on with it, and the old one ends when it has answered what it had.
 
-pub mod child;
-pub mod limits;
-mod line;
+pub mod line;
 
 use crate::config::Listen;
 use crate::failure::Failure;
@@ -30,7 +28,7 @@ const ROUND: Duration = Duration::from_secs(1);
 const DEAF: Duration = Duration::from_secs(2);
 /// How long a process that hands over may take to say its state.
 const HANDOVER: Duration = Duration::from_secs(2);
-/// How long a process that is to end may take, before it is killed.
+/// How long a process that starts or is to end may take, before it is killed.
 const GRACE: Duration = Duration::from_secs(35);
 /// Between two starts at the least, unless nobody serves; and between two where nobody does.
 const PAUSE: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(100)];
@@ -138,7 +136,7 @@ pub fn run(plan: Plan, events: (Sender<Event>, Receiver<Event>), serving: impl F
 impl Supervisor {
     fn start(&mut self) -> io::Result<()> {
         let (ours, theirs) = UnixStream::pair()?;
-        let process = Command::new(&self.plan.program)
+        let mut process = Command::new(&self.plan.program)
             .args(&self.plan.arguments)
             .env("RUST_MIN_STACK", STACK)
             // Few arenas: each keeps what was freed in it.
@@ -151,12 +149,16 @@ impl Supervisor {
         self.wanted = false;
         let (id, line, events) = (self.started, Arc::new(Line::new(ours)), self.events.clone());
         let ear = line.clone();
-        thread::spawn(move || {
+        let listening = thread::Builder::new().spawn(move || {
             while let Some(message) = ear.hear() {
                 let _ = events.send(Event::Said(id, message));
             }
             let _ = events.send(Event::Gone(id));
         });
+        if let Err(error) = listening {
+            let _ = process.kill().and_then(|()| process.wait());
+            return Err(error);
+        }
         self.children.insert(id, Child { process, line, stage: Stage::Starting, since: Instant::now() });
         Ok(())
     }
@@ -208,7 +210,7 @@ impl Supervisor {
             self.hand_to_next(Vec::new());
         }
         for child in self.children.values_mut() {
-            if child.stage == Stage::Ending && child.since.elapsed() > GRACE {
+            if matches!(child.stage, Stage::Ending | Stage::Starting) && child.since.elapsed() > GRACE {
                 let _ = child.process.kill();
             }
         }

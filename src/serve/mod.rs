@@ -1,15 +1,16 @@
 //! The command `serve`: a data folder, its lock, what is in it, and a server over it until a signal.
 
-use crate::app::App;
-use crate::avatar;
+pub mod child;
+mod process;
+
 use crate::config::{self, Config, Listen};
 use crate::failure::Failure;
-use crate::log::{self, Level};
+use crate::limits;
+use crate::log;
 use crate::secret;
-use crate::server::{DEAF, Server, janitor};
+use crate::server::{Server, janitor};
 use crate::socket::{self, Bound};
-use crate::store::{Store, users};
-use crate::supervise::{self, Event, Plan, limits};
+use crate::supervise::{self, Event, Plan};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::fmt::Write as _;
@@ -18,8 +19,6 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::SystemTime;
@@ -37,8 +36,7 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let _lock = lock(data)?;
     let secrets = [secret::letters(secret::KEY_LETTERS), secret::letters(secret::KEY_LETTERS)];
     config::write_first(data, secrets).map_err(|error| failed(&data.join(config::FILE), error))?;
-    let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
-    let (config, _) = config::load(data, &config::variable, &arguments).map_err(|error| Failure::new(2, error))?;
+    let config = process::load(data, listen)?;
     if let Some(answer) = &captcha_answer {
         refuse_public(&config, answer)?;
     }
@@ -50,7 +48,7 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let events = supervise::events();
     // Before the first line is written: whoever waits for it may send a signal at once.
     hear_signals(events.0.clone()).map_err(|error| failed(data, error))?;
-    report_panics();
+    process::report_panics();
     log::start(config.log);
     let greeting = greeting(data, &config, &bound.listen, captcha_answer.is_some());
     let end = if config.supervise {
@@ -66,25 +64,6 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     end
 }
 
-/// What a serving process needs, opened.
-///
-/// # Errors
-/// If the database is not to be used.
-pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Result<App, Failure> {
-    let store = Store::open(data).map_err(|error| Failure::new(1, error))?;
-    Ok(App::new(config, data.into(), captcha_answer, store))
-}
-
-/// Removes pictures from before `start` that belong to nobody: an upload that a crash cut off.
-pub fn sweep(app: &App, start: SystemTime) {
-    // When in doubt, it stays.
-    let used = |name: &str| app.read(|db| users::has_avatar(db, name)).unwrap_or(true);
-    let count = avatar::sweep(&app.data, start, used);
-    if count > 0 {
-        log::line(Level::Info, &format!("{count} pictures that belong to nobody were removed"));
-    }
-}
-
 /// Serves without a supervisor.
 fn alone(
     data: &Path,
@@ -95,12 +74,12 @@ fn alone(
     greeting: &str,
 ) -> Result<(), Failure> {
     let start = SystemTime::now();
-    let app = open(data, config, captcha_answer)?;
+    let app = process::open(data, config, captcha_answer)?;
     let trouble = Box::new(move || drop(sender.send(Event::Deaf)));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
     log::raw(greeting);
-    sweep(server.app(), start);
+    process::sweep(server.app(), start);
     let event = receiver.recv();
     server.stop();
     server.app().settle();
@@ -145,7 +124,10 @@ fn lock(data: &Path) -> Result<File, Failure> {
             return Err(Failure::new(1, sentence));
         }
     }
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", process::id())).map_err(failed)?;
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
     Ok(file)
 }
 
@@ -191,17 +173,4 @@ fn greeting(data: &Path, config: &Config, listen: &Listen, fixed_captcha: bool) 
     };
     let _ = writeln!(text, "listening on {}", address(listen));
     text
-}
-
-/// One line for a panic: where it was, and nothing of what it says, which may quote what somebody sent.
-pub fn report_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        // tiny_http panics when a client resets the connection behind its request, and when it can't accept one.
-        let level = if place.contains("tiny_http") { Level::Debug } else { Level::Error };
-        if level == Level::Debug && !place.contains("client.rs") {
-            DEAF.store(true, Ordering::Relaxed);
-        }
-        log::line(level, &format!("panic at {place}"));
-    }));
 }

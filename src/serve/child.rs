@@ -1,20 +1,18 @@
 //! The serving process under a supervisor: its listening socket is standard input, its line standard output.
 
-use super::limits;
-use super::line::{Line, Message};
-use crate::config::{self, Config};
+use super::process;
 use crate::failure::Failure;
+use crate::limits;
 use crate::log;
-use crate::serve;
 use crate::server::{Server, janitor};
 use crate::socket::Bound;
+use crate::supervise::line::{Line, Message};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -34,12 +32,12 @@ pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) 
     for signal in [SIGINT, SIGTERM] {
         flag::register(signal, Arc::new(AtomicBool::new(false))).map_err(failed)?;
     }
-    let (config, _) = load(data, listen)?;
+    let config = process::load(data, listen)?;
     limits::limit_memory(config.memory_limit_mib * 1024 * 1024);
-    serve::report_panics();
+    process::report_panics();
     log::start(config.log);
     let bound = Bound { socket, listen: config.listen.clone() };
-    let app = serve::open(data, config, captcha_answer)?;
+    let app = process::open(data, config, captcha_answer)?;
     line.say(&Message::Ready);
     match line.hear() {
         Some(Message::Start(state)) => app.restore(&state),
@@ -59,7 +57,7 @@ pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) 
                 server.linger();
                 end();
             })),
-            Some(Message::Sweep) => drop(thread::spawn(move || serve::sweep(server.app(), start))),
+            Some(Message::Sweep) => drop(thread::spawn(move || process::sweep(server.app(), start))),
             Some(Message::Stop) => drop(thread::spawn(move || {
                 server.stop();
                 server.app().settle();
@@ -71,13 +69,8 @@ pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) 
     }
 }
 
-fn load(data: &Path, listen: Option<String>) -> Result<(Config, Vec<config::Given>), Failure> {
-    let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
-    config::load(data, &config::variable, &arguments).map_err(|error| Failure::new(2, error))
-}
-
 /// Ends at once. tiny_http's server is never dropped: it would remove the socket that the next process listens on.
 fn end() -> ! {
     log::flush();
-    process::exit(0)
+    std::process::exit(0)
 }

@@ -1,0 +1,54 @@
+//! What every serving process does, with a supervisor or without.
+
+use crate::app::App;
+use crate::avatar;
+use crate::config::{self, Config};
+use crate::failure::Failure;
+use crate::log::{self, Level};
+use crate::server::DEAF;
+use crate::store::{Store, users};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+/// The configuration in force, over it the address of the command line.
+///
+/// # Errors
+/// What is not right about it.
+pub fn load(data: &Path, listen: Option<String>) -> Result<Config, Failure> {
+    let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
+    let loaded = config::load(data, &config::variable, &arguments);
+    loaded.map(|(config, _)| config).map_err(|error| Failure::new(2, error))
+}
+
+/// What a serving process needs, opened.
+///
+/// # Errors
+/// If the database is not to be used.
+pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Result<App, Failure> {
+    let store = Store::open(data).map_err(|error| Failure::new(1, error))?;
+    Ok(App::new(config, data.into(), captcha_answer, store))
+}
+
+/// Removes pictures from before `start` that belong to nobody: an upload that a crash cut off.
+pub fn sweep(app: &App, start: SystemTime) {
+    // When in doubt, it stays.
+    let used = |name: &str| app.read(|db| users::has_avatar(db, name)).unwrap_or(true);
+    let count = avatar::sweep(&app.data, start, used);
+    if count > 0 {
+        log::line(Level::Info, &format!("{count} pictures that belong to nobody were removed"));
+    }
+}
+
+/// One line for a panic: where it was, and nothing of what it says, which may quote what somebody sent.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        // tiny_http panics when a client resets the connection behind its request, and when it can't accept one.
+        let level = if place.contains("tiny_http") { Level::Debug } else { Level::Error };
+        if level == Level::Debug && !place.contains("client.rs") {
+            DEAF.store(true, Ordering::Relaxed);
+        }
+        log::line(level, &format!("panic at {place}"));
+    }));
+}
