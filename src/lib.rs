@@ -37,7 +37,7 @@
 //! - The database's lock is taken for statements alone: never across hashing, drawing, file writing or another lock.
 //! - A token or password that is on disk is there as a digest; none is in the log.
 //! - An account change that was acknowledged is synced. A new session is not, and its loss costs a log-in.
-//! - No request makes the process allocate what its client announces.
+//! - No request makes the process allocate more than 16 MiB for what its client only announces.
 //! - Time and the client's address come with the request.
 
 pub mod api;

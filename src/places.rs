@@ -56,3 +56,36 @@ impl Drop for Place {
         self.0.left.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    #[test]
+    fn a_place_is_taken_by_one_and_given_back() {
+        static TWO: Places = Places::new(2);
+        let (first, second) = (TWO.take(), TWO.take());
+        assert!(first.is_some() && second.is_some() && TWO.take().is_none());
+        drop(first);
+        assert!(TWO.take().is_some());
+    }
+
+    #[test]
+    fn never_more_at_once_than_there_are_places() {
+        static THREE: Places = Places::new(3);
+        static INSIDE: AtomicUsize = AtomicUsize::new(0);
+        let work = || {
+            for _ in 0..200 {
+                let _place = THREE.wait();
+                assert!(INSIDE.fetch_add(1, Ordering::SeqCst) < 3);
+                thread::yield_now();
+                INSIDE.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(work))));
+        THREE.wait_empty(Duration::ZERO);
+        assert_eq!(INSIDE.load(Ordering::SeqCst), 0);
+    }
+}

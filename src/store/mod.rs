@@ -290,4 +290,16 @@ mod tests {
         assert_eq!(users.unwrap(), 0);
         fs::remove_dir_all(data).unwrap();
     }
+
+    #[test]
+    fn an_account_change_is_synced_whatever_was_written_before() {
+        let data = folder();
+        let mut store = Store::open(&data).unwrap();
+        for (durable, level) in [(Durable::Soon, 1), (Durable::Now, 2), (Durable::Soon, 1), (Durable::Now, 2)] {
+            let seen =
+                store.write(durable, |db| db.pragma_query_value(None, "synchronous", |row| row.get::<_, u32>(0)));
+            assert_eq!(seen.unwrap(), level, "{durable:?}");
+        }
+        fs::remove_dir_all(data).unwrap();
+    }
 }

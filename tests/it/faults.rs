@@ -121,3 +121,25 @@ fn secrets_reach_no_log() {
     }
     assert!(!log.contains(crate::support::CAPTCHA));
 }
+
+#[test]
+fn damage_is_a_fault_and_a_line_and_never_repaired() {
+    let mut server = Server::start();
+    let token = server.user("rei");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    // Every page but the first, which names the tables.
+    let file = server.path("accountd.db");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[4096..].fill(0x5a);
+    fs::write(&file, &bytes).unwrap();
+    let server = Server::on(server.data.clone());
+    for _ in 0..2 {
+        let response = server.post("/api/user_info", &json!({"token": token}));
+        assert_eq!((response.status, response.code()), (500, 169));
+        tells_nothing(&response);
+    }
+    server.lines.wait("error /api/user_info: database disk image is malformed");
+    assert_eq!(server.send("GET", "/s/admin.jpg", &[], b"").status, 200);
+    assert!(fs::read(&file).unwrap()[4096..] == bytes[4096..], "the file was touched");
+}
