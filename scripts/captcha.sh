@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Measures how well tesseract-ocr reads the captcha pictures, how large they are and how fast they
-# are drawn: scripts/captcha.sh [PICTURES], 300 unless given. Needs tesseract-ocr and imagemagick.
+# are drawn: scripts/captcha.sh [PICTURES [SEED]], 300 unless given, always the same ones for a seed.
+# Needs tesseract-ocr and imagemagick.
 # Exits 1 when a target (the four figures below) is missed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 count=${1:-300}
+[ -z "${2:-}" ] || export CAPTCHA_SEED=$2
 max_right=0 max_percent=33.3 max_bytes=4096 min_rate=4000
 
 alphabet=$(sed -n 's/.*ALPHABET: &\[u8\] = b"\(.*\)";/\1/p' src/captcha/draw.rs)

@@ -61,7 +61,7 @@ fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
         side = -side;
         let size = scale * rng.random_range(0.9..1.18);
         let (sin, cos) = rng.random_range(-0.22..0.22f32).sin_cos();
-        let middle = (left + width * scale / 2.0, 31.0 + side * rng.random_range(1.5..7.5));
+        let middle = (left + width * scale / 2.0, 31.0 + side * rng.random_range(4.5..8.0));
         let place = |code: &u8| {
             let x = (f32::from(code >> 4) - (width - GAP) / 2.0) * size;
             let y = (f32::from(code & 15) - 7.5) * size;
@@ -253,11 +253,12 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "writes CAPTCHA_COUNT (else 300) pictures into CAPTCHA_DIR, for scripts/captcha.sh"]
+    #[ignore = "writes CAPTCHA_COUNT (else 300) pictures into CAPTCHA_DIR, those of CAPTCHA_SEED (else the clock), for scripts/captcha.sh"]
     fn samples() {
         let folder = std::env::var("CAPTCHA_DIR").expect("CAPTCHA_DIR names a folder");
         let count = std::env::var("CAPTCHA_COUNT").map_or(300, |count| count.parse().unwrap());
-        let mut rng = SmallRng::seed_from_u64(UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
+        let now = UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+        let mut rng = SmallRng::seed_from_u64(std::env::var("CAPTCHA_SEED").map_or(now, |seed| seed.parse().unwrap()));
         for number in 1..=count {
             let text = answer(&mut rng);
             let path = format!("{folder}/{number:04}-{text}.png");
