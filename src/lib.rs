@@ -14,6 +14,7 @@
 //! | [`api`] | the router, and a file for each interface, named as its path |
 //! | [`contract`] | every path, number and sentence of the wire |
 //! | [`form`], [`upload`] | what a body holds: JSON, a file |
+//! | [`forwarded`] | who asks, where a proxy asks for others |
 //! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
@@ -50,6 +51,7 @@ pub mod contract;
 pub mod expiring;
 pub mod failure;
 pub mod form;
+pub mod forwarded;
 pub mod http;
 pub mod limits;
 pub mod log;

@@ -102,6 +102,10 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
         Ok(Done::Value(value)) => endpoint.done(Some(&value)).into(),
         Ok(Done::Captcha { key, picture }) => captcha(key, picture),
         Err(Stop { reason, cause }) => {
+            if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
+                let client = request.client.map_or_else(|| "-".into(), |client| client.to_string());
+                log::line(Level::Info, &format!("failed sign-in from {client} at {}", endpoint.path));
+            }
             if let Some(cause) = cause {
                 log::line(Level::Error, &format!("{}: {cause}", endpoint.path));
             }

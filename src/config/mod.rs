@@ -4,6 +4,7 @@ mod settings;
 
 pub use settings::{Kind, SETTINGS, Setting};
 
+use crate::forwarded::Proxy;
 use crate::log::Level;
 use crate::secret::Scheme;
 use serde::Deserialize;
@@ -39,6 +40,7 @@ pub struct Config {
     pub captcha_ttl_seconds: i64,
     pub max_captchas: usize,
     pub cors_origins: Vec<String>,
+    pub trusted_proxies: Vec<Proxy>,
     pub supervise: bool,
     pub memory_limit_mib: u64,
     pub log: Level,

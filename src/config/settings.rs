@@ -28,6 +28,8 @@ pub enum Kind {
     Address,
     /// `*`, or origins like `https://example.org`.
     Origins,
+    /// IP, IP/BITS or `unix`.
+    Proxies,
     /// 1 to 1024 characters that are shown nowhere; absent by default, and then no key fits.
     Secret,
 }
@@ -113,6 +115,12 @@ pub const SETTINGS: &[Setting] = &[
         doc: "The origins whose pages may use the API in a browser.",
     },
     Setting {
+        name: "trusted_proxies",
+        kind: Kind::Proxies,
+        default: "[]",
+        doc: "The proxies whose `X-Forwarded-For` is believed; `unix` is whoever connects over the unix socket.",
+    },
+    Setting {
         name: "supervise",
         kind: Kind::Flag,
         default: "true",
@@ -141,6 +149,7 @@ impl fmt::Display for Kind {
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
             Kind::Address => f.write_str("IP:PORT or unix:PATH"),
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
+            Kind::Proxies => f.write_str("a list of IP, IP/BITS or unix"),
             Kind::Secret => f.write_str("a text of 1 to 1024 characters"),
         }
     }
@@ -155,6 +164,11 @@ impl Kind {
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
             Kind::Address => value.as_str().is_some_and(|text| text.parse::<super::Listen>().is_ok()),
             Kind::Origins => value.as_array().is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
+            Kind::Proxies => {
+                let proxy =
+                    |one: &Value| one.as_str().is_some_and(|text| text.parse::<crate::forwarded::Proxy>().is_ok());
+                value.as_array().is_some_and(|all| all.iter().all(proxy))
+            }
             Kind::Secret => value.as_str().is_some_and(|text| (1..=1024).contains(&text.chars().count())),
         }
     }
@@ -163,7 +177,7 @@ impl Kind {
     pub(super) fn of_text(self, text: &str) -> Value {
         match self {
             Kind::Flag | Kind::Number(..) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
-            Kind::Origins => text.split(',').map(str::trim).collect(),
+            Kind::Origins | Kind::Proxies => text.split(',').map(str::trim).collect(),
             Kind::Word(_) | Kind::Address | Kind::Secret => text.into(),
         }
     }

@@ -9,6 +9,7 @@ pub use framing::{Framing, Incoming, framing, holds_connection};
 pub use reply::{Body, Outgoing, Reply, cors};
 
 use crate::form::Form;
+use crate::forwarded::{self, Proxy};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -31,7 +32,7 @@ pub struct Request {
     pub preflight: bool,
     /// The members of a JSON body.
     pub form: Form,
-    /// Who asks; nothing over a unix socket.
+    /// Who asks, as far as it is known: nothing over a unix socket whose other end is not trusted to say.
     pub client: Option<IpAddr>,
     /// When, in Unix seconds.
     pub now: i64,
@@ -43,22 +44,26 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 
-/// The plain request, its body still unread.
+/// The plain request, its body still unread. Who asks, these proxies may say.
 #[must_use]
-pub fn head(request: &tiny_http::Request) -> Request {
+pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
     let mut head = Request {
         method: request.method().as_str().into(),
         path: path(request.url()).into(),
-        client: request.remote_addr().map(|address| address.ip().to_canonical()),
         now: now(),
         ..Request::default()
     };
+    let mut forwarded = Vec::new();
     for header in request.headers() {
         let text = match header.field.as_str().as_str() {
             name if name.eq_ignore_ascii_case("token") => &mut head.token,
             name if name.eq_ignore_ascii_case("content-type") => &mut head.content_type,
             name if name.eq_ignore_ascii_case("if-none-match") => &mut head.if_none_match,
             name if name.eq_ignore_ascii_case("origin") => &mut head.origin,
+            name if name.eq_ignore_ascii_case("x-forwarded-for") => {
+                forwarded.push(header.value.as_str());
+                continue;
+            }
             name => {
                 head.preflight |= name.eq_ignore_ascii_case("access-control-request-method");
                 continue;
@@ -66,6 +71,8 @@ pub fn head(request: &tiny_http::Request) -> Request {
         };
         header.value.as_str().clone_into(text);
     }
+    let peer = request.remote_addr().map(|address| address.ip().to_canonical());
+    head.client = forwarded::client(peer, &forwarded, trusted);
     head
 }
 

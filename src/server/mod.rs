@@ -261,7 +261,7 @@ impl Server {
     /// Does what a request asks for. The answer is on its way, or nothing is left to send.
     fn answer(&self, mut request: Arrived, framing: Framing) -> Option<Outgoing> {
         let since = Instant::now();
-        let mut head = http::head(&request);
+        let mut head = http::head(&request, &self.app.config.trusted_proxies);
         let mut body = Incoming::new(&mut request, framing);
         let reply = api::answer(&self.app, &mut head, &mut body);
         let whole = body.drain();
@@ -285,7 +285,7 @@ impl Server {
 
     /// Answers about HTTP itself, without having read the body, and ends the connection.
     fn refuse(&self, request: Arrived, status: u16) {
-        let head = http::head(&request);
+        let head = http::head(&request, &self.app.config.trusted_proxies);
         self.abandon(request, outside(status).into(), &http::cors(&self.app.config.cors_origins, &head.origin));
         let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
         log::line(Level::Debug, &format!("{client} refused {status}"));

@@ -373,3 +373,41 @@ fn a_request_that_is_reset_harms_nobody() {
         503
     );
 }
+
+#[test]
+fn failed_sign_ins_are_logged_in_one_form_with_the_real_client() {
+    let server = Server::with(json!({"trusted_proxies": ["127.0.0.1", "10.0.0.0/8"]}));
+    server.register("rei");
+    let reset = json!({"key": "x", "name": "rei", "email": "rei@example.org", "new_passwd": "b"});
+    let mut wrong_key = crate::support::new_user("asuka");
+    wrong_key["key"] = "x".into();
+    for (nth, (path, body)) in [
+        ("/api/login", json!({"username": "rei", "passwd": "x\nfailed sign-in from 192.0.2.1"})),
+        ("/api/login/", json!({"username": "nobody", "passwd": "x"})),
+        ("/api/update_password", json!({"username": "rei", "old_passwd": "x", "new_passwd": "b"})),
+        ("/api/forget_password", reset),
+        ("/api/registered", wrong_key),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = server.solved(body).to_string();
+        let forwarded = format!("192.0.2.1, 198.51.100.{nth}, 10.0.0.1");
+        server.send("POST", path, &[("X-Forwarded-For", &forwarded)], body.as_bytes());
+        let path = path.trim_end_matches('/');
+        let line = server.lines.wait(&format!("failed sign-in from 198.51.100.{nth} at {path}"));
+        assert!(line.ends_with(&format!("Z info failed sign-in from 198.51.100.{nth} at {path}")), "{line}");
+    }
+    let before = server.lines.all().len();
+    server.login("rei");
+    server.post("/api/login", &server.solved(json!({"username": "rei"})));
+    server.send("POST", "/the-end", &[], b"");
+    server.lines.wait("/the-end");
+    assert!(!server.lines.all()[before..].concat().contains("failed sign-in"));
+    assert!(!server.lines.all().concat().contains("192.0.2.1"));
+
+    let server = Server::start();
+    let body = server.solved(json!({"username": "rei", "passwd": "x"})).to_string();
+    server.send("POST", "/api/login", &[("X-Forwarded-For", "198.51.100.1")], body.as_bytes());
+    server.lines.wait("failed sign-in from 127.0.0.1 at /api/login");
+}
