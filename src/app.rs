@@ -1,8 +1,10 @@
-//! What all requests share: the configuration, the database, the captchas.
+//! What all requests share: the configuration, the database, the captchas, the throttle.
 
 use crate::config::Config;
 use crate::expiring::Expiring;
+use crate::secret;
 use crate::store::{Durable, Fault, Store};
+use crate::throttle::{self, Throttle};
 use rusqlite::{Connection, Transaction};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,7 @@ pub struct App {
     pub captcha_answer: Option<String>,
     store: Mutex<Store>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
+    throttle: Mutex<Throttle>,
 }
 
 impl App {
@@ -24,7 +27,10 @@ impl App {
     #[must_use]
     pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store) -> App {
         let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
-        App { config, data, captcha_answer, store: Mutex::new(store), captchas: Mutex::new(captchas) }
+        let mut seed = [0; 8];
+        secret::random(&mut seed);
+        let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
+        App { config, data, captcha_answer, store: Mutex::new(store), captchas: Mutex::new(captchas), throttle }
     }
 
     /// Asks the database.
@@ -55,19 +61,26 @@ impl App {
     /// What is in memory alone, for the process that goes on with it.
     #[must_use]
     pub fn state(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.captchas().entries()).unwrap_or_default()
+        let throttle = self.throttle().state();
+        serde_json::to_vec(&(self.captchas().entries(), throttle)).unwrap_or_default()
     }
 
     /// Goes on with what another process had in memory; what can't be read is as good as lost.
     pub fn restore(&self, state: &[u8]) {
-        if let Ok(entries) = serde_json::from_slice(state) {
-            self.captchas().restore(entries);
+        if let Ok((captchas, throttle)) = serde_json::from_slice::<(_, throttle::State)>(state) {
+            self.captchas().restore(captchas);
+            self.throttle().restore(throttle);
         }
     }
 
     /// The captchas that wait for an answer: digests of their keys, and the answers.
     pub fn captchas(&self) -> MutexGuard<'_, Expiring<[u8; 32], String>> {
         lock(&self.captchas)
+    }
+
+    /// Who has failed or asked how often.
+    pub fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        lock(&self.throttle)
     }
 }
 

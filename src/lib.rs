@@ -5,6 +5,7 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`cli`] | the table of commands and options |
+//! | [`clock`] | the time of the calendar, and a time that nobody can set |
 //! | [`config`] | the table of settings, and what is in force |
 //! | [`serve`] | the command: folder, lock, start, signals, stop; what a serving process does |
 //! | [`supervise`] | the process that holds the socket, and what it and the one that serves say to each other |
@@ -17,6 +18,7 @@
 //! | [`forwarded`] | who asks, where a proxy asks for others |
 //! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
+//! | [`throttle`] | who has failed or asked how often |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
 //! | [`store`] | the database: users, sessions, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
@@ -46,6 +48,7 @@ pub mod app;
 pub mod avatar;
 pub mod captcha;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod expiring;
@@ -63,4 +66,5 @@ pub mod server;
 pub mod socket;
 pub mod store;
 pub mod supervise;
+pub mod throttle;
 pub mod upload;

@@ -1,5 +1,6 @@
 //! `/api/forget_password`: a new password for who knows name, email and the configured key; every session ends.
 
+use super::guarded;
 use crate::app::App;
 use crate::captcha;
 use crate::contract::{Done, FORGET_PASSWORD, No, Outcome};
@@ -13,6 +14,11 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     if !app.config.forgot_password_function_status {
         return Err(No::SwitchedOff.into());
     }
+    guarded(app, request, form.get("name"), || reset(app, request))
+}
+
+fn reset(app: &App, request: &Request) -> Outcome {
+    let form = &request.form;
     let key = app.config.forget_password_key.as_deref();
     if !key.is_some_and(|key| secret::same(key, form.get("key"))) {
         return Err(No::KeyWrong.into());

@@ -1,10 +1,13 @@
 //! `/api/get_verification_code`: a captcha.
 
+use super::spend;
 use crate::app::App;
 use crate::captcha;
 use crate::contract::Outcome;
 use crate::http::Request;
+use crate::throttle::Budget;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
+    spend(app, request, Budget::Captcha)?;
     Ok(captcha::hand_out(app, request.now))
 }

@@ -1,6 +1,6 @@
 //! `/api/login`: a name, a password and a captcha for a token.
 
-use super::value;
+use super::{guarded, value};
 use crate::app::App;
 use crate::captcha;
 use crate::contract::{LOGIN, No, Outcome};
@@ -9,9 +9,13 @@ use crate::secret::{self, Scheme};
 use crate::store::{Durable, sessions, users};
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
+    captcha::spend(app, &request.form, request.now)?;
+    request.form.require(LOGIN.fields)?;
+    guarded(app, request, request.form.get("username"), || log_in(app, request))
+}
+
+fn log_in(app: &App, request: &Request) -> Outcome {
     let (form, config) = (&request.form, &app.config);
-    captcha::spend(app, form, request.now)?;
-    form.require(LOGIN.fields)?;
     let (name, password) = (form.get("username"), form.get("passwd"));
     let user = app.read(|db| users::password(db, name))?;
     let stored = user.as_ref().map(|(_, stored)| stored.as_str());

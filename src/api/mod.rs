@@ -18,9 +18,11 @@ use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
 use crate::secret::{self, Scheme};
 use crate::store::{Durable, Fault, sessions};
+use crate::throttle::{Budget, Source};
 use rusqlite::Transaction;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// The longest JSON body in bytes, `contract.md`.
 const LONGEST: u64 = 64 * 1024;
@@ -101,6 +103,11 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
         Ok(Done::Plain) => endpoint.done(None).into(),
         Ok(Done::Value(value)) => endpoint.done(Some(&value)).into(),
         Ok(Done::Captcha { key, picture }) => captcha(key, picture),
+        Err(Stop { reason: No::TooOften(seconds), .. }) => {
+            let mut reply = Reply::from(outside(429));
+            reply.headers.push(("Retry-After", seconds.to_string().into()));
+            reply
+        }
         Err(Stop { reason, cause }) => {
             if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
                 let client = request.client.map_or_else(|| "-".into(), |client| client.to_string());
@@ -163,6 +170,31 @@ fn admit(app: &App, token: &[u8; 32], now: i64) -> Result<(), Stop> {
         Some(_) => Ok(()),
         None => Err(No::TokenUnknown.into()),
     }
+}
+
+fn too_often(wait: Duration) -> No {
+    // Rounded up, so that whoever waits so long has waited long enough.
+    No::TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+/// Asks that the client may try a password for an account; what comes of `attempt` is remembered.
+fn guarded(app: &App, request: &Request, account: &str, attempt: impl FnOnce() -> Outcome) -> Outcome {
+    let source = Source::of(request.client);
+    app.throttle().admit(account, source, request.uptime).map_err(too_often)?;
+    let outcome = attempt();
+    match &outcome {
+        Ok(_) => app.throttle().succeeded(account, source),
+        Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => {
+            app.throttle().failed(account, source, request.uptime);
+        }
+        Err(_) => {}
+    }
+    outcome
+}
+
+/// Takes one from a budget of the client.
+fn spend(app: &App, request: &Request, budget: Budget) -> Result<(), No> {
+    app.throttle().spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
 }
 
 /// Changes the account of a token's owner; in the same transaction the token is good.

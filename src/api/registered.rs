@@ -1,5 +1,6 @@
 //! `/api/registered`: a new account.
 
+use super::spend;
 use crate::app::App;
 use crate::avatar;
 use crate::captcha;
@@ -7,6 +8,7 @@ use crate::contract::{Done, No, Outcome, REGISTERED};
 use crate::http::Request;
 use crate::secret;
 use crate::store::{Durable, users};
+use crate::throttle::Budget;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
@@ -17,6 +19,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     if !app.config.registration_function_status {
         return Err(No::SwitchedOff.into());
     }
+    spend(app, request, Budget::Register)?;
     form.require(REGISTERED.fields)?;
     let key = app.config.secret_key_required_for_account_registration.as_deref();
     if !key.is_some_and(|key| secret::same(key, form.get("key"))) {

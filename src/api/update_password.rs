@@ -1,5 +1,6 @@
 //! `/api/update_password`: a new password for the old one; every session of the user ends.
 
+use super::guarded;
 use crate::app::App;
 use crate::captcha;
 use crate::contract::{Done, No, Outcome, UPDATE_PASSWORD};
@@ -12,6 +13,11 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, form, request.now)?;
     form.require(UPDATE_PASSWORD.fields)?;
     form.limit(UPDATE_PASSWORD.fields)?;
+    guarded(app, request, form.get("username"), || change(app, request))
+}
+
+fn change(app: &App, request: &Request) -> Outcome {
+    let form = &request.form;
     let scheme = app.config.password_hash;
     let user = app.read(|db| users::password(db, form.get("username")))?;
     let stored = user.as_ref().map(|(_, stored)| stored.as_str());

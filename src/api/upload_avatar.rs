@@ -1,18 +1,20 @@
 //! `/api/upload_avatar`: a new picture; the old one is removed once the database names the new one.
 
-use super::{admit, as_owner, token, value};
+use super::{admit, as_owner, spend, token, value};
 use crate::app::App;
 use crate::avatar::{self, Unfit};
 use crate::contract::{No, Outcome, Stop, TOO_SMALL, UPLOAD_AVATAR};
 use crate::http::Request;
 use crate::log::{self, Level};
 use crate::store::users;
+use crate::throttle::Budget;
 use crate::upload;
 use std::io::{self, Read};
 
 pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
     let digest = token(&UPLOAD_AVATAR, request)?;
     admit(app, &digest, request.now)?;
+    spend(app, request, Budget::Upload)?;
     let mut spool = avatar::spool(&app.data).map_err(not_written)?;
     let size = upload::file(&request.content_type, body, app.config.max_avatar_bytes, &mut spool)?;
     if size <= TOO_SMALL {

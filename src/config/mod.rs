@@ -41,6 +41,7 @@ pub struct Config {
     pub max_captchas: usize,
     pub cors_origins: Vec<String>,
     pub trusted_proxies: Vec<Proxy>,
+    pub throttle: bool,
     pub supervise: bool,
     pub memory_limit_mib: u64,
     pub log: Level,

@@ -121,6 +121,12 @@ pub const SETTINGS: &[Setting] = &[
         doc: "The proxies whose `X-Forwarded-For` is believed; `unix` is whoever connects over the unix socket.",
     },
     Setting {
+        name: "throttle",
+        kind: Kind::Flag,
+        default: "true",
+        doc: "Whether guessing passwords is slowed down, and sources have budgets; what is too much gets HTTP 429.",
+    },
+    Setting {
         name: "supervise",
         kind: Kind::Flag,
         default: "true",

@@ -43,6 +43,9 @@ pub enum No {
     FileUnusable,
     /// The file has 10,240 bytes or less.
     FileTooSmall,
+    /// Too many failures, or a budget that is used up: to be tried again after so many seconds. No row has it; the
+    /// answer is HTTP 429.
+    TooOften(u64),
     /// The server's own fault: the database could not be asked.
     NotAsked,
     /// The server's own fault: a write failed.

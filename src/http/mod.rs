@@ -8,10 +8,11 @@ pub use arrived::{Arrived, abandon, forgotten};
 pub use framing::{Framing, Incoming, framing, holds_connection};
 pub use reply::{Body, Outgoing, Reply, cors};
 
+use crate::clock;
 use crate::form::Form;
 use crate::forwarded::{self, Proxy};
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::Duration;
 
 /// A request as the interfaces see it.
 #[derive(Default)]
@@ -36,12 +37,8 @@ pub struct Request {
     pub client: Option<IpAddr>,
     /// When, in Unix seconds.
     pub now: i64,
-}
-
-/// The time in Unix seconds.
-#[must_use]
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+    /// When, on a clock that nobody can set.
+    pub uptime: Duration,
 }
 
 /// The plain request, its body still unread. Who asks, these proxies may say.
@@ -50,7 +47,8 @@ pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
     let mut head = Request {
         method: request.method().as_str().into(),
         path: path(request.url()).into(),
-        now: now(),
+        now: clock::now(),
+        uptime: clock::uptime(),
         ..Request::default()
     };
     let mut forwarded = Vec::new();

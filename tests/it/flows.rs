@@ -215,3 +215,50 @@ fn of_many_uploads_at_once_one_file_is_left() {
     assert_eq!(count(&codes, 200), 50);
     assert_eq!(server.avatars(), [server.info(&token)["avatar"].as_str().unwrap()]);
 }
+
+#[test]
+fn guessing_is_slow_and_the_owner_gets_in() {
+    let server = Server::with(json!({"throttle": true, "trusted_proxies": ["127.0.0.1"]}));
+    server.register("rei");
+    let ask = |path: &str, body: Value, from: &str| {
+        let body = server.solved(body).to_string();
+        server.send("POST", path, &[("X-Forwarded-For", from)], body.as_bytes())
+    };
+    let login = |password: &str, from: &str| ask("/api/login", json!({"username": "rei", "passwd": password}), from);
+    let change = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "b"});
+    let reset = json!({"key": "x", "name": "rei", "email": "rei@example.org", "new_passwd": "b"});
+    for _ in 0..3 {
+        assert_eq!(login("x", "192.0.2.1").code(), 604);
+    }
+    for response in [
+        login("a password", "192.0.2.1"),
+        ask("/api/update_password/", change, "192.0.2.1"),
+        ask("/api/forget_password", reset.clone(), "192.0.2.1"),
+    ] {
+        assert_eq!((response.status, response.code()), (429, 429), "{}", response.text());
+        assert_eq!(response.header("Retry-After"), Some("1"));
+        assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
+    }
+    assert_eq!(login("a password", "192.0.2.2").code(), 200);
+    for _ in 0..3 {
+        assert_eq!(ask("/api/forget_password", reset.clone(), "192.0.2.3").code(), 404);
+    }
+    assert_eq!(ask("/api/forget_password", reset, "192.0.2.3").status, 429);
+    // Three wrong ones are forgiven by the right one.
+    for _ in 0..3 {
+        assert_eq!(login("x", "192.0.2.4").code(), 604);
+        assert_eq!(login("x", "192.0.2.4").code(), 604);
+        assert_eq!(login("a password", "192.0.2.4").code(), 200);
+    }
+}
+
+#[test]
+fn a_source_has_a_budget_of_captchas() {
+    let server = Server::with(json!({"throttle": true}));
+    let refused = (0..100_000).find_map(|_| {
+        let response = server.send("GET", "/api/get_verification_code", &[], b"");
+        (response.status != 200).then_some(response)
+    });
+    let refused = refused.unwrap();
+    assert_eq!((refused.status, refused.code(), refused.header("Retry-After")), (429, 429, Some("1")));
+}

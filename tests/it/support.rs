@@ -73,6 +73,7 @@ pub fn settings() -> Value {
         "forget_password_key": RESET,
         "forgot_password_function_status": true,
         "log": "debug",
+        "throttle": false,
     })
 }
 

@@ -379,7 +379,7 @@ fn failed_sign_ins_are_logged_in_one_form_with_the_real_client() {
     let server = Server::with(json!({"trusted_proxies": ["127.0.0.1", "10.0.0.0/8"]}));
     server.register("rei");
     let reset = json!({"key": "x", "name": "rei", "email": "rei@example.org", "new_passwd": "b"});
-    let mut wrong_key = crate::support::new_user("asuka");
+    let mut wrong_key = new_user("asuka");
     wrong_key["key"] = "x".into();
     for (nth, (path, body)) in [
         ("/api/login", json!({"username": "rei", "passwd": "x\nfailed sign-in from 192.0.2.1"})),
