@@ -19,7 +19,7 @@ CAPTCHA_DIR="$folder/as-is" CAPTCHA_COUNT="$count" \
     cargo test --quiet --release --lib captcha -- --ignored --nocapture >"$folder/log"
 rate=$(sed -n 's/^pictures per second: \([0-9]*\).*/\1/p' "$folder/log")
 bytes=$(find "$folder/as-is" -name '*.png' -printf '%s\n' | sort -n | tail -n 1)
-convert "$folder"/as-is/*.png -resize 300% -set filename:name '%t' "$folder/enlarged/%[filename:name].png"
+mogrify -path "$folder/enlarged" -resize 300% "$folder"/as-is/*.png
 
 # Prints "NUMBER ANSWER READING"; a crash of tesseract, which happens, is an empty reading.
 # shellcheck disable=SC2317 # xargs calls it
