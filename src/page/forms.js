@@ -1,0 +1,180 @@
+// Forms: what is checked before it is sent, what is said about the answer, and what happens to what was typed.
+//
+// A form's `data-api` names its interface, and its fields are named as the interface names them.
+
+import { call } from "./api.js";
+import { captcha } from "./captcha.js";
+import { hasHint, say } from "./texts.js";
+
+const HAN = /\p{Script=Han}/u;
+
+/// Says what an answer came to: the server's sentence as it is, and below it a hint of the page, if there is one.
+/// `name` is that hint; without it, it is found by the answer.
+export function show(place, { answer, name, values = [], good = false }) {
+  const lines = [];
+  if (answer?.message && typeof answer.message === "string") {
+    const sentence = document.createElement("p");
+    sentence.lang = HAN.test(answer.message) ? "zh-CN" : "en";
+    sentence.textContent = answer.message;
+    lines.push(sentence);
+  }
+  const hint = name ?? hintOf(answer);
+  if (hint) {
+    const line = document.createElement("p");
+    say(line, hint, ...values);
+    lines.push(line);
+  }
+  hush(place);
+  if (lines.length) place.classList.add(good ? "good" : "bad");
+  place.append(...lines);
+}
+
+function hintOf(answer) {
+  if (answer.offline) return "offline";
+  const name = answer.status === 200 ? `${answer.api} ${answer.code}` : `HTTP ${answer.status}`;
+  return hasHint(name) ? name : null;
+}
+
+/// Removes what was said.
+export function hush(place) {
+  place.classList.remove("bad", "good");
+  place.replaceChildren();
+}
+
+const button = (form) => form.querySelector(".buttons button");
+
+/// Whether the button of a form may not be pressed. It keeps the focus meanwhile.
+export const isHeld = (button) => button.getAttribute("aria-disabled") === "true";
+
+/// Holds a button back, and has it say why; without a name it is back.
+export function hold(button, name, ...values) {
+  button.dataset.usual ??= button.dataset.t;
+  button.setAttribute("aria-disabled", name ? "true" : "false");
+  say(button, name ?? button.dataset.usual, ...values);
+}
+
+/// Counts the seconds down on a button, which is back afterwards.
+export async function countDown(button, seconds) {
+  const until = performance.now() + seconds * 1000;
+  for (let left = seconds; left > 0; left = Math.ceil((until - performance.now()) / 1000)) {
+    hold(button, "wait", left);
+    await new Promise((next) => setTimeout(next, Math.min(1000, until - performance.now() - (left - 1) * 1000)));
+  }
+  hold(button);
+}
+
+/// The password fields of a form get a button that shows what was typed.
+function reveal(input) {
+  const toggle = document.createElement("button");
+  toggle.type = "button";
+  toggle.className = "reveal";
+  const label = input.labels[0];
+  const update = () => {
+    const hidden = input.type === "password";
+    say(toggle, hidden ? "show" : "hide");
+    toggle.setAttribute("aria-pressed", String(!hidden));
+  };
+  toggle.setAttribute("aria-describedby", (label.id ||= `${input.id}-label`));
+  toggle.addEventListener("click", () => {
+    input.type = input.type === "password" ? "text" : "password";
+    update();
+  });
+  const box = document.createElement("div");
+  box.className = "reveals";
+  input.replaceWith(box);
+  box.append(input, toggle);
+  update();
+}
+
+/// What is wrong with a field: the name of a text and its values, or nothing.
+function fault(input) {
+  const limit = Number(input.dataset.limit);
+  const length = [...input.value].length;
+  // As the server sees it: only line breaks are nothing at all.
+  if (!length) return ["absent"];
+  if (length > limit) return ["tooLong", limit, length];
+  if (input.type === "email" && !/^\S+@\S+$/.test(input.value)) return ["badEmail"];
+  return null;
+}
+
+function mark(input, what) {
+  const id = `${input.id}-error`;
+  document.getElementById(id)?.remove();
+  const described = (input.getAttribute("aria-describedby") ?? "").split(" ").filter((one) => one && one !== id);
+  if (what) {
+    const line = document.createElement("p");
+    line.id = id;
+    line.className = "error";
+    say(line, ...what);
+    input.closest(".field").append(line);
+    described.unshift(id);
+    input.setAttribute("aria-invalid", "true");
+  } else {
+    input.removeAttribute("aria-invalid");
+  }
+  if (described.length) input.setAttribute("aria-describedby", described.join(" "));
+  else input.removeAttribute("aria-describedby");
+}
+
+const fields = (form) => [...form.querySelectorAll(".field input[name]")];
+
+/// Makes a form work: `members` are what it sends beside its fields, `done` hears of an answer with code 200, `ended`
+/// of a token that is good no more. What comes back can be used to open it.
+export function wire(form, { members = () => ({}), done, ended }) {
+  const api = form.dataset.api;
+  const place = form.querySelector(".message");
+  const picture = captcha(form);
+  const passwords = [...form.querySelectorAll("input[type=password]")];
+  passwords.forEach(reveal);
+
+  function clear() {
+    for (const input of passwords.filter((input) => input.name)) input.value = "";
+  }
+
+  for (const input of fields(form)) input.addEventListener("input", () => mark(input, null));
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (isHeld(button(form))) return;
+    hush(place);
+    const faults = fields(form).map((input) => [input, fault(input)]);
+    faults.forEach(([input, what]) => mark(input, what));
+    const wrong = faults.find(([, what]) => what);
+    if (wrong) return wrong[0].focus();
+
+    hold(button(form), "working");
+    const answer = await call(api, { ...Object.fromEntries(new FormData(form)), ...picture?.members(), ...members() });
+    hold(button(form));
+    if (answer.code === 200) {
+      clear();
+      if (picture) fields(form).at(-1).value = "";
+      return done(answer);
+    }
+    if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);
+    show(place, { answer });
+    if (answer.offline) return;
+    // A captcha can be answered once, whatever came of it.
+    picture?.renew();
+    if (answer.wait) {
+      await countDown(button(form), answer.wait);
+      return show(place, { name: "waited", good: true });
+    }
+    clear();
+    (fields(form).find((input) => !input.value) ?? fields(form)[0]).focus();
+  });
+
+  return {
+    form,
+    /// Fetches what it needs when it comes into view.
+    open() {
+      picture?.fetchOnce();
+    },
+    /// Forgets passwords and what was said, when it goes out of view.
+    leave() {
+      clear();
+      if (!isHeld(button(form))) hush(place);
+      fields(form).forEach((input) => mark(input, null));
+    },
+  };
+}
+

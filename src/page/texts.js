@@ -1,0 +1,191 @@
+// What the page itself says, in Chinese and English; the server's sentences are shown as they come.
+
+import { recall, remember } from "./storage.js";
+
+const TEXTS = {
+  signIn: ["登录", "Sign in"],
+  signInLead: ["登录后可以查看和修改你的账户。", "See your account here, and change it."],
+  toRegister: ["注册新账户", "Create an account"],
+  toReset: ["忘记密码？", "Forgotten your password?"],
+  toSignIn: ["返回登录", "Back to sign-in"],
+  username: ["用户名", "User name"],
+  usernameHint: ["登录时使用，之后不能更改。", "You sign in with it. It can't be changed later."],
+  password: ["密码", "Password"],
+  stay: ["在这台设备上保持登录", "Stay signed in on this device"],
+  register: ["注册账户", "Create account"],
+  registerLead: [
+    "注册需要一个注册密钥，请向管理这台服务器的人索取。",
+    "You need the registration key of this server. Whoever runs it has it.",
+  ],
+  showName: ["显示名称", "Display name"],
+  showNameHint: ["别人看到的名字，任何文字都可以。", "The name that others see, in any script."],
+  newShowName: ["新的显示名称", "New display name"],
+  email: ["邮箱", "Email"],
+  registrationKey: ["注册密钥", "Registration key"],
+  registrationKeyHint: [
+    "服务器 config.json 中的 secret_key_required_for_account_registration。",
+    "In the server’s config.json: secret_key_required_for_account_registration.",
+  ],
+  registrationClosed: ["注册已关闭", "Registration is closed"],
+  registrationClosedWhy: [
+    "这台服务器目前不接受新账户。管理员可以在 config.json 中用 registration_function_status 打开。",
+    "This server takes no new accounts at present. Whoever runs it can open registration with registration_function_status in config.json.",
+  ],
+  reset: ["重置密码", "Reset password"],
+  resetLead: [
+    "重置密码需要重置密钥，请向管理这台服务器的人索取。所有已登录的设备都会退出。",
+    "You need the reset key of this server; whoever runs it has it. Every device that is signed in will be signed out.",
+  ],
+  resetKey: ["重置密钥", "Reset key"],
+  resetKeyHint: ["服务器 config.json 中的 forget_password_key。", "In the server’s config.json: forget_password_key."],
+  resetClosed: ["密码重置已关闭", "Password reset is closed"],
+  resetClosedWhy: [
+    "请联系管理这台服务器的人：可以在 config.json 中用 forgot_password_function_status 打开。",
+    "Ask whoever runs this server to open it: forgot_password_function_status in config.json.",
+  ],
+  newPassword: ["新密码", "New password"],
+  setPassword: ["设置新密码", "Set new password"],
+  number: ["编号", "Account number"],
+  account: ["账户", "Account"],
+  signOut: ["退出登录", "Sign out"],
+  picture: ["头像", "Picture"],
+  pictureHint: [
+    "选择图片，或把图片拖到这里，或直接粘贴。下一步裁剪成正方形；动图只保留一帧。",
+    "Choose a picture, drop one here, or paste one. You crop it to a square next. Of a moving picture one frame stays.",
+  ],
+  choose: ["选择图片…", "Choose a picture…"],
+  avatarOf: ["当前头像", "Your picture"],
+  save: ["保存", "Save"],
+  key: ["密钥", "Key"],
+  keyLabel: ["你的密钥", "Your key"],
+  keyHint: ["给替你办事的程序使用，请像密码一样保管。", "For programs that act for you. Keep it like a password."],
+  copy: ["复制", "Copy"],
+  copied: ["已复制。", "Copied."],
+  notCopied: ["浏览器不允许复制，密钥已选中。", "The browser does not let the page copy. The key is selected."],
+  freshKey: ["更换密钥", "Replace the key"],
+  freshKeyWhy: ["旧密钥会立刻失效，使用它的程序需要改用新密钥。", "The old key ends at once. Programs that use it need the new one."],
+  freshKeyYes: ["更换", "Replace"],
+  cancel: ["取消", "Cancel"],
+  oldPassword: ["当前密码", "Current password"],
+  passwordHint: ["修改后需要在所有设备上重新登录。", "You will be signed out everywhere and sign in anew."],
+  changePassword: ["修改密码", "Change password"],
+  show: ["显示", "Show"],
+  hide: ["隐藏", "Hide"],
+  captcha: ["验证码", "Characters in the picture"],
+  captchaPicture: ["六个字符的图片", "Picture of six characters"],
+  captchaAgain: ["六个字符的图片，按下换一张", "Picture of six characters; press for another one"],
+  captchaHint: ["看不清？点图片换一张。", "Hard to read? Click the picture for another one."],
+  captchaNone: ["没有取到验证码，点图片的位置重试。", "No picture could be fetched. Click its place to try again."],
+  crop: ["裁剪头像", "Crop your picture"],
+  stage: ["裁剪区域", "The picture behind its square frame"],
+  preview: ["预览", "Preview"],
+  cropHint: [
+    "拖动图片或用方向键移动，用滑块、滚轮或 + 和 − 缩放。",
+    "Drag the picture or use the arrow keys; zoom with the slider, the wheel, or + and −.",
+  ],
+  zoom: ["缩放", "Zoom"],
+  upload: ["使用这张图片", "Use this picture"],
+  progress: ["上传进度", "Upload"],
+  uploading: ["正在上传 {0}（{1} × {1} 像素）…", "Sending {0} ({1} × {1} pixels)…"],
+  pictureDone: ["头像已更换。", "This is your picture now."],
+  noPicture: ["浏览器无法读取这个文件，它不是图片或者已损坏。", "Your browser can’t read this file: it is no picture, or it is damaged."],
+  noPictureFits: [
+    "这张图片无法变成大于 {0} 且不超过 {1} 的文件，请换一张。",
+    "This picture can’t be made a file of more than {0} and at most {1}. Please take another one.",
+  ],
+  absent: ["请填写。", "Please fill this in."],
+  tooLong: ["最多 {0} 个字符，现在有 {1} 个。", "At most {0} characters; this has {1}."],
+  badEmail: ["这不像是邮箱地址。", "This does not look like an email address."],
+  offline: ["连接不上服务器。填写的内容还在，稍后再试。", "The server can’t be reached. What you typed is still here; try again in a moment."],
+  retry: ["重试", "Try again"],
+  wait: ["请等待 {0} 秒", "Wait {0} s"],
+  waited: ["现在可以再试了。", "You can try again now."],
+  working: ["请稍候…", "One moment…"],
+  expired: ["登录已失效，请重新登录。", "Your session has ended. Please sign in again."],
+  signedOut: ["你已退出登录。", "You are signed out."],
+  signedOutElsewhere: ["你已在另一个标签页退出登录。", "You signed out in another tab."],
+  registered: ["账户已创建，现在可以登录。", "Your account is there. You can sign in now."],
+  passwordChanged: ["请用新密码登录。", "Sign in with the new password."],
+};
+
+// What helps after an answer, by its interface and its code. In both languages, beside the server's sentence.
+const CAPTCHA_WRONG = ["请看新的图片，密码也要重新输入。", "Here is a new picture. Please type the password again too."];
+const HINTS = {
+  "login 503": CAPTCHA_WRONG,
+  "login 604": ["请检查用户名和密码。", "The user name or the password is not right."],
+  "registered 403": ["注册密钥不对。", "The registration key is not right."],
+  "registered 503": ["注册已关闭。", "Registration is closed."],
+  "registered 504": CAPTCHA_WRONG,
+  "registered 603": ["账户没有创建，请再试一次。", "The account was not created. Please try again."],
+  "registered 604": ["请换一个用户名或邮箱。", "Somebody has this user name or this email."],
+  "update_show_name 404": ["名称没有更改。", "The name was not changed."],
+  "update_password 404": ["当前密码不对。", "The current password is not right."],
+  "update_password 503": CAPTCHA_WRONG,
+  "forget_password 403": ["密码重置已关闭。", "Password reset is closed."],
+  "forget_password 404": ["重置密钥不对。", "The reset key is not right."],
+  "forget_password 501": ["没有同时符合这个用户名和邮箱的账户。", "No account has this user name and this email."],
+  "forget_password 503": CAPTCHA_WRONG,
+  "upload_avatar 169": ["服务器没有接受这张图片。", "The server did not take this picture."],
+  "upload_avatar 603": ["文件太小。", "The file is too small."],
+  "HTTP 429": ["请求太频繁，请等按钮恢复。", "That was too often. The button comes back after the wait."],
+  "HTTP 503": ["服务器正忙，请稍后再试。", "The server is busy. Please try again in a moment."],
+};
+
+const LANGUAGES = ["zh-CN", "en"];
+const REMEMBERED = "accountd.language";
+
+let language = chosen();
+
+function chosen() {
+  const wishes = [recall("localStorage", REMEMBERED), ...navigator.languages];
+  const first = wishes.map((wish) => wish?.slice(0, 2).toLowerCase()).find((wish) => wish === "zh" || wish === "en");
+  return first === "zh" ? 0 : 1;
+}
+
+/// A text of the page in the language of the moment.
+export function t(name, ...values) {
+  const text = (TEXTS[name] ?? HINTS[name])[language];
+  return text.replace(/\{(\d)\}/g, (_, nth) => values[nth]);
+}
+
+/// Whether there is a hint for this answer.
+export const hasHint = (name) => name in HINTS;
+
+/// Makes an element say a text, and go on saying it in another language.
+export function say(element, name, ...values) {
+  element.dataset.t = name;
+  element.dataset.values = JSON.stringify(values);
+  element.textContent = t(name, ...values);
+}
+
+/// Fills in every text below an element.
+export function translate(root) {
+  for (const element of root.querySelectorAll("[data-t]")) {
+    element.textContent = t(element.dataset.t, ...JSON.parse(element.dataset.values ?? "[]"));
+  }
+  for (const element of root.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", t(element.dataset.label, ...JSON.parse(element.dataset.values ?? "[]")));
+  }
+  for (const element of root.querySelectorAll("[data-alt]")) element.alt = t(element.dataset.alt);
+}
+
+/// A size in bytes for people.
+export const size = (bytes) =>
+  bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(bytes < 102400 ? 1 : 0)} KB` : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+
+/// The button that switches the language; `after` is called when everything speaks it.
+export function languages(button, after) {
+  const show = () => {
+    document.documentElement.lang = LANGUAGES[language];
+    button.lang = LANGUAGES[1 - language];
+    button.textContent = ["English", "中文"][language];
+    translate(document);
+    after();
+  };
+  button.addEventListener("click", () => {
+    language = 1 - language;
+    remember("localStorage", REMEMBERED, LANGUAGES[language]);
+    show();
+  });
+  show();
+}
