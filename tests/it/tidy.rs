@@ -50,7 +50,7 @@ fn packages_are_named_where_they_belong() {
         ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
         ("rustix::", &["clock.rs", "socket.rs", "limits.rs"]),
         ("signal_hook::", &["serve/"]),
-        ("lexopt::", &["cli.rs"]),
+        ("lexopt::", &["cli/"]),
     ];
     for (name, text) in sources() {
         for (package, allowed) in rooms {
@@ -154,6 +154,8 @@ fn readme_is_fresh() {
     for (name, table) in [("settings", settings()), ("codes", codes())] {
         assert!(readme.contains(&table), "README.md should have this table of {name}:\n\n{table}");
     }
+    let help = format!("```\n{}```\n", accountd::cli::help());
+    assert!(readme.contains(&help), "README.md should have this help:\n\n{help}");
     for endpoint in DOCUMENT.iter().chain([&&GET_VERIFICATION_CODE]) {
         assert!(
             readme.contains(&format!("$URL{}", endpoint.path)),
