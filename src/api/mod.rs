@@ -2,7 +2,9 @@
 
 mod forget_password;
 mod get_verification_code;
+mod health;
 mod login;
+mod logout;
 mod registered;
 mod update_key;
 mod update_password;
@@ -39,7 +41,7 @@ enum Handler {
 }
 
 /// Every interface and its function.
-const ROUTES: [(&Endpoint, Handler); 9] = [
+const ROUTES: [(&Endpoint, Handler); 11] = [
     (&contract::REGISTERED, Handler::Hashing(registered::handle)),
     (&contract::LOGIN, Handler::Hashing(login::handle)),
     (&contract::USER_INFO, Handler::Quick(user_info::handle)),
@@ -49,6 +51,8 @@ const ROUTES: [(&Endpoint, Handler); 9] = [
     (&contract::FORGET_PASSWORD, Handler::Hashing(forget_password::handle)),
     (&contract::UPLOAD_AVATAR, Handler::Upload(upload_avatar::handle)),
     (&contract::GET_VERIFICATION_CODE, Handler::Quick(get_verification_code::handle)),
+    (&contract::LOGOUT, Handler::Quick(logout::handle)),
+    (&contract::HEALTH, Handler::Quick(health::handle)),
 ];
 
 fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {

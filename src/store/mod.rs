@@ -125,6 +125,14 @@ impl Store {
     }
 }
 
+/// Asks something that every database of ours has an answer to.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn ask(db: &Connection) -> rusqlite::Result<()> {
+    db.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists([]).map(drop)
+}
+
 fn not_asked(error: rusqlite::Error) -> Fault {
     Fault::NotAsked(error.to_string())
 }

@@ -32,6 +32,15 @@ pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>>
         .optional()
 }
 
+/// Ends the session of the token with this digest.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn end(db: &Transaction, token: &[u8; 32]) -> Result<()> {
+    db.prepare_cached("DELETE FROM sessions WHERE token_sha256 = ?1")?.execute([token])?;
+    Ok(())
+}
+
 /// Ends every session of a user.
 ///
 /// # Errors
