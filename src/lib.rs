@@ -21,7 +21,7 @@
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
 //! | [`throttle`] | who has failed or asked how often |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
-//! | [`store`] | the database: users, sessions, migrations |
+//! | [`store`] | the database: users, sessions, the audit log, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
 //! | [`places`], [`limits`], [`failure`] | a bounded number of threads at some work; limits of the process; an exit code and a sentence |
 //!

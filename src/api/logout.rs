@@ -8,7 +8,7 @@ use crate::store::sessions;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let digest = token(&LOGOUT, request)?;
-    as_owner(app, &digest, request.now, |db, id| {
+    as_owner(app, &LOGOUT, request, &digest, |db, id| {
         if request.form.is_true("everywhere") { sessions::end_all(db, id) } else { sessions::end(db, &digest) }
     })?;
     Ok(Done::Plain)

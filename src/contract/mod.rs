@@ -159,6 +159,12 @@ pub struct Answer {
 }
 
 impl Endpoint {
+    /// The last segment of the path: what the audit log calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or(self.path)
+    }
+
     /// The answer that this endpoint has for a reason; `detail` says what was wrong with an unreadable body.
     #[must_use]
     pub fn refusal(&self, reason: No, detail: Option<&str>) -> Answer {
