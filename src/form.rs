@@ -41,6 +41,12 @@ impl Form {
         if text.bytes().all(|byte| byte == b'\r' || byte == b'\n') { "" } else { text }
     }
 
+    /// Whether a member is `true` and nothing else.
+    #[must_use]
+    pub fn is_true(&self, name: &str) -> bool {
+        self.members.get(name) == Some(&Value::Bool(true))
+    }
+
     /// Asks for every one of these fields.
     ///
     /// # Errors

@@ -4,7 +4,8 @@
 //!
 //! | room | what lives there |
 //! |---|---|
-//! | [`cli`] | the table of commands and options |
+//! | [`cli`] | commands and options as data: read, explained, run |
+//! | [`admin`] | commands on a data folder, a file for each family |
 //! | [`clock`] | the time of the calendar, and a time that nobody can set |
 //! | [`config`] | the table of settings, and what is in force |
 //! | [`serve`] | the command: folder, lock, start, signals, stop; what a serving process does |
@@ -21,7 +22,7 @@
 //! | [`page`] | the web page: files that are part of the program |
 //! | [`throttle`] | who has failed or asked how often |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
-//! | [`store`] | the database: users, sessions, migrations |
+//! | [`store`] | the database: users, sessions, the audit log, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
 //! | [`places`], [`limits`], [`failure`] | a bounded number of threads at some work; limits of the process; an exit code and a sentence |
 //!
@@ -44,6 +45,7 @@
 //! - No request makes the process allocate more than 16 MiB for what its client only announces.
 //! - Time and the client's address come with the request.
 
+pub mod admin;
 pub mod api;
 pub mod app;
 pub mod avatar;

@@ -1,5 +1,6 @@
 //! Tests that speak HTTP to the real binary over a socket.
 
+mod audit;
 mod cli;
 mod contract;
 mod faults;

@@ -2,7 +2,7 @@
 
 use crate::support::root;
 use accountd::config::SETTINGS;
-use accountd::contract::{DOCUMENT, GET_VERIFICATION_CODE, OUTSIDE};
+use accountd::contract::{ADDITIONS, DOCUMENT, OUTSIDE};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ fn packages_are_named_where_they_belong() {
         ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
         ("rustix::", &["clock.rs", "socket.rs", "limits.rs"]),
         ("signal_hook::", &["serve/"]),
-        ("lexopt::", &["cli.rs"]),
+        ("lexopt::", &["cli/"]),
     ];
     for (name, text) in sources() {
         for (package, allowed) in rooms {
@@ -134,7 +134,7 @@ fn settings() -> String {
 /// README's table of codes, as it should be.
 fn codes() -> String {
     let mut table = String::from("| path | code | message |\n|---|---|---|\n");
-    for endpoint in DOCUMENT.iter().chain([&&GET_VERIFICATION_CODE]) {
+    for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
         let mut rows: Vec<_> =
             endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()).collect();
         rows.sort_by_key(|row| row.code);
@@ -154,7 +154,9 @@ fn readme_is_fresh() {
     for (name, table) in [("settings", settings()), ("codes", codes())] {
         assert!(readme.contains(&table), "README.md should have this table of {name}:\n\n{table}");
     }
-    for endpoint in DOCUMENT.iter().chain([&&GET_VERIFICATION_CODE]) {
+    let help = format!("```\n{}```\n", accountd::cli::help());
+    assert!(readme.contains(&help), "README.md should have this help:\n\n{help}");
+    for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
         assert!(
             readme.contains(&format!("$URL{}", endpoint.path)),
             "README.md shows no curl line for {}",
