@@ -52,8 +52,7 @@ export function upload(token, file, progress, started) {
     request.addEventListener("load", () =>
       resolve(read(api, request.status, request.responseText, request.getResponseHeader("Retry-After"))),
     );
-    request.addEventListener("error", () => resolve(OFFLINE(api)));
-    request.addEventListener("abort", () => resolve({ api, aborted: true }));
+    for (const end of ["error", "abort"]) request.addEventListener(end, () => resolve(OFFLINE(api)));
     const body = new FormData();
     body.append("file", file, "picture");
     request.send(body);

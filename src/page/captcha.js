@@ -13,19 +13,19 @@ export function captcha(form) {
   const [label, input, button, image, hint] = ["label", "input", "button", "img", ".hint"].map((what) =>
     place.querySelector(what),
   );
-  const id = `captcha-${++count}`;
-  input.id = label.htmlFor = id;
+  input.id = label.htmlFor = `captcha-${++count}`;
   input.dataset.limit = 64;
-  hint.id = `${id}-hint`;
-  input.setAttribute("aria-describedby", hint.id);
   translate(place);
 
   let key = null;
   let latest = 0;
-  async function renew() {
-    const mine = ++latest;
+  function forget() {
     input.value = "";
     key = null;
+  }
+  async function renew() {
+    const mine = ++latest;
+    forget();
     button.classList.add("waiting");
     const answer = await api.captcha();
     // Another click was faster.
@@ -38,10 +38,12 @@ export function captcha(form) {
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(answer.picture);
   }
+  const members = () => ({ verification_code_key: key ?? "", verification_code: input.value.replace(/\s/g, "") });
+
   button.addEventListener("click", async () => {
     await renew();
     input.focus();
   });
   addEventListener("online", () => key || form.closest("[hidden]") || renew());
-  return { renew, fetchOnce: () => key || renew(), members: () => ({ verification_code_key: key ?? "" }) };
+  return { renew, forget, fetchOnce: () => key || renew(), members };
 }

@@ -16,14 +16,13 @@ const send = document.getElementById("upload");
 const cancel = document.getElementById("crop-cancel");
 const previews = [...dialog.querySelectorAll(".previews canvas")];
 
-/// How far one can zoom in.
 const CLOSEST = 8;
 /// What is seen around the square on the stage, of its side.
 const MARGIN = 0.12;
 /// A picture that says no size, as some drawings, is taken for one of so many pixels.
 const SIZELESS = 512;
 
-/// What is seen: the picture, its size, the centre of the square in its pixels, and how far it is zoomed in.
+/// What is seen, as square.js has it.
 let view = null;
 let stop = null;
 
@@ -154,8 +153,9 @@ export async function crop(file, { done, ended }) {
   send.onclick = async () => {
     if (isHeld(send)) return;
     hold(send, "working");
-    const made = await encoded(view);
-    if (!view) return;
+    const mine = view;
+    const made = await encoded(mine);
+    if (view !== mine) return;
     if (!made) {
       hold(send);
       return show(place, { name: "noPictureFits", values: [size(TOO_SMALL), size(LARGEST)] });
@@ -172,7 +172,7 @@ export async function crop(file, { done, ended }) {
     stop = null;
     bar.hidden = true;
     hold(send);
-    if (answer.aborted || !view) return;
+    if (view !== mine) return;
     if (answer.code === 200 || (answer.status === 200 && answer.code === 403)) {
       close();
       return (answer.code === 200 ? done : ended)(answer);

@@ -90,28 +90,26 @@ function reveal(input) {
 function fault(input) {
   const limit = Number(input.dataset.limit);
   const length = [...input.value].length;
-  // As the server sees it: only line breaks are nothing at all.
   if (!length) return ["absent"];
   if (length > limit) return ["tooLong", limit, length];
   if (input.type === "email" && !/^\S+@\S+$/.test(input.value)) return ["badEmail"];
   return null;
 }
 
+const part = (input, name) => document.getElementById(`${input.id}-${name}`);
+
+/// Says what is wrong with a field beside it, or that nothing is.
 function mark(input, what) {
-  const id = `${input.id}-error`;
-  document.getElementById(id)?.remove();
-  const described = (input.getAttribute("aria-describedby") ?? "").split(" ").filter((one) => one && one !== id);
+  part(input, "error")?.remove();
   if (what) {
     const line = document.createElement("p");
-    line.id = id;
+    line.id = `${input.id}-error`;
     line.className = "error";
     say(line, ...what);
     input.closest(".field").append(line);
-    described.unshift(id);
-    input.setAttribute("aria-invalid", "true");
-  } else {
-    input.removeAttribute("aria-invalid");
   }
+  input.ariaInvalid = what ? "true" : null;
+  const described = ["error", "hint"].map((name) => part(input, name)?.id).filter(Boolean);
   if (described.length) input.setAttribute("aria-describedby", described.join(" "));
   else input.removeAttribute("aria-describedby");
 }
@@ -131,7 +129,12 @@ export function wire(form, { members = () => ({}), done, ended }) {
     for (const input of passwords.filter((input) => input.name)) input.value = "";
   }
 
-  for (const input of fields(form)) input.addEventListener("input", () => mark(input, null));
+  for (const input of form.querySelectorAll(".field input")) {
+    const hint = input.closest(".field").querySelector(".hint");
+    if (hint) hint.id = `${input.id}-hint`;
+    mark(input, null);
+    input.addEventListener("input", () => mark(input, null));
+  }
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -147,7 +150,7 @@ export function wire(form, { members = () => ({}), done, ended }) {
     hold(button(form));
     if (answer.code === 200) {
       clear();
-      if (picture) fields(form).at(-1).value = "";
+      picture?.forget();
       return done(answer);
     }
     if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);

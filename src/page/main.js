@@ -57,9 +57,9 @@ function title() {
 
 /// Shows a view: the one that the address names, but the account if somebody is signed in, and only then.
 async function display() {
-  const wish = location.hash.slice(1);
+  const wish = location.hash.slice(2);
   const name = session.current() ? "account" : wish in TITLES && wish !== "account" ? wish : "sign-in";
-  if (`#${name}` !== location.hash) history.replaceState(null, "", `#${name}`);
+  if (`#/${name}` !== location.hash) history.replaceState(null, "", `#/${name}`);
   if (name === shown) return;
   const first = shown === null;
   if (!first) {
@@ -73,15 +73,14 @@ async function display() {
   if (first) return;
   scrollTo(0, 0);
   await opened;
-  const heading = section(name).querySelector("h1");
   // Whoever leads here may have gone to a field already.
-  if (document.activeElement === document.body) heading.focus();
+  if (!section(name).contains(document.activeElement)) section(name).querySelector("h1").focus();
 }
 
 /// Goes to a view that follows from what was done.
 function go(name) {
   hush(notice);
-  history.pushState(null, "", `#${name}`);
+  history.pushState(null, "", `#/${name}`);
   display();
 }
 

@@ -4,7 +4,7 @@ import { recall, remember } from "./storage.js";
 
 const TEXTS = {
   signIn: ["登录", "Sign in"],
-  signInLead: ["登录后可以查看和修改你的账户。", "See your account here, and change it."],
+  signInLead: ["你的名称、头像、密钥和密码保存在这台服务器上。", "Your name, picture, key and password are kept on this server."],
   toRegister: ["注册新账户", "Create an account"],
   toReset: ["忘记密码？", "Forgotten your password?"],
   toSignIn: ["返回登录", "Back to sign-in"],
@@ -54,7 +54,7 @@ const TEXTS = {
     "Choose a picture, drop one here, or paste one. You crop it to a square next. Of a moving picture one frame stays.",
   ],
   choose: ["选择图片…", "Choose a picture…"],
-  avatarOf: ["当前头像", "Your picture"],
+  yourPicture: ["当前头像", "Your picture"],
   save: ["保存", "Save"],
   key: ["密钥", "Key"],
   keyLabel: ["你的密钥", "Your key"],
@@ -108,26 +108,34 @@ const TEXTS = {
   passwordChanged: ["请用新密码登录。", "Sign in with the new password."],
 };
 
-// What helps after an answer, by its interface and its code. In both languages, beside the server's sentence.
-const CAPTCHA_WRONG = ["请看新的图片，密码也要重新输入。", "Here is a new picture. Please type the password again too."];
+// What helps after an answer, by its interface and its code.
+const WRONG = ["请看新的图片，密码也要重新输入。", "Here is a new picture. Please type the password again too."];
+const FAILED = ["服务器出错了，原因在它的日志里。", "The server failed. Its log says why."];
 const HINTS = {
-  "login 503": CAPTCHA_WRONG,
+  "login 503": WRONG,
+  "login 504": TEXTS.captchaNone,
   "login 604": ["请检查用户名和密码。", "The user name or the password is not right."],
+  "registered 400": FAILED,
   "registered 403": ["注册密钥不对。", "The registration key is not right."],
-  "registered 503": ["注册已关闭。", "Registration is closed."],
-  "registered 504": CAPTCHA_WRONG,
-  "registered 603": ["账户没有创建，请再试一次。", "The account was not created. Please try again."],
+  "registered 404": FAILED,
+  "registered 503": TEXTS.registrationClosed,
+  "registered 504": WRONG,
+  "registered 505": TEXTS.captchaNone,
+  "registered 603": FAILED,
   "registered 604": ["请换一个用户名或邮箱。", "Somebody has this user name or this email."],
   "update_show_name 404": ["名称没有更改。", "The name was not changed."],
   "update_password 404": ["当前密码不对。", "The current password is not right."],
-  "update_password 503": CAPTCHA_WRONG,
-  "forget_password 403": ["密码重置已关闭。", "Password reset is closed."],
+  "update_password 503": WRONG,
+  "update_password 504": TEXTS.captchaNone,
+  "forget_password 403": TEXTS.resetClosed,
   "forget_password 404": ["重置密钥不对。", "The reset key is not right."],
   "forget_password 501": ["没有同时符合这个用户名和邮箱的账户。", "No account has this user name and this email."],
-  "forget_password 503": CAPTCHA_WRONG,
+  "forget_password 503": WRONG,
+  "forget_password 504": TEXTS.captchaNone,
   "upload_avatar 169": ["服务器没有接受这张图片。", "The server did not take this picture."],
   "upload_avatar 603": ["文件太小。", "The file is too small."],
   "HTTP 429": ["请求太频繁，请等按钮恢复。", "That was too often. The button comes back after the wait."],
+  "HTTP 500": FAILED,
   "HTTP 503": ["服务器正忙，请稍后再试。", "The server is busy. Please try again in a moment."],
 };
 
