@@ -18,8 +18,7 @@ export function paint(canvas, view, margin) {
 
 /// The square on a canvas of its own, of so many pixels a side, over a ground if there is one.
 export function canvasOf(view, pixels, ground) {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = pixels;
+  const canvas = new OffscreenCanvas(pixels, pixels);
   if (ground) {
     const context = canvas.getContext("2d");
     context.fillStyle = ground;

@@ -33,7 +33,7 @@ export async function serve(settings = {}) {
   const options = ["--data", data, "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA];
   const child = spawn(program, ["serve", ...options], { stdio: ["ignore", "ignore", "pipe"] });
   // Whatever becomes of the tests, the server ends with them.
-  process.once("exit", () => child.kill("SIGKILL"));
+  process.once("exit", () => child.kill("SIGTERM"));
   const url = await new Promise((resolve, reject) => {
     const lines = [];
     createInterface(child.stderr).on("line", (line) => {
@@ -42,6 +42,8 @@ export async function serve(settings = {}) {
     });
     child.once("exit", () => reject(new Error(`the server ended: ${lines.join("\n")}`)));
   });
+  child.unref();
+  child.stderr.unref();
   const ended = new Promise((resolve) => child.once("exit", resolve));
 
   async function post(api, members, solved = false) {
