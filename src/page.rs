@@ -1,10 +1,11 @@
 //! The web page: files that are part of the program, and how they are served.
 
 use crate::config::Config;
-use crate::contract::TOO_SMALL;
+use crate::contract::{DOCUMENT, TOO_SMALL};
 use crate::http::{self, Body, Reply};
 use crate::secret;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// The page itself, under `/`; what it needs to know of the settings is filled in where `{NAME}` stands.
 const INDEX: &str = include_str!("page/index.html");
@@ -89,11 +90,14 @@ fn index(config: &Config) -> String {
     let registration =
         open(config.registration_function_status, &config.secret_key_required_for_account_registration);
     let reset = open(config.forgot_password_function_status, &config.forget_password_key);
+    let limits: BTreeMap<_, _> =
+        DOCUMENT.iter().flat_map(|endpoint| endpoint.fields).map(|field| (field.name, field.limit)).collect();
     INDEX
         .replace("{registration}", registration)
         .replace("{reset}", reset)
         .replace("{too-small}", &TOO_SMALL.to_string())
         .replace("{largest}", &config.max_avatar_bytes.to_string())
+        .replace("{limits}", &serde_json::to_string(&limits).expect("names and numbers serialise"))
 }
 
 fn kind(path: &str) -> &'static str {

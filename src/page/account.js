@@ -94,7 +94,9 @@ export function wireAccount(leave) {
   });
 
   const ask = element("ask");
-  element("fresh-key").addEventListener("click", () => {
+  element("fresh-key").addEventListener("click", (event) => {
+    event.preventDefault();
+    if (isHeld(event.currentTarget)) return;
     ask.returnValue = "";
     ask.showModal();
   });

@@ -14,7 +14,6 @@ export function captcha(form) {
     place.querySelector(what),
   );
   input.id = label.htmlFor = `captcha-${++count}`;
-  input.dataset.limit = 64;
   translate(place);
 
   let key = null;

@@ -128,9 +128,8 @@ dialog.addEventListener("close", () => {
   pointers.clear();
 });
 
-/// Opens a file for cropping. `done` hears of the answer with code 200, `ended` of a token that is good no more.
-///
-/// Throws if it is no picture that the browser can read.
+/// Opens a file for cropping; throws if the browser can't read it. `done` hears of the answer with code 200, `ended` of a
+/// token that is good no more.
 export async function crop(file, { done, ended }) {
   if (dialog.open) return;
   const picture = new Image();

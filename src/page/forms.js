@@ -1,4 +1,4 @@
-// Forms: what is checked before it is sent, what is said about the answer, and what happens to what was typed.
+// Forms: what is checked, sent, said about the answer, and kept of what was typed.
 //
 // A form's `data-api` names its interface, and its fields are named as the interface names them.
 
@@ -6,6 +6,8 @@ import { call } from "./api.js";
 import { captcha } from "./captcha.js";
 import { hasHint, say } from "./texts.js";
 
+/// Characters that the fields may have, by their names.
+const LIMITS = JSON.parse(document.documentElement.dataset.limits);
 const HAN = /\p{Script=Han}/u;
 
 /// Says what an answer came to: the server's sentence as it is, and below it a hint of the page, if there is one.
@@ -41,7 +43,7 @@ export function hush(place) {
   place.replaceChildren();
 }
 
-const button = (form) => form.querySelector(".buttons button");
+const button = (form) => form.querySelector(".buttons button:not([type])");
 
 /// Whether the button of a form may not be pressed. It keeps the focus meanwhile.
 export const isHeld = (button) => button.getAttribute("aria-disabled") === "true";
@@ -63,32 +65,28 @@ export async function countDown(button, seconds) {
   hold(button);
 }
 
-/// The password fields of a form get a button that shows what was typed.
+/// Gives a password field a button that shows what was typed. What comes back hides it again.
 function reveal(input) {
   const toggle = document.createElement("button");
   toggle.type = "button";
   toggle.className = "reveal";
-  const label = input.labels[0];
-  const update = () => {
-    const hidden = input.type === "password";
-    say(toggle, hidden ? "show" : "hide");
-    toggle.setAttribute("aria-pressed", String(!hidden));
+  toggle.setAttribute("aria-describedby", (input.labels[0].id = `${input.id}-label`));
+  const turn = (shown) => {
+    input.type = shown ? "text" : "password";
+    say(toggle, shown ? "hide" : "show");
   };
-  toggle.setAttribute("aria-describedby", (label.id ||= `${input.id}-label`));
-  toggle.addEventListener("click", () => {
-    input.type = input.type === "password" ? "text" : "password";
-    update();
-  });
+  toggle.addEventListener("click", () => turn(input.type === "password"));
   const box = document.createElement("div");
   box.className = "reveals";
   input.replaceWith(box);
   box.append(input, toggle);
-  update();
+  turn(false);
+  return () => turn(false);
 }
 
 /// What is wrong with a field: the name of a text and its values, or nothing.
 function fault(input) {
-  const limit = Number(input.dataset.limit);
+  const limit = LIMITS[input.name];
   const length = [...input.value].length;
   if (!length) return ["absent"];
   if (length > limit) return ["tooLong", limit, length];
@@ -122,16 +120,21 @@ export function wire(form, { members = () => ({}), done, ended }) {
   const api = form.dataset.api;
   const place = form.querySelector(".message");
   const picture = captcha(form);
+  form.noValidate = true;
   const passwords = [...form.querySelectorAll("input[type=password]")];
-  passwords.forEach(reveal);
+  const hides = passwords.map(reveal);
 
   function clear() {
     for (const input of passwords.filter((input) => input.name)) input.value = "";
+    for (const hide of hides) hide();
   }
 
   for (const input of form.querySelectorAll(".field input")) {
     const hint = input.closest(".field").querySelector(".hint");
     if (hint) hint.id = `${input.id}-hint`;
+    // Names, keys and passwords are no prose.
+    input.spellcheck = false;
+    input.autocapitalize = "none";
     mark(input, null);
     input.addEventListener("input", () => mark(input, null));
   }

@@ -10,10 +10,8 @@ const notice = document.getElementById("notice");
 const section = (name) => document.getElementById(name);
 const form = (api) => document.querySelector(`[data-api=${api}]`);
 
-// Views and the texts that name them.
-const TITLES = { "sign-in": "signIn", register: "register", reset: "reset", account: "account" };
-
 const stay = section("stay");
+// The views, by their names: of the section, in the address, and of the text for the title.
 const parts = {
   "sign-in": wire(form("login"), {
     done({ message }) {
@@ -52,13 +50,13 @@ for (const [name, on] of [["register", state.registration], ["reset", state.rese
 let shown = null;
 
 function title() {
-  if (shown) document.title = `${t(TITLES[shown])} · accountd`;
+  if (shown) document.title = `${t(shown)} · accountd`;
 }
 
 /// Shows a view: the one that the address names, but the account if somebody is signed in, and only then.
 async function display() {
   const wish = location.hash.slice(2);
-  const name = session.current() ? "account" : wish in TITLES && wish !== "account" ? wish : "sign-in";
+  const name = session.current() ? "account" : ["register", "reset"].includes(wish) ? wish : "sign-in";
   if (`#/${name}` !== location.hash) history.replaceState(null, "", `#/${name}`);
   if (name === shown) return;
   const first = shown === null;

@@ -3,7 +3,7 @@
 import { recall, remember } from "./storage.js";
 
 const TEXTS = {
-  signIn: ["登录", "Sign in"],
+  "sign-in": ["登录", "Sign in"],
   signInLead: ["你的名称、头像、密钥和密码保存在这台服务器上。", "Your name, picture, key and password are kept on this server."],
   toRegister: ["注册新账户", "Create an account"],
   toReset: ["忘记密码？", "Forgotten your password?"],
@@ -13,46 +13,28 @@ const TEXTS = {
   password: ["密码", "Password"],
   stay: ["在这台设备上保持登录", "Stay signed in on this device"],
   register: ["注册账户", "Create account"],
-  registerLead: [
-    "注册需要一个注册密钥，请向管理这台服务器的人索取。",
-    "You need the registration key of this server. Whoever runs it has it.",
-  ],
+  registerLead: ["需要注册密钥，请向管理员索取。", "You need the registration key. Whoever runs this server has it."],
   showName: ["显示名称", "Display name"],
   showNameHint: ["别人看到的名字，任何文字都可以。", "The name that others see, in any script."],
   newShowName: ["新的显示名称", "New display name"],
   email: ["邮箱", "Email"],
   registrationKey: ["注册密钥", "Registration key"],
-  registrationKeyHint: [
-    "服务器 config.json 中的 secret_key_required_for_account_registration。",
-    "In the server’s config.json: secret_key_required_for_account_registration.",
-  ],
+  registrationKeyHint: ["见 config.json：secret_key_required_for_account_registration。", "In config.json: secret_key_required_for_account_registration."],
   registrationClosed: ["注册已关闭", "Registration is closed"],
-  registrationClosedWhy: [
-    "这台服务器目前不接受新账户。管理员可以在 config.json 中用 registration_function_status 打开。",
-    "This server takes no new accounts at present. Whoever runs it can open registration with registration_function_status in config.json.",
-  ],
+  registrationClosedWhy: ["这台服务器目前不接受新账户。管理员可在 config.json 中打开：registration_function_status。", "This server takes no new accounts. Whoever runs it can open registration in config.json: registration_function_status."],
   reset: ["重置密码", "Reset password"],
-  resetLead: [
-    "重置密码需要重置密钥，请向管理这台服务器的人索取。所有已登录的设备都会退出。",
-    "You need the reset key of this server; whoever runs it has it. Every device that is signed in will be signed out.",
-  ],
+  resetLead: ["需要重置密钥，请向管理员索取。所有已登录的设备都会退出。", "You need the reset key. Whoever runs this server has it. Every device will be signed out."],
   resetKey: ["重置密钥", "Reset key"],
-  resetKeyHint: ["服务器 config.json 中的 forget_password_key。", "In the server’s config.json: forget_password_key."],
+  resetKeyHint: ["见 config.json：forget_password_key。", "In config.json: forget_password_key."],
   resetClosed: ["密码重置已关闭", "Password reset is closed"],
-  resetClosedWhy: [
-    "请联系管理这台服务器的人：可以在 config.json 中用 forgot_password_function_status 打开。",
-    "Ask whoever runs this server to open it: forgot_password_function_status in config.json.",
-  ],
+  resetClosedWhy: ["请联系管理员。管理员可在 config.json 中打开：forgot_password_function_status。", "Ask whoever runs this server. It is opened in config.json: forgot_password_function_status."],
   newPassword: ["新密码", "New password"],
   setPassword: ["设置新密码", "Set new password"],
   number: ["编号", "Account number"],
   account: ["账户", "Account"],
   signOut: ["退出登录", "Sign out"],
   picture: ["头像", "Picture"],
-  pictureHint: [
-    "选择图片，或把图片拖到这里，或直接粘贴。下一步裁剪成正方形；动图只保留一帧。",
-    "Choose a picture, drop one here, or paste one. You crop it to a square next. Of a moving picture one frame stays.",
-  ],
+  pictureHint: ["选择图片、拖到这里或直接粘贴，然后裁剪成正方形。动图只保留一帧。", "Choose a picture, drop one here, or paste one; then crop it to a square. Of a moving picture one frame stays."],
   choose: ["选择图片…", "Choose a picture…"],
   yourPicture: ["当前头像", "Your picture"],
   save: ["保存", "Save"],
@@ -63,7 +45,7 @@ const TEXTS = {
   copied: ["已复制。", "Copied."],
   notCopied: ["浏览器不允许复制，密钥已选中。", "The browser does not let the page copy. The key is selected."],
   freshKey: ["更换密钥", "Replace the key"],
-  freshKeyWhy: ["旧密钥会立刻失效，使用它的程序需要改用新密钥。", "The old key ends at once. Programs that use it need the new one."],
+  freshKeyWhy: ["旧密钥会立刻失效，使用它的程序需要新密钥。", "The old key ends at once. Programs that use it need the new one."],
   freshKeyYes: ["更换", "Replace"],
   cancel: ["取消", "Cancel"],
   oldPassword: ["当前密码", "Current password"],
@@ -72,31 +54,24 @@ const TEXTS = {
   show: ["显示", "Show"],
   hide: ["隐藏", "Hide"],
   captcha: ["验证码", "Characters in the picture"],
-  captchaPicture: ["六个字符的图片", "Picture of six characters"],
   captchaAgain: ["六个字符的图片，按下换一张", "Picture of six characters; press for another one"],
   captchaHint: ["看不清？点图片换一张。", "Hard to read? Click the picture for another one."],
   captchaNone: ["没有取到验证码，点图片的位置重试。", "No picture could be fetched. Click its place to try again."],
   crop: ["裁剪头像", "Crop your picture"],
   stage: ["裁剪区域", "The picture behind its square frame"],
   preview: ["预览", "Preview"],
-  cropHint: [
-    "拖动图片或用方向键移动，用滑块、滚轮或 + 和 − 缩放。",
-    "Drag the picture or use the arrow keys; zoom with the slider, the wheel, or + and −.",
-  ],
+  cropHint: ["拖动图片或用方向键移动，用滑块、滚轮或 + 和 − 缩放。", "Drag the picture or use the arrow keys; zoom with the slider, the wheel, or + and −."],
   zoom: ["缩放", "Zoom"],
   upload: ["使用这张图片", "Use this picture"],
   progress: ["上传进度", "Upload"],
   uploading: ["正在上传 {0}（{1} × {1} 像素）…", "Sending {0} ({1} × {1} pixels)…"],
   pictureDone: ["头像已更换。", "This is your picture now."],
-  noPicture: ["浏览器无法读取这个文件，它不是图片或者已损坏。", "Your browser can’t read this file: it is no picture, or it is damaged."],
-  noPictureFits: [
-    "这张图片无法变成大于 {0} 且不超过 {1} 的文件，请换一张。",
-    "This picture can’t be made a file of more than {0} and at most {1}. Please take another one.",
-  ],
+  noPicture: ["浏览器无法读取这个文件，它不是图片或者已损坏。", "Your browser can’t read this file: it is no picture, or damaged."],
+  noPictureFits: ["这张图片无法变成大于 {0} 且不超过 {1} 的文件。", "This picture can’t be made a file of more than {0} and at most {1}."],
   absent: ["请填写。", "Please fill this in."],
   tooLong: ["最多 {0} 个字符，现在有 {1} 个。", "At most {0} characters; this has {1}."],
   badEmail: ["这不像是邮箱地址。", "This does not look like an email address."],
-  offline: ["连接不上服务器。填写的内容还在，稍后再试。", "The server can’t be reached. What you typed is still here; try again in a moment."],
+  offline: ["连接不上服务器，填写的内容还在。", "The server can’t be reached. What you typed is still here."],
   retry: ["重试", "Try again"],
   wait: ["请等待 {0} 秒", "Wait {0} s"],
   waited: ["现在可以再试了。", "You can try again now."],
@@ -114,7 +89,7 @@ const FAILED = ["服务器出错了，原因在它的日志里。", "The server 
 const HINTS = {
   "login 503": WRONG,
   "login 504": TEXTS.captchaNone,
-  "login 604": ["请检查用户名和密码。", "The user name or the password is not right."],
+  "login 604": ["请重新输入密码。", "The user name or the password is not right."],
   "registered 400": FAILED,
   "registered 403": ["注册密钥不对。", "The registration key is not right."],
   "registered 404": FAILED,
@@ -134,7 +109,7 @@ const HINTS = {
   "forget_password 504": TEXTS.captchaNone,
   "upload_avatar 169": ["服务器没有接受这张图片。", "The server did not take this picture."],
   "upload_avatar 603": ["文件太小。", "The file is too small."],
-  "HTTP 429": ["请求太频繁，请等按钮恢复。", "That was too often. The button comes back after the wait."],
+  "HTTP 429": ["请求太频繁，请等按钮恢复。", "That was too often. Please wait for the button."],
   "HTTP 500": FAILED,
   "HTTP 503": ["服务器正忙，请稍后再试。", "The server is busy. Please try again in a moment."],
 };
@@ -172,14 +147,12 @@ export function translate(root) {
     element.textContent = t(element.dataset.t, ...JSON.parse(element.dataset.values ?? "[]"));
   }
   for (const element of root.querySelectorAll("[data-label]")) {
-    element.setAttribute("aria-label", t(element.dataset.label, ...JSON.parse(element.dataset.values ?? "[]")));
+    element.ariaLabel = t(element.dataset.label);
   }
-  for (const element of root.querySelectorAll("[data-alt]")) element.alt = t(element.dataset.alt);
 }
 
 /// A size in bytes for people.
-export const size = (bytes) =>
-  bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(bytes < 102400 ? 1 : 0)} KB` : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+export const size = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
 
 /// The button that switches the language; `after` is called when everything speaks it.
 export function languages(button, after) {

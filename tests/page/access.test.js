@@ -125,7 +125,7 @@ test("what is said reaches a screen reader, and in its own language", async () =
   assert.equal(await sentence.getAttribute("lang"), "zh-CN");
   // What was said already speaks the other language too.
   await page.click("#language");
-  await page.locator("[data-api=login] .message").getByText("请检查用户名和密码。").waitFor();
+  await page.locator("[data-api=login] .message").getByText("请重新输入密码。").waitFor();
   assert.equal(await page.title(), "登录 · accountd");
   await leave();
 });

@@ -218,7 +218,7 @@ test("an upload shows how far it is, can be cancelled, and says what the server 
   await page.click("#upload");
   const route = await arrived;
   await page.locator("#crop progress").waitFor();
-  await page.locator("#crop .message").getByText(/Sending \d+ KB \(512 × 512 pixels\)/).waitFor();
+  await page.locator("#crop .message").getByText(/Sending [\d.]+ KB \(512 × 512 pixels\)/).waitFor();
   const failed = page.waitForEvent("requestfailed");
   await page.click("#crop-cancel");
   await failed;

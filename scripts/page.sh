@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Tests the web page in a real browser, headless, with Debian's chromium and node.
+#
+#   scripts/page.sh                     the tests, over the debug binary
+#   scripts/page.sh --pictures [FOLDER] README's picture, and in FOLDER each view to look at
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo build --quiet
+cd tests/page
+npm ci --silent --no-audit --no-fund
+case ${1:-} in
+'') exec npm test --silent ;;
+--pictures) exec node pictures.js "${2:-}" ;;
+*)
+    sed -n '2,6p' ../../scripts/page.sh >&2
+    exit 2
+    ;;
+esac
