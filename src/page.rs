@@ -87,8 +87,7 @@ impl Page {
 /// Without a key that could fit, a function is as good as switched off.
 fn index(config: &Config) -> String {
     let open = |on: bool, key: &Option<String>| if on && key.is_some() { "open" } else { "closed" };
-    let registration =
-        open(config.registration_function_status, &config.secret_key_required_for_account_registration);
+    let registration = open(config.registration_function_status, &config.secret_key_required_for_account_registration);
     let reset = open(config.forgot_password_function_status, &config.forget_password_key);
     let limits: BTreeMap<_, _> =
         DOCUMENT.iter().flat_map(|endpoint| endpoint.fields).map(|field| (field.name, field.limit)).collect();

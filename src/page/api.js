@@ -1,7 +1,7 @@
 // The server's interfaces: what is asked, and what comes back.
 //
-// An answer is { api, status, code, message }; one that never came is { api, offline: true }; one that asks for patience
-// has `wait`, in seconds.
+// An answer is { api, status, code, message }, of a 429 with `wait` in seconds; one that never came is
+// { api, offline: true }.
 
 const OFFLINE = (api) => ({ api, offline: true });
 

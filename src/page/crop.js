@@ -19,7 +19,7 @@ const previews = [...dialog.querySelectorAll(".previews canvas")];
 const CLOSEST = 8;
 /// What is seen around the square on the stage, of its side.
 const MARGIN = 0.12;
-/// A picture that says no size, as some drawings, is taken for one of so many pixels.
+/// Pixels of a drawing that says no size.
 const SIZELESS = 512;
 
 /// What is seen, as square.js has it.

@@ -1,8 +1,7 @@
 // The token: where it is kept, and how the tabs of one browser share it.
 //
-// It is kept for the tab (sessionStorage), or on the device if the person wants to stay signed in (localStorage). The
-// tabs tell each other, as a server by default knows only one session of a user: a sign-in in a second tab would end
-// that of the first.
+// It is kept for the tab (sessionStorage) or, if the person wants to stay signed in, on the device (localStorage). Tabs
+// tell each other: by default a user has one session, so that a sign-in in a second tab would end that of the first.
 
 import { recall, remember } from "./storage.js";
 

@@ -5,6 +5,7 @@ mod cli;
 mod contract;
 mod faults;
 mod flows;
+mod page;
 mod renewal;
 mod support;
 mod tidy;
