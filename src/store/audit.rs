@@ -2,13 +2,15 @@
 //!
 //! What was done and what was refused are bounded apart, so that a flood of guesses does not push out what was done.
 
+use super::accounts::Who;
 use rusqlite::{Connection, Result, Transaction, params};
 
 /// Lines of each kind at the most, some 100 bytes each.
 const MOST: i64 = 100_000;
 /// Lines between two looks at what is too old or too much, so that each line costs little.
 const PRUNED_EVERY: i64 = 256;
-const DAY: i64 = 86_400;
+/// Seconds of a day.
+pub const DAY: i64 = 86_400;
 
 /// Something that happens to an account.
 pub struct Event<'a> {
@@ -32,16 +34,6 @@ pub struct Line {
     pub source: String,
     /// `done` or `refused`.
     pub outcome: String,
-}
-
-/// Whose lines are asked for.
-pub enum Whose<'a> {
-    /// Everybody's.
-    All,
-    /// Those of the user who has this name now, and of whoever had it then.
-    Name(&'a str),
-    /// Those of the user with this id.
-    Id(i64),
 }
 
 /// Takes note of something that was done, to a user if it was to one. A user who is to be deleted is still there.
@@ -98,16 +90,13 @@ fn prune_sometimes(db: &Transaction, table: &str, event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// The lines since a time, the oldest first. Of one second, refusals come first: whoever is let in tries no more.
+/// The lines since a time, the oldest first: all, or those of a user. A name means the user who has it now and whoever had
+/// it then. Of one second, refusals come first: whoever is let in tries no more.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn list(db: &Connection, whose: &Whose, since: i64) -> Result<Vec<Line>> {
-    let (name, id) = match whose {
-        Whose::All => (None, None),
-        Whose::Name(name) => (Some(*name), None),
-        Whose::Id(id) => (None, Some(*id)),
-    };
+pub fn list(db: &Connection, whose: Option<&Who>, since: i64) -> Result<Vec<Line>> {
+    let (name, id) = whose.map_or((None, None), Who::parts);
     let mut ask = db.prepare(
         "WITH whose (id) AS (SELECT ?2 WHERE ?2 IS NOT NULL UNION SELECT id FROM users WHERE name = ?1),
               lines AS (SELECT *, 'refused' AS outcome FROM audit_refused UNION ALL SELECT *, 'done' FROM audit_done)
@@ -124,8 +113,8 @@ pub fn list(db: &Connection, whose: &Whose, since: i64) -> Result<Vec<Line>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::accounts;
     use crate::store::tests::Scratch;
-    use crate::store::users;
 
     fn event(at: i64) -> Event<'static> {
         Event { at, name: "login", source: "192.0.2.1", days: 90 }
@@ -173,13 +162,14 @@ mod tests {
             refused(db, &event(3), "rei")?;
             refused(db, &event(3), "a password")?;
             done(db, &event(3), Some(rei))?;
-            users::rename(db, rei, "ayanami").map(drop)?;
+            accounts::rename(db, rei, "ayanami").map(drop)?;
             done(db, &event(4), Some(rei))
         });
-        let shown = |whose: Whose, since: i64| -> Vec<String> {
-            let lines = scratch.store.read(|db| list(db, &whose, since)).unwrap();
+        let shown = |whose: Option<Who>, since: i64| -> Vec<String> {
+            let lines = scratch.store.read(|db| list(db, whose.as_ref(), since)).unwrap();
             lines.iter().map(|line| format!("{} {:?} {}", line.at, line.user.as_deref(), line.outcome)).collect()
         };
+        let name = |name: &str| Some(Who::Name(name.into()));
         let all = [
             "1 Some(\"rei\") done",
             "3 Some(\"rei\") refused",
@@ -187,11 +177,11 @@ mod tests {
             "3 Some(\"rei\") done",
             "4 Some(\"ayanami\") done",
         ];
-        assert_eq!(shown(Whose::All, 0), all);
-        assert_eq!(shown(Whose::All, 4), all[4..]);
-        assert_eq!(shown(Whose::Name("ayanami"), 0), [all[0], all[1], all[3], all[4]]);
-        assert_eq!(shown(Whose::Id(rei), 3), [all[1], all[3], all[4]]);
-        assert_eq!(shown(Whose::Name("rei"), 0), [all[0], all[1], all[3]]);
-        assert_eq!(shown(Whose::Name("a password"), 0), [""; 0]);
+        assert_eq!(shown(None, 0), all);
+        assert_eq!(shown(None, 4), all[4..]);
+        assert_eq!(shown(name("ayanami"), 0), [all[0], all[1], all[3], all[4]]);
+        assert_eq!(shown(Some(Who::Id(rei)), 3), [all[1], all[3], all[4]]);
+        assert_eq!(shown(name("rei"), 0), [all[0], all[1], all[3]]);
+        assert_eq!(shown(name("a password"), 0), [""; 0]);
     }
 }
