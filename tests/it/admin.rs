@@ -379,6 +379,22 @@ fn commands_store_passwords_as_it_is_configured() {
 }
 
 #[test]
+fn commands_keep_to_the_rules_for_passwords() {
+    let server = Server::with(json!({"min_password_length": 6, "refuse_common_passwords": true}));
+    server.register("rei");
+    for (password, sentence) in [
+        ("short", "the password has fewer characters than min_password_length asks for"),
+        ("Password", "the password is one of the commonest"),
+    ] {
+        for arguments in [&["user", "add", "new", "new@example.org"][..], &["user", "set-password", "rei"]] {
+            let (code, text) = refused(&server.data.0, arguments, password.as_bytes());
+            assert!(code == 1 && text.contains(sentence), "{code} {text}");
+        }
+    }
+    server.login("rei");
+}
+
+#[test]
 fn commands_and_a_busy_server_do_not_hinder_each_other() {
     let server = Server::start();
     let tokens: Vec<String> = (0..4).map(|i| server.user(&format!("u{i}"))).collect();

@@ -379,6 +379,29 @@ fn forget_password() {
 }
 
 #[test]
+fn weak_passwords_are_refused_where_the_settings_say_so() {
+    let server = Server::with(json!({"min_password_length": 6, "refuse_common_passwords": true}));
+    server.register("rei-ayanami");
+    let mut registered = Cases::of(&server, &contract::REGISTERED);
+    let mut update = Cases::of(&server, &contract::UPDATE_PASSWORD);
+    let mut forget = Cases::of(&server, &contract::FORGET_PASSWORD);
+    let change = json!({"username": "rei-ayanami", "old_passwd": "a password"});
+    let reset = json!({"key": RESET, "name": "rei-ayanami", "email": "rei-ayanami@example.org"});
+    for weak in ["阿巴阿巴阿", "123456", "PassWord", "Rei-Ayanami"] {
+        let mut fresh = new_user("rei-ayanami");
+        fresh["email"] = "other@example.org".into();
+        registered.solved(603, changed(&fresh, "passwd", &json!(weak)));
+        update.solved(404, changed(&change, "new_passwd", &json!(weak)));
+        forget.solved(501, changed(&reset, "new_passwd", &json!(weak)));
+    }
+    // An existing password is never looked at.
+    server.login("rei-ayanami");
+    registered.solved(200, changed(&new_user("asuka"), "passwd", &json!("阿巴阿巴阿巴")));
+    update.solved(200, changed(&change, "new_passwd", &json!("another")));
+    forget.solved(200, changed(&reset, "new_passwd", &json!("a third")));
+}
+
+#[test]
 fn upload_avatar() {
     let server = Server::with(json!({"max_avatar_bytes": 60_000}));
     let token = server.user("rei");
