@@ -264,7 +264,9 @@ impl Server {
         let mut head = http::head(&request, &self.app.config.trusted_proxies);
         let mut body = Incoming::new(&mut request, framing);
         let reply = api::answer(&self.app, &mut head, &mut body);
-        let whole = body.drain();
+        // A chunked body is the last one of its connection: tiny_http takes lengths with a sign or spaces, which a proxy
+        // before it may take otherwise.
+        let whole = body.drain() && framing != Framing::Chunked;
         let (status, code) = (reply.status, reply.code);
         let cors = http::cors(&self.app.config.cors_origins, &head.origin);
         let outgoing = if whole {
@@ -300,7 +302,7 @@ impl Server {
 
     fn abandon(&self, request: Arrived, reply: Reply, cors: &[(&str, &str)]) {
         if let Some(peer) = request.remote_addr()
-            && !http::holds_connection(&request)
+            && (http::framing(&request) == Framing::Chunked || !http::holds_connection(&request))
         {
             self.connections.end(*peer);
         }
