@@ -19,6 +19,9 @@ const BUSY: Duration = Duration::from_millis(10);
 const WARY: u32 = 100;
 /// Descriptors of a process that has no connection, and of a few that it has: nothing to look after.
 const FEW: usize = 64;
+/// Rounds between two looks at all connections when there are few: one that tiny_http neither answers nor ends
+/// (`HTTP/2.0`) is not left hanging.
+const SELDOM: u32 = 10;
 /// Connections at the most, however many descriptors there are: each costs a thread, about 15 KB.
 const CONNECTIONS: usize = 1024;
 /// Sockets that are at their end and yet not closed, at the most: tiny_http loses a thread and two descriptors to
@@ -39,7 +42,7 @@ pub fn start(server: Arc<Server>) {
         let (mut rounds, mut grown) = (0, 0);
         loop {
             let descriptors = socket::descriptors();
-            if descriptors > FEW || server.connections().is_large() {
+            if descriptors > FEW || rounds % SELDOM == 0 || server.connections().is_large() {
                 let sockets = socket::census();
                 socket::shut_all(&server.connections().review(&sockets.peers, most));
                 if sockets.lost > LOST {
@@ -51,7 +54,7 @@ pub fn start(server: Arc<Server>) {
             if grown > PATIENCE || DEAF.load(Ordering::Relaxed) {
                 server.ask_for_help();
             }
-            rounds += 1;
+            rounds = rounds.wrapping_add(1);
             thread::sleep(if descriptors > most || rounds < WARY { BUSY } else { QUIET });
         }
     });
