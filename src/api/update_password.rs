@@ -13,7 +13,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, form, request.now)?;
     form.require(UPDATE_PASSWORD.fields)?;
     form.limit(UPDATE_PASSWORD.fields)?;
-    guarded(app, request, form.get("username"), || change(app, request))
+    guarded(app, request, &[form.get("username")], || change(app, request))
 }
 
 fn change(app: &App, request: &Request) -> Outcome {
