@@ -5,6 +5,7 @@ use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::Command;
+use std::thread;
 
 /// The serving processes of a server.
 fn children(server: &Server) -> Vec<u32> {
@@ -80,6 +81,21 @@ fn a_hand_over_forgives_nobody() {
         server.post("/api/login", &json!({}));
     }
     assert_eq!(guess(last + 1).status, 429);
+}
+
+#[test]
+fn work_that_needs_memory_wears_nothing_out() {
+    for supervise in [true, false] {
+        let server = Server::with(json!({"password_hash": "argon2id", "supervise": supervise}));
+        server.register("rei");
+        let before = children(&server);
+        // Several at once, each with 19 MiB.
+        thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(|| (0..5).for_each(|_| drop(server.login("rei"))))))
+        });
+        assert_eq!(children(&server), before);
+        assert!(!server.lines.all().concat().contains("renewed"), "{:#?}", server.lines.all());
+    }
 }
 
 #[test]
