@@ -8,13 +8,16 @@ use crate::http::Request;
 use crate::secret;
 use crate::store::{Durable, users};
 
+/// The account of the reset key itself, whatever name stands beside it. No user has this name.
+const RESET_KEY: &str = "";
+
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
     captcha::spend(app, form, request.now)?;
     if !app.config.forgot_password_function_status {
         return Err(No::SwitchedOff.into());
     }
-    guarded(app, request, form.get("name"), || reset(app, request))
+    guarded(app, request, &[RESET_KEY, form.get("name")], || reset(app, request))
 }
 
 fn reset(app: &App, request: &Request) -> Outcome {

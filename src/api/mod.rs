@@ -224,17 +224,21 @@ fn too_often(wait: Duration) -> No {
     No::TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
-/// Asks that the client may try a password for an account; what comes of `attempt` is remembered.
-fn guarded(app: &App, request: &Request, account: &str, attempt: impl FnOnce() -> Outcome) -> Outcome {
+/// Asks that the client may try a password for these accounts; what comes of `attempt` is remembered.
+fn guarded(app: &App, request: &Request, accounts: &[&str], attempt: impl FnOnce() -> Outcome) -> Outcome {
     let source = Source::of(request.client);
-    app.throttle().admit(account, source, request.uptime).map_err(too_often)?;
+    for account in accounts {
+        app.throttle().admit(account, source, request.uptime).map_err(too_often)?;
+    }
     let outcome = attempt();
-    match &outcome {
-        Ok(_) => app.throttle().succeeded(account, source),
-        Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => {
-            app.throttle().failed(account, source, request.uptime);
+    for account in accounts {
+        match &outcome {
+            Ok(_) => app.throttle().succeeded(account, source),
+            Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => {
+                app.throttle().failed(account, source, request.uptime);
+            }
+            Err(_) => {}
         }
-        Err(_) => {}
     }
     outcome
 }

@@ -14,7 +14,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     form.require(UPDATE_PASSWORD.fields)?;
     form.limit(UPDATE_PASSWORD.fields)?;
     strong(app, form, "new_passwd")?;
-    guarded(app, request, form.get("username"), || change(app, request))
+    guarded(app, request, &[form.get("username")], || change(app, request))
 }
 
 fn change(app: &App, request: &Request) -> Outcome {

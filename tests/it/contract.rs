@@ -92,6 +92,7 @@ impl<'a> Cases<'a> {
         assert_eq!(response.code(), u64::from(code), "{context}");
         assert_eq!(response.header("Content-Type"), Some("application/json"));
         assert_eq!(response.header("Cache-Control"), Some("no-store"));
+        assert_eq!(response.header("X-Content-Type-Options"), Some("nosniff"));
         assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
         if let Some(row) = self.endpoint.refusals.iter().find(|row| row.code == code) {
             assert_eq!(response.json()["message"], row.message, "{context}");
