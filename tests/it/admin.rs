@@ -158,6 +158,23 @@ fn a_deleted_user_leaves_nothing_but_lines_of_the_audit_log() {
 }
 
 #[test]
+fn deleted_users_leave_no_trace_in_pages_that_become_free() {
+    let server = Server::start();
+    // A page of the database holds three of them.
+    let email = |i: usize| format!("{i}-{}", "阿".repeat(250));
+    for i in 0..12 {
+        done_with(&server.data.0, &["user", "add", &format!("u{i}"), &email(i)], b"a password");
+    }
+    for i in 2..10 {
+        done(&server, &["user", "delete", &format!("u{i}")]);
+    }
+    let file = fs::read(server.path("accountd.db")).unwrap();
+    let left: Vec<usize> =
+        (0..12).filter(|i| file.windows(email(*i).len()).any(|bytes| bytes == email(*i).as_bytes())).collect();
+    assert_eq!(left, [0, 1, 10, 11]);
+}
+
+#[test]
 fn commands_do_without_a_server_and_refuse_a_folder_without_a_database() {
     let mut server = Server::start();
     server.register("rei");
