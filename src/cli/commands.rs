@@ -1,6 +1,7 @@
 //! The list of commands, the options that several have, and the rows of `serve` and `config`.
 
 use super::{Command, Opt, print};
+use crate::admin::{audit, health, user};
 use crate::config;
 use crate::failure::Failure;
 use crate::serve::{self, child};
@@ -17,6 +18,9 @@ pub const LISTEN: Opt = Opt {
     value: "ADDR",
     doc: "IP:PORT or unix:PATH instead of what is configured; port 0 picks a free one",
 };
+/// Output for programs.
+pub const JSON: Opt =
+    Opt { name: "json", value: "", doc: "print a JSON object, of a list one a line; times are Unix seconds" };
 const CAPTCHA_ANSWER: Opt = Opt {
     name: "captcha-answer",
     value: "TEXT",
@@ -25,7 +29,21 @@ const CAPTCHA_ANSWER: Opt = Opt {
 
 /// Every command, in the order of the help; the first one is meant where none is named. A row stands beside the function
 /// that does it.
-pub const COMMANDS: &[&Command] = &[&SERVE, &CONFIG];
+pub const COMMANDS: &[&Command] = &[
+    &SERVE,
+    &CONFIG,
+    &health::HEALTH,
+    &user::LIST,
+    &user::SHOW,
+    &user::ADD,
+    &user::SET_PASSWORD,
+    &user::RENAME,
+    &user::DISABLE,
+    &user::ENABLE,
+    &user::LOGOUT,
+    &user::DELETE,
+    &audit::AUDIT,
+];
 
 const SERVE: Command = Command {
     name: "serve",

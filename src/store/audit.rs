@@ -2,13 +2,15 @@
 //!
 //! What was done and what was refused are bounded apart, so that a flood of guesses does not push out what was done.
 
+use super::accounts::Who;
 use rusqlite::{Connection, Result, Transaction, params};
 
 /// Lines of each kind at the most, some 100 bytes each.
 const MOST: i64 = 100_000;
 /// Lines between two looks at what is too old or too much, so that each line costs little.
 const PRUNED_EVERY: i64 = 256;
-const DAY: i64 = 86_400;
+/// Seconds of a day.
+pub const DAY: i64 = 86_400;
 
 /// Something that happens to an account.
 pub struct Event<'a> {
@@ -34,16 +36,6 @@ pub struct Line {
     pub outcome: String,
 }
 
-/// Whose lines are asked for.
-pub enum Whose<'a> {
-    /// Everybody's.
-    All,
-    /// Those of the user who has this name now, and of whoever had it then.
-    Name(&'a str),
-    /// Those of the user with this id.
-    Id(i64),
-}
-
 /// Takes note of something that was done, to a user if it was to one. A user who is to be deleted is still there.
 ///
 /// # Errors
@@ -53,10 +45,10 @@ pub fn done(db: &Transaction, event: &Event, user: Option<i64>) -> Result<()> {
         return Ok(());
     }
     db.prepare_cached(
-        "INSERT INTO audit_done (at, user_id, user, event, source)
-         VALUES (?1, ?2, (SELECT name FROM users WHERE id = ?2), ?3, ?4)",
+        "INSERT INTO audit_done (nth, at, user_id, user, event, source)
+         VALUES (?1, ?2, ?3, (SELECT name FROM users WHERE id = ?3), ?4, ?5)",
     )?
-    .execute(params![event.at, user, event.name, event.source])?;
+    .execute(params![next(db)?, event.at, user, event.name, event.source])?;
     prune_sometimes(db, "audit_done", event)
 }
 
@@ -69,11 +61,20 @@ pub fn refused(db: &Transaction, event: &Event, name: &str) -> Result<()> {
         return Ok(());
     }
     db.prepare_cached(
-        "INSERT INTO audit_refused (at, user_id, user, event, source)
-         SELECT ?1, users.id, users.name, ?3, ?4 FROM (SELECT 1) LEFT JOIN users ON users.name = ?2",
+        "INSERT INTO audit_refused (nth, at, user_id, user, event, source)
+         SELECT ?1, ?2, users.id, users.name, ?4, ?5 FROM (SELECT 1) LEFT JOIN users ON users.name = ?3",
     )?
-    .execute(params![event.at, name, event.name, event.source])?;
+    .execute(params![next(db)?, event.at, name, event.name, event.source])?;
     prune_sometimes(db, "audit_refused", event)
+}
+
+/// The place of a new line in the order of both kinds.
+fn next(db: &Transaction) -> Result<i64> {
+    db.prepare_cached(
+        "SELECT 1 + max(ifnull((SELECT nth FROM audit_done ORDER BY id DESC LIMIT 1), 0),
+                        ifnull((SELECT nth FROM audit_refused ORDER BY id DESC LIMIT 1), 0))",
+    )?
+    .query_row([], |row| row.get(0))
 }
 
 /// Removes what is older than so many days.
@@ -98,22 +99,19 @@ fn prune_sometimes(db: &Transaction, table: &str, event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// The lines since a time, the oldest first. Of one second, refusals come first: whoever is let in tries no more.
+/// The lines since a time, the oldest first: all, or those of a user. A name means the user who has it now and whoever had
+/// it then.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn list(db: &Connection, whose: &Whose, since: i64) -> Result<Vec<Line>> {
-    let (name, id) = match whose {
-        Whose::All => (None, None),
-        Whose::Name(name) => (Some(*name), None),
-        Whose::Id(id) => (None, Some(*id)),
-    };
+pub fn list(db: &Connection, whose: Option<&Who>, since: i64) -> Result<Vec<Line>> {
+    let (name, id) = whose.map_or((None, None), Who::parts);
     let mut ask = db.prepare(
         "WITH whose (id) AS (SELECT ?2 WHERE ?2 IS NOT NULL UNION SELECT id FROM users WHERE name = ?1),
               lines AS (SELECT *, 'refused' AS outcome FROM audit_refused UNION ALL SELECT *, 'done' FROM audit_done)
          SELECT at, user, event, source, outcome FROM lines
          WHERE at >= ?3 AND (?1 IS NULL AND ?2 IS NULL OR user = ?1 OR user_id IN (SELECT id FROM whose))
-         ORDER BY at, outcome DESC, id",
+         ORDER BY nth",
     )?;
     let line = |row: &rusqlite::Row| {
         Ok(Line { at: row.get(0)?, user: row.get(1)?, event: row.get(2)?, source: row.get(3)?, outcome: row.get(4)? })
@@ -124,8 +122,8 @@ pub fn list(db: &Connection, whose: &Whose, since: i64) -> Result<Vec<Line>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::accounts;
     use crate::store::tests::Scratch;
-    use crate::store::users;
 
     fn event(at: i64) -> Event<'static> {
         Event { at, name: "login", source: "192.0.2.1", days: 90 }
@@ -173,13 +171,14 @@ mod tests {
             refused(db, &event(3), "rei")?;
             refused(db, &event(3), "a password")?;
             done(db, &event(3), Some(rei))?;
-            users::rename(db, rei, "ayanami").map(drop)?;
+            accounts::rename(db, rei, "ayanami").map(drop)?;
             done(db, &event(4), Some(rei))
         });
-        let shown = |whose: Whose, since: i64| -> Vec<String> {
-            let lines = scratch.store.read(|db| list(db, &whose, since)).unwrap();
+        let shown = |whose: Option<Who>, since: i64| -> Vec<String> {
+            let lines = scratch.store.read(|db| list(db, whose.as_ref(), since)).unwrap();
             lines.iter().map(|line| format!("{} {:?} {}", line.at, line.user.as_deref(), line.outcome)).collect()
         };
+        let name = |name: &str| Some(Who::Name(name.into()));
         let all = [
             "1 Some(\"rei\") done",
             "3 Some(\"rei\") refused",
@@ -187,11 +186,11 @@ mod tests {
             "3 Some(\"rei\") done",
             "4 Some(\"ayanami\") done",
         ];
-        assert_eq!(shown(Whose::All, 0), all);
-        assert_eq!(shown(Whose::All, 4), all[4..]);
-        assert_eq!(shown(Whose::Name("ayanami"), 0), [all[0], all[1], all[3], all[4]]);
-        assert_eq!(shown(Whose::Id(rei), 3), [all[1], all[3], all[4]]);
-        assert_eq!(shown(Whose::Name("rei"), 0), [all[0], all[1], all[3]]);
-        assert_eq!(shown(Whose::Name("a password"), 0), [""; 0]);
+        assert_eq!(shown(None, 0), all);
+        assert_eq!(shown(None, 4), all[4..]);
+        assert_eq!(shown(name("ayanami"), 0), [all[0], all[1], all[3], all[4]]);
+        assert_eq!(shown(Some(Who::Id(rei)), 3), [all[1], all[3], all[4]]);
+        assert_eq!(shown(name("rei"), 0), [all[0], all[1], all[3]]);
+        assert_eq!(shown(name("a password"), 0), [""; 0]);
     }
 }

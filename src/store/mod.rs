@@ -1,11 +1,14 @@
 //! The database: opened or refused, migrated, read and written.
 
+pub mod accounts;
 pub mod audit;
+mod schema;
 pub mod sessions;
 pub mod users;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use schema::{MIGRATIONS, TODAY};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,52 +23,6 @@ const APPLICATION_ID: u32 = 0x6163_6374;
 /// How long a statement waits for another process that holds the database locked. The mutex is held
 /// meanwhile, so this is also how long everybody else may have to wait.
 const BUSY: Duration = Duration::from_secs(1);
-
-/// The steps from an empty file to today's schema. One is never changed once released; new ones follow at the end.
-const MIGRATIONS: &[&str] = &[
-    "
-CREATE TABLE users (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    show_name TEXT NOT NULL,
-    email TEXT NOT NULL UNIQUE,
-    password TEXT NOT NULL,
-    key TEXT NOT NULL,
-    avatar TEXT NOT NULL,
-    created_at INTEGER NOT NULL
-) STRICT;
-CREATE INDEX users_with_avatar ON users (avatar) WHERE avatar <> 'admin.jpg';
-CREATE TABLE sessions (
-    id INTEGER PRIMARY KEY,
-    token_sha256 BLOB NOT NULL UNIQUE,
-    user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
-    expires_at INTEGER NOT NULL
-) STRICT;
-CREATE INDEX sessions_of_user ON sessions (user_id);
-",
-    "
-ALTER TABLE users ADD COLUMN disabled_at INTEGER;
-CREATE TABLE audit_done (
-    id INTEGER PRIMARY KEY,
-    at INTEGER NOT NULL,
-    user_id INTEGER,
-    user TEXT,
-    event TEXT NOT NULL,
-    source TEXT NOT NULL
-) STRICT;
-CREATE TABLE audit_refused (
-    id INTEGER PRIMARY KEY,
-    at INTEGER NOT NULL,
-    user_id INTEGER,
-    user TEXT,
-    event TEXT NOT NULL,
-    source TEXT NOT NULL
-) STRICT;
-",
-];
-
-/// The schema's version once every step is done; kept in `user_version`.
-const TODAY: u32 = MIGRATIONS.len() as u32;
 
 /// Whether a write must survive a loss of power once it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +73,22 @@ impl Store {
         refuse_newer(&connection, &path)?;
         prepare(&mut connection).map_err(failed)?;
         Ok(Store { connection, durable: Durable::Now })
+    }
+
+    /// Waits so long for other processes, rather than for a second: a command has time.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn be_patient(&self, patience: Duration) -> Result<(), Fault> {
+        self.connection.busy_timeout(patience).map_err(not_asked)
+    }
+
+    /// Overwrites whatever is deleted from now on, wherever it stood.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn leave_no_trace(&self) -> Result<(), Fault> {
+        self.connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(())).map_err(not_asked)
     }
 
     /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it.

@@ -37,8 +37,7 @@ pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>>
 /// # Errors
 /// Whatever the database says.
 pub fn end(db: &Transaction, token: &[u8; 32]) -> Result<()> {
-    db.prepare_cached("DELETE FROM sessions WHERE token_sha256 = ?1")?.execute([token])?;
-    Ok(())
+    db.prepare_cached("DELETE FROM sessions WHERE token_sha256 = ?1")?.execute([token]).map(drop)
 }
 
 /// Ends every session of a user.
@@ -46,6 +45,5 @@ pub fn end(db: &Transaction, token: &[u8; 32]) -> Result<()> {
 /// # Errors
 /// Whatever the database says.
 pub fn end_all(db: &Transaction, user: i64) -> Result<()> {
-    db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([user])?;
-    Ok(())
+    db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([user]).map(drop)
 }

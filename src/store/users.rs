@@ -41,7 +41,7 @@ pub fn add(db: &Transaction, user: &New, now: i64) -> Result<Option<i64>> {
 }
 
 /// Whether a row was written; false if a name or an email in it is taken.
-fn unless_taken(written: Result<usize>) -> Result<bool> {
+pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
     match written {
         Err(rusqlite::Error::SqliteFailure(error, _))
             if error.code == ErrorCode::ConstraintViolation && error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
@@ -169,12 +169,4 @@ pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
 /// Whatever the database says.
 pub fn has_avatar(db: &Connection, name: &str) -> Result<bool> {
     db.prepare_cached("SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> 'admin.jpg'")?.exists([name])
-}
-
-/// Changes a name; false if it is taken or there is no such user.
-///
-/// # Errors
-/// Whatever the database says.
-pub fn rename(db: &Transaction, id: i64, name: &str) -> Result<bool> {
-    unless_taken(db.execute("UPDATE users SET name = ?2 WHERE id = ?1", params![id, name]))
 }

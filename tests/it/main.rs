@@ -1,5 +1,6 @@
 //! Tests that speak HTTP to the real binary over a socket.
 
+mod admin;
 mod audit;
 mod cli;
 mod contract;
