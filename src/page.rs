@@ -96,6 +96,8 @@ fn index(config: &Config) -> String {
         .replace("{reset}", reset)
         .replace("{too-small}", &TOO_SMALL.to_string())
         .replace("{largest}", &config.max_avatar_bytes.to_string())
+        .replace("{least}", &config.min_password_length.to_string())
+        .replace("{common}", if config.refuse_common_passwords { "refused" } else { "allowed" })
         .replace("{limits}", &serde_json::to_string(&limits).expect("names and numbers serialise"))
 }
 

@@ -13,7 +13,7 @@ const zoom = document.getElementById("zoom");
 const place = dialog.querySelector(".message");
 const bar = dialog.querySelector("progress");
 const send = document.getElementById("upload");
-const cancel = document.getElementById("crop-cancel");
+const cancel = document.getElementById("away");
 const previews = [...dialog.querySelectorAll(".previews canvas")];
 
 const CLOSEST = 8;

@@ -6,8 +6,9 @@ import { call } from "./api.js";
 import { captcha } from "./captcha.js";
 import { hasHint, say } from "./texts.js";
 
+const state = document.documentElement.dataset;
 /// Characters that the fields may have, by their names.
-const LIMITS = JSON.parse(document.documentElement.dataset.limits);
+const LIMITS = JSON.parse(state.limits);
 const HAN = /\p{Script=Han}/u;
 
 /// Says what an answer came to: the server's sentence as it is, and below it a hint of the page, if there is one.
@@ -34,7 +35,8 @@ export function show(place, { answer, name, values = [], good = false }) {
 function hintOf(answer) {
   if (answer.offline) return "offline";
   const name = answer.status === 200 ? `${answer.api} ${answer.code}` : `HTTP ${answer.status}`;
-  return hasHint(name) ? name : null;
+  // Where common passwords are refused, the same code says that too.
+  return [state.common === "refused" && `${name} or common`, name].find(hasHint);
 }
 
 /// Removes what was said.
@@ -90,6 +92,8 @@ function fault(input) {
   const length = [...input.value].length;
   if (!length) return ["absent"];
   if (length > limit) return ["tooLong", limit, length];
+  const least = Number(state.least);
+  if (input.autocomplete === "new-password" && length < least) return ["tooShort", least];
   if (input.type === "email" && !/^\S+@\S+$/.test(input.value)) return ["badEmail"];
   return null;
 }

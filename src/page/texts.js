@@ -34,7 +34,7 @@ const TEXTS = {
   account: ["账户", "Account"],
   signOut: ["退出登录", "Sign out"],
   picture: ["头像", "Picture"],
-  pictureHint: ["选择图片、拖到这里或直接粘贴，然后裁剪成正方形。动图只保留一帧。", "Choose a picture, drop one here, or paste one; then crop it to a square. Of a moving picture one frame stays."],
+  pictureHint: ["选择图片、拖到这里或直接粘贴，然后裁剪成正方形。动图只保留一帧。", "Choose, drop or paste a picture, then crop it to a square. A moving one stands still."],
   choose: ["选择图片…", "Choose a picture…"],
   yourPicture: ["当前头像", "Your picture"],
   save: ["保存", "Save"],
@@ -59,8 +59,7 @@ const TEXTS = {
   captchaNone: ["没有取到验证码，点图片的位置重试。", "No picture could be fetched. Click its place to try again."],
   crop: ["裁剪头像", "Crop your picture"],
   stage: ["裁剪区域", "The picture behind its square frame"],
-  preview: ["预览", "Preview"],
-  cropHint: ["拖动图片或用方向键移动，用滑块、滚轮或 + 和 − 缩放。", "Drag the picture or use the arrow keys; zoom with the slider, the wheel, or + and −."],
+  cropHint: ["拖动图片或用方向键移动，用滑块、滚轮或 + 和 − 缩放。", "Drag it or use the arrow keys; zoom with the slider, the wheel, or + and −."],
   zoom: ["缩放", "Zoom"],
   upload: ["使用这张图片", "Use this picture"],
   progress: ["上传进度", "Upload"],
@@ -70,6 +69,7 @@ const TEXTS = {
   noPictureFits: ["这张图片无法变成大于 {0} 且不超过 {1} 的文件。", "This picture can’t be made a file of more than {0} and at most {1}."],
   absent: ["请填写。", "Please fill this in."],
   tooLong: ["最多 {0} 个字符，现在有 {1} 个。", "At most {0} characters; this has {1}."],
+  tooShort: ["至少 {0} 个字符。", "At least {0} characters."],
   badEmail: ["这不像是邮箱地址。", "This does not look like an email address."],
   offline: ["连接不上服务器，填写的内容还在。", "The server can’t be reached. What you typed is still here."],
   retry: ["重试", "Try again"],
@@ -84,7 +84,7 @@ const TEXTS = {
 };
 
 // What helps after an answer, by its interface and its code.
-const WRONG = ["请看新的图片，密码也要重新输入。", "Here is a new picture. Please type the password again too."];
+const WRONG = ["请看新的图片，密码也要重新输入。", "Here is a new picture. Please type the password again, too."];
 const FAILED = ["服务器出错了，原因在它的日志里。", "The server failed. Its log says why."];
 const HINTS = {
   "login 503": WRONG,
@@ -97,21 +97,22 @@ const HINTS = {
   "registered 504": WRONG,
   "registered 505": TEXTS.captchaNone,
   "registered 603": FAILED,
+  "registered 603 or common": ["密码太容易猜。", "This password is too easy to guess."],
   "registered 604": ["请换一个用户名或邮箱。", "Somebody has this user name or this email."],
-  "update_show_name 404": ["名称没有更改。", "The name was not changed."],
   "update_password 404": ["当前密码不对。", "The current password is not right."],
+  "update_password 404 or common": ["当前密码不对，或新密码太容易猜。", "The current password is not right, or the new one is too easy to guess."],
   "update_password 503": WRONG,
   "update_password 504": TEXTS.captchaNone,
   "forget_password 403": TEXTS.resetClosed,
   "forget_password 404": ["重置密钥不对。", "The reset key is not right."],
-  "forget_password 501": ["没有同时符合这个用户名和邮箱的账户。", "No account has this user name and this email."],
+  "forget_password 501": ["用户名和邮箱不符。", "User name and email are not of one account."],
+  "forget_password 501 or common": ["用户名和邮箱不符，或密码太容易猜。", "User name and email are not of one account, or the password is too easy to guess."],
   "forget_password 503": WRONG,
   "forget_password 504": TEXTS.captchaNone,
   "upload_avatar 169": ["服务器没有接受这张图片。", "The server did not take this picture."],
-  "upload_avatar 603": ["文件太小。", "The file is too small."],
   "HTTP 429": ["请求太频繁，请等按钮恢复。", "That was too often. Please wait for the button."],
   "HTTP 500": FAILED,
-  "HTTP 503": ["服务器正忙，请稍后再试。", "The server is busy. Please try again in a moment."],
+  "HTTP 503": ["服务器正忙，请稍后再试。", "The server is busy. Please try again soon."],
 };
 
 const LANGUAGES = ["zh-CN", "en"];

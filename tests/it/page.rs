@@ -123,14 +123,15 @@ fn it_says_what_the_settings_allow() {
         let index = get(&Server::with(settings), "/").text();
         assert!(!index.contains('{') || index.matches('{').count() == 1, "a place that nobody fills in");
         let of = |name: &str| behind(&index, &format!("data-{name}=\"")).first().map(ToString::to_string).unwrap();
-        [of("registration"), of("reset"), of("too-small"), of("largest")]
+        ["registration", "reset", "too-small", "largest", "least", "common"].map(of)
     };
-    assert_eq!(says(json!({})), ["open", "open", "10240", "10485760"]);
+    assert_eq!(says(json!({})), ["open", "open", "10240", "10485760", "0", "allowed"]);
     assert_eq!(
-        says(json!({"registration_function_status": false, "max_avatar_bytes": 20_000})),
-        ["closed", "open", "10240", "20000"]
+        says(json!({"registration_function_status": false, "max_avatar_bytes": 20_000, "min_password_length": 8})),
+        ["closed", "open", "10240", "20000", "8", "allowed"]
     );
-    assert_eq!(says(json!({"forgot_password_function_status": false}))[..2], ["open", "closed"]);
+    let off = says(json!({"forgot_password_function_status": false, "refuse_common_passwords": true}));
+    assert_eq!((&*off[1], &*off[5]), ("closed", "refused"));
 }
 
 #[test]

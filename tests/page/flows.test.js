@@ -291,6 +291,23 @@ test("without a connection the page says so and keeps the form", async () => {
   await leave();
 });
 
+test("the rules for new passwords are told", async () => {
+  const strict = await serve({ min_password_length: 10, refuse_common_passwords: true });
+  await strict.register("fuyutsuki", { passwd: "long enough" });
+  const { page, open, leave } = await person(browser, strict);
+  await open();
+  await signIn(page, "fuyutsuki", "long enough");
+  await page.locator("#account .picture img").waitFor();
+  await fill(page, "update_password", { old_passwd: "x", new_passwd: "too short", verification_code: CAPTCHA });
+  await submit(page, "update_password");
+  await page.locator("#change-passwd-error", { hasText: "At least 10 characters." }).waitFor();
+  await fill(page, "update_password", { old_passwd: "long enough", new_passwd: "1234567890" });
+  await submit(page, "update_password");
+  await message(page, "update_password").getByText("or the new one is too easy to guess.").waitFor();
+  await leave();
+  await strict.stop();
+});
+
 test("functions that are switched off say so before a form is filled in", async () => {
   const closed = await serve({ registration_function_status: false, forgot_password_function_status: false });
   const { page, open, leave } = await person(browser, closed);
