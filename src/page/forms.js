@@ -30,6 +30,7 @@ export function show(place, { answer, name, values = [], good = false }) {
   hush(place);
   if (lines.length) place.classList.add(good ? "good" : "bad");
   place.append(...lines);
+  place.scrollIntoView({ block: "nearest" });
 }
 
 function hintOf(answer) {
@@ -161,16 +162,17 @@ export function wire(form, { members = () => ({}), done, ended }) {
       return done(answer);
     }
     if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);
-    show(place, { answer });
-    if (answer.offline) return;
     // A captcha can be answered once, whatever came of it.
-    picture?.renew();
+    if (!answer.offline) picture?.renew();
+    if (!answer.offline && !answer.wait) {
+      clear();
+      (fields(form).find((input) => !input.value) ?? fields(form)[0]).focus();
+    }
+    show(place, { answer });
     if (answer.wait) {
       await countDown(button(form), answer.wait);
-      return show(place, { name: "waited", good: true });
+      show(place, { name: "waited", good: true });
     }
-    clear();
-    (fields(form).find((input) => !input.value) ?? fields(form)[0]).focus();
   });
 
   return {

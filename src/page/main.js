@@ -43,6 +43,7 @@ const parts = {
 for (const [name, on] of [["register", state.registration], ["reset", state.reset]]) {
   if (on === "open") continue;
   parts[name].form.hidden = true;
+  section(name).querySelector(".lead p").hidden = true;
   section(name).querySelector(".closed").hidden = false;
   parts[name] = { open() {}, leave() {} };
 }

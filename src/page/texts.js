@@ -9,7 +9,7 @@ const TEXTS = {
   toReset: ["忘记密码？", "Forgotten your password?"],
   toSignIn: ["返回登录", "Back to sign-in"],
   username: ["用户名", "User name"],
-  usernameHint: ["登录时使用，之后不能更改。", "You sign in with it. It can't be changed later."],
+  usernameHint: ["登录时使用，之后不能更改。", "You sign in with it. It can’t be changed later."],
   password: ["密码", "Password"],
   stay: ["在这台设备上保持登录", "Stay signed in on this device"],
   register: ["注册账户", "Create account"],

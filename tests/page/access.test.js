@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { CAPTCHA, PASSWORD, fill, findings, launch, person, serve, signIn, submit } from "./support.js";
+import { CAPTCHA, PASSWORD, fill, findings, launch, person, root, serve, signIn, submit } from "./support.js";
 
 let server, closed, browser;
 before(async () => {
@@ -15,7 +15,7 @@ after(async () => {
   await Promise.all([server?.stop(), closed?.stop()]);
 });
 
-const PICTURE = join(import.meta.dirname, "../pictures/progressive-gps.jpg");
+const PICTURE = join(root, "tests/pictures/progressive-gps.jpg");
 
 for (const dark of [false, true]) {
   for (const [language, width] of [["en", 1280], ["zh-CN", 320]]) {
