@@ -27,7 +27,7 @@ pub fn open(given: &Given) -> Result<Store, Failure> {
     let path = given.data().join(FILE);
     match path.try_exists() {
         Ok(true) => {
-            let store = Store::open(&given.data()).map_err(|error| Failure::new(1, error))?;
+            let mut store = Store::open(&given.data()).map_err(|error| Failure::new(1, error))?;
             store.be_patient(PATIENCE)?;
             Ok(store)
         }
