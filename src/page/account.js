@@ -105,10 +105,10 @@ export function wireAccount(leave) {
   }
   ask.addEventListener("close", () => ask.returnValue && form("update_key").requestSubmit());
 
-  element("sign-out").addEventListener("click", async ({ currentTarget: button }) => {
+  async function signOut(button, everywhere) {
     if (isHeld(button)) return;
     hold(button, "working");
-    const answer = await call("logout", token());
+    const answer = await call("logout", { ...token(), everywhere });
     hold(button);
     // 403: it had ended already.
     if (answer.status === 200 && [200, 403].includes(answer.code)) {
@@ -116,7 +116,9 @@ export function wireAccount(leave) {
       return leave({ answer: answer.code === 200 ? answer : null, name: "signedOut", good: true });
     }
     show(message, { answer });
-  });
+  }
+  element("sign-out").addEventListener("click", (event) => signOut(event.target, false));
+  element("sign-out-everywhere").addEventListener("click", (event) => signOut(event.target, true));
 
   async function take(file) {
     const place = picture.querySelector(".message");

@@ -1,6 +1,7 @@
 // Each thing that a person does with the page.
 
 import assert from "node:assert/strict";
+import http from "node:http";
 import { after, before, test } from "node:test";
 import { CAPTCHA, KEY, PASSWORD, RESET, fill, launch, person, serve, signIn, submit } from "./support.js";
 
@@ -213,6 +214,24 @@ test("tabs share a session, and stay signed in only on request", async () => {
   await leave();
 });
 
+test("one session can be ended, and all of them", async () => {
+  const roomy = await serve({ sessions_per_user: 3 });
+  await roomy.register("hikari");
+  const other = await roomy.login("hikari");
+  const { page, open, leave } = await person(browser, roomy);
+  await open();
+  await signIn(page, "hikari");
+  await page.click("#sign-out");
+  await page.locator("#notice.good").waitFor();
+  assert.equal((await roomy.post("user_info", { token: other })).code, 200);
+  await signIn(page, "hikari");
+  await page.click("#sign-out-everywhere");
+  await page.locator("#notice.good").waitFor();
+  assert.equal((await roomy.post("user_info", { token: other })).code, 403);
+  await leave();
+  await roomy.stop();
+});
+
 test("the wait of a 429 counts down, and the button is back", async () => {
   const strict = await serve({ throttle: true });
   await strict.register("kaji");
@@ -306,6 +325,32 @@ test("the rules for new passwords are told", async () => {
   await message(page, "update_password").getByText("or the new one is too easy to guess.").waitFor();
   await leave();
   await strict.stop();
+});
+
+test("behind a proxy the page may have a path of its own", async () => {
+  await server.register("aoba");
+  const proxy = http.createServer((request, response) => {
+    const path = request.url.replace(/^\/accounts\//, "/");
+    const onward = path === request.url ? `/not-ours${path}` : path;
+    const { method, headers } = request;
+    const ask = http.request(server.url + onward, { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    });
+    request.pipe(ask);
+  });
+  await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${proxy.address().port}`;
+  const { page, open, leave } = await person(browser, { url });
+  await open("accounts/");
+  await signIn(page, "aoba");
+  await page.waitForFunction(() => document.getElementById("avatar").naturalWidth > 0);
+  await page.click("#sign-out");
+  await page.locator("#notice.good").waitFor();
+  assert.equal(new URL(page.url()).pathname, "/accounts/");
+  await leave();
+  proxy.closeAllConnections();
+  proxy.close();
 });
 
 test("functions that are switched off say so before a form is filled in", async () => {
