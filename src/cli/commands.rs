@@ -1,6 +1,11 @@
 //! The list of commands, the options that several have, and the rows of `serve` and `config`.
 
 use super::{Command, Opt, print};
+use crate::admin::backup::BACKUP;
+use crate::admin::check::CHECK;
+use crate::admin::harden::HARDEN;
+use crate::admin::import_medusa::IMPORT_MEDUSA;
+use crate::admin::restore::RESTORE;
 use crate::config;
 use crate::failure::Failure;
 use crate::serve::{self, child};
@@ -25,7 +30,7 @@ const CAPTCHA_ANSWER: Opt = Opt {
 
 /// Every command, in the order of the help; the first one is meant where none is named. A row stands beside the function
 /// that does it.
-pub const COMMANDS: &[&Command] = &[&SERVE, &CONFIG];
+pub const COMMANDS: &[&Command] = &[&SERVE, &CONFIG, &CHECK, &BACKUP, &RESTORE, &IMPORT_MEDUSA, &HARDEN];
 
 const SERVE: Command = Command {
     name: "serve",

@@ -1,10 +1,14 @@
 //! The database: opened or refused, migrated, read and written.
 
+pub mod backup;
+pub mod check;
+pub mod medusa;
 pub mod sessions;
 pub mod users;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,6 +23,9 @@ const APPLICATION_ID: u32 = 0x6163_6374;
 /// How long a statement waits for another process that holds the database locked. The mutex is held
 /// meanwhile, so this is also how long everybody else may have to wait.
 const BUSY: Duration = Duration::from_secs(1);
+
+/// The same for a command.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The steps from an empty file to today's schema. One is never changed once released; new ones follow at the end.
 const MIGRATIONS: &[&str] = &["
@@ -63,6 +70,13 @@ pub enum Fault {
     NotWritten(String),
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Fault::NotAsked(cause) | Fault::NotWritten(cause)) = self;
+        f.write_str(cause)
+    }
+}
+
 /// The one connection.
 pub struct Store {
     connection: Connection,
@@ -84,6 +98,34 @@ impl Store {
         refuse_newer(&connection, &path)?;
         prepare(&mut connection).map_err(failed)?;
         Ok(Store { connection, durable: Durable::Now })
+    }
+
+    /// Opens a database as it is: it must be there, and an older one stays as old as it is.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file and what to do.
+    pub fn visit(data: &Path) -> Result<Store, String> {
+        let path = data.join(FILE);
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(format!("{}: is not there; name the data folder with --data DIR", path.display())),
+            Err(error) => return Err(format!("{}: cannot be read: {error}", path.display())),
+        }
+        refuse_foreign(&path)?;
+        let failed = |error| format!("{}: cannot be opened: {error}", path.display());
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        refuse_newer(&connection, &path)?;
+        guard(&connection).map_err(failed)?;
+        Ok(Store { connection, durable: Durable::Now }.patient())
+    }
+
+    /// Waits longer for other processes: a command has more time than a request.
+    #[must_use]
+    pub fn patient(self) -> Store {
+        // It fails for no reason that SQLite knows.
+        let _ = self.connection.busy_timeout(PATIENCE);
+        self
     }
 
     /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it.
@@ -179,16 +221,20 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    guard(connection)?;
+    migrate(connection)?;
+    // After the first migration, so that the head of the file names us before anything stands in a log beside it.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+}
+
+fn guard(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     // Otherwise SQLite plans a prepared statement anew whenever a value that is bound to it changes.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    migrate(connection)?;
-    // After the first migration, so that the head of the file names us before anything stands in a log beside it.
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+    connection.pragma_update(None, "synchronous", "FULL")
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -1,9 +1,11 @@
 //! Tests that speak HTTP to the real binary over a socket.
 
+mod backup;
 mod cli;
 mod contract;
 mod faults;
 mod flows;
+mod import;
 mod renewal;
 mod support;
 mod tidy;
