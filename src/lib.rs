@@ -11,7 +11,7 @@
 //! | [`serve`] | the command: folder, lock, start, signals, stop; what a serving process does |
 //! | [`supervise`] | the process that holds the socket, and what it and the one that serves say to each other |
 //! | [`server`] | threads and their requests; connections in their order, kept awake, and looked after |
-//! | [`socket`] | the listening socket, and a hand on each connection |
+//! | [`socket`], [`question`] | the listening socket, and a hand on each connection; whether somebody answers there |
 //! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
 //! | [`api`] | the router, and a file for each interface, named as its path |
 //! | [`contract`] | every path, number and sentence of the wire |
@@ -21,7 +21,7 @@
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
 //! | [`throttle`] | who has failed or asked how often |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
-//! | [`store`] | the database: users, sessions, migrations |
+//! | [`store`] | the database: users, sessions, the audit log, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
 //! | [`places`], [`limits`], [`failure`] | a bounded number of threads at some work; limits of the process; an exit code and a sentence |
 //!
@@ -62,6 +62,7 @@ pub mod limits;
 pub mod log;
 pub mod picture;
 pub mod places;
+pub mod question;
 pub mod secret;
 pub mod serve;
 pub mod server;

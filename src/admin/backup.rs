@@ -40,7 +40,7 @@ const UNFINISHED: (&str, &str) = (".accountd-", ".unfinished");
 fn run(data: &Path, target: &Path) -> Result<String, String> {
     let since = Instant::now();
     let mut progress = Progress::of_bytes("database");
-    let store = Store::visit(data)?;
+    let store = super::visit(data)?;
     DirBuilder::new().recursive(true).mode(0o700).create(target).map_err(at(target))?;
     remove_unfinished(target);
     let unfinished = Unfinished::new(target)?;
@@ -72,7 +72,7 @@ fn copy(data: &Path, store: &Store, folder: &Path, progress: &mut Progress) -> R
     note(&sum, store::FILE)?;
 
     let copied = Store::still(folder)?;
-    let fault = |fault: store::Fault| format!("{}: {fault}", path.display());
+    let fault = |fault: store::Fault| format!("{}: {}", path.display(), fault.cause());
     let users = copied.read(check::count_users).map_err(fault)?;
     let pictures = copied.read(check::count_avatars).map_err(fault)?;
     let pictures_folder = avatar::folder(folder);

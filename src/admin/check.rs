@@ -1,12 +1,13 @@
 //! `check`: whether a data folder or a backup is sound, and what can be repaired without losing anything.
 
+use crate::admin::Folder;
 use crate::admin::manifest;
 use crate::admin::progress::Progress;
 use crate::admin::restore;
 use crate::avatar;
 use crate::cli::{Command, DATA, Given, Opt, print};
 use crate::failure::Failure;
-use crate::store::{Durable, Store, check, users};
+use crate::store::{Fault, Store, audit, check, users};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -34,10 +35,10 @@ pub const CHECK: Command = Command {
     run: |given: &Given| {
         let (data, repair) = (given.data(), given.has(REPAIR.name));
         let mut progress = Progress::of_bytes("checking");
-        let found = if data.join(manifest::SUMS).exists() {
-            backup(&data, repair, &mut progress)
-        } else {
-            folder(&data, repair)
+        let found = match () {
+            () if data.join(manifest::SUMS).exists() => backup(&data, repair, &mut progress),
+            () if repair => folder(&data, Some(&mut Folder::open(given)?)),
+            () => folder(&data, None),
         };
         drop(progress);
         let Found { wrong, repaired, sound } = found.map_err(|error| Failure::new(1, error))?;
@@ -77,9 +78,9 @@ fn backup(folder: &Path, repair: bool, progress: &mut Progress) -> Result<Found,
     Ok(Found { wrong, repaired: Vec::new(), sound })
 }
 
-fn folder(data: &Path, repair: bool) -> Result<Found, String> {
-    let mut store = Store::visit(data)?;
-    let failed = |fault| format!("the database cannot be read: {fault}");
+fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String> {
+    let store = super::visit(data)?;
+    let failed = |fault: Fault| format!("the database cannot be read: {}", fault.cause());
     let faults = store.read(check::faults).map_err(failed)?;
     let wrong = faults.into_iter().map(|fault| format!("database: {fault}")).collect();
     let mut found = Found { wrong, ..Found::default() };
@@ -92,8 +93,13 @@ fn folder(data: &Path, repair: bool) -> Result<Found, String> {
             continue;
         }
         let missing = !avatar::is_name(&name) || !avatar::path(data, &name).exists();
-        if repair && missing {
-            let ids = store.write(Durable::Now, |db| check::forget_avatar(db, &name)).map_err(failed)?;
+        if let Some(folder) = repair.as_mut().filter(|_| missing) {
+            let forgotten = folder.change(|db, event| {
+                let ids = check::forget_avatar(db, &name)?;
+                ids.iter().try_for_each(|id| audit::done(db, event, Some(*id)))?;
+                Ok(ids)
+            });
+            let ids = forgotten.map_err(|failure| failure.sentence)?;
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             let shown = name.escape_debug();
             found.repaired.push(format!("picture {shown}: {why}; user {} has the built-in one now", ids.join(", ")));
@@ -105,7 +111,7 @@ fn folder(data: &Path, repair: bool) -> Result<Found, String> {
     // When in doubt, it stays.
     let used = |name: &str| store.read(|db| users::has_avatar(db, name)).unwrap_or(true);
     let orphans = avatar::orphans(data, start, used);
-    let removed = if repair { avatar::sweep(data, start, used) } else { 0 };
+    let removed = if repair.is_some() { avatar::sweep(data, start, used) } else { 0 };
     if removed > 0 {
         found.repaired.push(format!("{removed} pictures belonged to nobody and are removed"));
     }
@@ -114,7 +120,7 @@ fn folder(data: &Path, repair: bool) -> Result<Found, String> {
     // Held, they may be of a command that is at work.
     let free = avatar::may_remove(data);
     for path in leftovers(data, start).into_iter().filter(|_| free.is_some()) {
-        let removed = repair && (fs::remove_file(&path).is_ok() || fs::remove_dir_all(&path).is_ok());
+        let removed = repair.is_some() && (fs::remove_file(&path).is_ok() || fs::remove_dir_all(&path).is_ok());
         let line = format!("{}: a command left it behind that broke off", name(&path));
         if removed { found.repaired.push(line + "; removed") } else { found.wrong.push(line) }
     }
@@ -134,7 +140,7 @@ fn suspects(data: &Path, store: &Store, all: u64) -> Result<Vec<(String, String)
             result.is_ok()
         })
     });
-    walked.map_err(|fault| format!("the database cannot be read: {fault}"))?;
+    walked.map_err(|fault| format!("the database cannot be read: {}", fault.cause()))?;
     result.map(|()| suspects)
 }
 

@@ -1,12 +1,11 @@
 //! `harden`: every MD5 digest that is left, wrapped in Argon2id without knowing its password.
 
-use crate::admin;
+use crate::admin::Folder;
 use crate::admin::progress::Progress;
 use crate::cli::{Command, DATA, Given, print};
-use crate::config;
 use crate::failure::Failure;
 use crate::secret::Scheme;
-use crate::store::{Durable, Fault, Store, users};
+use crate::store::{audit, users};
 use std::thread;
 
 /// The row of `harden`.
@@ -24,55 +23,58 @@ pub const HARDEN: Command = Command {
     exit: &[(0, "no MD5 digest is left"), (1, "some are left, for the reason that standard error gives")],
     examples: &[("harden --data /srv/accounts", "wrap what is left")],
     run: |given: &Given| {
-        let (config, _) =
-            config::load(&given.data(), &config::variable, &[]).map_err(|error| Failure::new(2, error))?;
-        if config.password_hash == Scheme::Md5 {
+        let mut folder = Folder::open(given)?;
+        if folder.config.password_hash == Scheme::Md5 {
             let sentence = "\"password_hash\" is md5, so each log-in would undo it; set \"password_hash\": \"argon2id\" in \
                             config.json first, and restart the server";
             return Err(Failure::new(1, sentence.into()));
         }
-        let mut store = admin::open(given)?.patient();
-        print(&run(&mut store).map_err(|error| Failure::new(1, error))?)
+        print(&run(&mut folder)?)
     },
 };
 
 /// Users of one transaction for each thread.
 const AT_ONCE: i64 = 8;
 
-fn run(store: &mut Store) -> Result<String, String> {
-    let failed = |fault: Fault| fault.to_string();
-    let all = store.read(users::count_with_md5).map_err(failed)?;
+fn run(folder: &mut Folder) -> Result<String, Failure> {
+    let all = folder.read(users::count_with_md5)?;
     let mut progress = Progress::of("wrapping", "users");
     let threads = thread::available_parallelism().map_or(1, usize::from).saturating_sub(1).max(1);
     let most = i64::try_from(threads).unwrap_or(1) * AT_ONCE;
     let (mut after, mut done, mut changed) = (0, 0, 0);
     loop {
-        let some = store.read(|db| users::with_md5(db, after, most)).map_err(failed)?;
+        let some = folder.read(|db| users::with_md5(db, after, most))?;
         let Some((last, _)) = some.last() else { break };
         after = *last;
         let wrapped = wrap(&some, threads);
         // Each that is still what it was: a password may have been changed meanwhile.
-        let written = store.write(Durable::Now, |db| {
-            some.iter().zip(&wrapped).try_fold(0, |count, ((id, old), new)| {
-                users::rehash(db, *id, old, new).map(|written| count + u64::from(written))
-            })
-        });
-        let written = written.map_err(failed)?;
+        changed += folder.change(|db, event| {
+            let mut count = 0;
+            for ((id, old), new) in some.iter().zip(&wrapped) {
+                if users::rehash(db, *id, old, new)? {
+                    audit::done(db, event, Some(*id))?;
+                    count += 1;
+                }
+            }
+            Ok(count)
+        })?;
         done += some.len() as u64;
-        changed += written;
         if let Err(error) = progress.show(done, all.max(done)) {
-            let left = store.read(users::count_with_md5).map_err(failed)?;
-            return Err(format!("{error}: {changed} digests are wrapped, {left} are left; another run goes on"));
+            let left = folder.read(users::count_with_md5)?;
+            let sentence = format!("{error}: {changed} digests are wrapped, {left} are left; another run goes on");
+            return Err(Failure::new(1, sentence));
         }
     }
     drop(progress);
-    let left = store.read(users::count_with_md5).map_err(failed)?;
-    if left > 0 {
-        return Err(format!(
-            "{changed} digests are wrapped, but {left} new ones have come: restart the server, so that it stores argon2id too"
-        ));
+    match folder.read(users::count_with_md5)? {
+        0 => Ok(format!("{changed} digests are wrapped, none is left\n")),
+        left => Err(Failure::new(
+            1,
+            format!(
+                "{changed} digests are wrapped, but {left} new ones have come: restart the server, so that it makes none"
+            ),
+        )),
     }
-    Ok(format!("{changed} digests are wrapped, none is left\n"))
 }
 
 /// Wraps on several threads.

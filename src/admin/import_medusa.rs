@@ -1,16 +1,14 @@
 //! `import-medusa`: the users of an existing Medusa, taken into the data folder in one transaction.
 
-use crate::admin;
+use crate::admin::Folder;
 use crate::admin::progress::Progress;
 use crate::avatar::{self, Unfit};
-use crate::cli::{Argument, Command, DATA, Given, Opt, print};
+use crate::cli::{Argument, Command, DATA, Given, JSON, Opt, print};
 use crate::clock;
-use crate::config;
 use crate::contract::REGISTERED;
 use crate::failure::Failure;
 use crate::secret::{self, Scheme};
-use crate::store::Store;
-use crate::store::medusa::{self, Candidate, Cell, Medusa, Outcome, Taken, User};
+use crate::store::medusa::{self, Candidate, Cell, Medusa, Move, Outcome, Taken, User};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,7 +16,6 @@ use std::path::Path;
 
 const AVATARS: Opt = Opt { name: "avatars", value: "FOLDER", doc: "where the pictures are that the users there have" };
 const DRY_RUN: Opt = Opt { name: "dry-run", value: "", doc: "say what would be done, and change nothing" };
-const JSON: Opt = Opt { name: "json", value: "", doc: "print JSON" };
 
 /// The row of `import-medusa`.
 pub const IMPORT_MEDUSA: Command = Command {
@@ -42,26 +39,24 @@ pub const IMPORT_MEDUSA: Command = Command {
     run: |given: &Given| {
         let data = given.data();
         let failed = |error| Failure::new(1, error);
-        let (config, _) = config::load(&data, &config::variable, &[]).map_err(|error| Failure::new(2, error))?;
         let source = given.path("FILE").unwrap_or_default();
         let medusa = Medusa::open(&source).map_err(failed)?;
-        admin::as_owner(&data).map_err(failed)?;
-        let mut store = admin::open(given)?.patient();
+        super::as_owner(&data).map_err(failed)?;
+        let mut folder = Folder::open(given)?;
         let avatars = given.path(AVATARS.name);
         let mut import = Import {
-            data: &data,
             avatars: avatars.as_deref(),
-            largest: config.max_avatar_bytes,
             dry: given.has(DRY_RUN.name),
             pictures: HashMap::new(),
             report: Report::default(),
+            folder: &mut folder,
         };
-        import.run(&medusa, &mut store).map_err(|error| failed(format!("{}: {error}", source.display())))?;
-        let report = &import.report;
+        import.run(&medusa).map_err(|error| failed(format!("{}: {error}", source.display())))?;
+        let Import { report, dry, .. } = import;
         if given.has(JSON.name) {
-            return print(&(serde_json::to_string(report).unwrap_or_default() + "\n"));
+            return print(&(serde_json::to_string(&report).unwrap_or_default() + "\n"));
         }
-        print(&report.text(import.dry, config.password_hash))
+        print(&report.text(dry, folder.config.password_hash))
     },
 };
 
@@ -90,9 +85,8 @@ struct Remark {
 }
 
 struct Import<'a> {
-    data: &'a Path,
+    folder: &'a mut Folder,
     avatars: Option<&'a Path>,
-    largest: u64,
     dry: bool,
     /// For the row at this place: the name of its picture here, or why it has none.
     pictures: HashMap<u64, Result<String, String>>,
@@ -100,25 +94,25 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    fn run(&mut self, medusa: &Medusa, store: &mut Store) -> Result<(), String> {
+    fn run(&mut self, medusa: &Medusa) -> Result<(), String> {
         // Until the database names them, no start of a server may take them for left behind.
-        let held = avatar::hold(self.data)?;
-        let result = self.pictures(medusa, store).and_then(|largest| self.users(medusa, store, largest));
+        let held = avatar::hold(&self.folder.data)?;
+        let result = self.pictures(medusa).and_then(|largest| self.users(medusa, largest));
         drop(held);
         // Of users who were skipped after all, or of all of them.
         for name in self.pictures.values().filter_map(|picture| picture.as_ref().ok()) {
-            avatar::remove(self.data, name);
+            avatar::remove(&self.folder.data, name);
         }
         result
     }
 
     /// Stores the pictures of those who will probably be taken, before anything is locked; says the largest id.
-    fn pictures(&mut self, medusa: &Medusa, store: &Store) -> Result<i64, String> {
+    fn pictures(&mut self, medusa: &Medusa) -> Result<i64, String> {
         let all = medusa.count().map_err(|error| error.to_string())?;
         let mut progress = Progress::of("pictures", "users");
         let (mut place, mut largest, mut result) = (0, 0, Ok(()));
         let walked = medusa.each(&mut |user| {
-            result = self.picture(place, user, store, &mut largest).and_then(|()| progress.show(place, all));
+            result = self.picture(place, user, &mut largest).and_then(|()| progress.show(place, all));
             place += 1;
             result.is_ok()
         });
@@ -126,12 +120,12 @@ impl Import<'_> {
         result.map(|()| largest)
     }
 
-    fn picture(&mut self, place: u64, user: &User, store: &Store, largest: &mut i64) -> Result<(), String> {
+    fn picture(&mut self, place: u64, user: &User, largest: &mut i64) -> Result<(), String> {
         let Ok(Judged { candidate, picture, .. }) = judge(user, 0) else { return Ok(()) };
         *largest = candidate.id.filter(|id| medusa::is_id(*id)).unwrap_or_default().max(*largest);
         let (Some(folder), Some(name)) = (self.avatars, picture) else { return Ok(()) };
-        let there = store.read(|db| medusa::is_there(db, &candidate.name, &candidate.email));
-        if there.map_err(|fault| fault.to_string())?.is_none() {
+        let there = self.folder.store.read(|db| medusa::is_there(db, &candidate.name, &candidate.email));
+        if there.map_err(|fault| String::from(fault.cause()))?.is_none() {
             let stored = self.store(folder, &name)?;
             self.pictures.insert(place, stored);
         }
@@ -148,14 +142,16 @@ impl Import<'_> {
         let usable =
             path.symlink_metadata().map_err(|error| error.to_string()).and_then(|metadata| match metadata.len() {
                 _ if !metadata.is_file() => Err("it is no file".into()),
-                size if size > self.largest => Err(format!("it has {size} bytes, more than max_avatar_bytes")),
+                size if size > self.folder.config.max_avatar_bytes => {
+                    Err(format!("it has {size} bytes, more than max_avatar_bytes"))
+                }
                 _ => File::open(&path).map_err(|error| error.to_string()),
             });
         let file = match usable {
             Ok(file) => file,
             Err(why) => return Ok(Err(why)),
         };
-        match avatar::store(self.data, file, clock::now()) {
+        match avatar::store(&self.folder.data, file, clock::now()) {
             Ok(name) => Ok(Ok(name)),
             Err(Unfit::NoPicture(why)) => Ok(Err(why.into())),
             Err(Unfit::Io(error)) => Err(format!("a picture could not be stored: {error}")),
@@ -163,7 +159,7 @@ impl Import<'_> {
     }
 
     /// Takes the users, in one transaction.
-    fn users(&mut self, medusa: &Medusa, store: &mut Store, largest: i64) -> Result<(), String> {
+    fn users(&mut self, medusa: &Medusa, largest: i64) -> Result<(), String> {
         let all = medusa.count().map_err(|error| error.to_string())?;
         let mut progress = Progress::of("users", "users");
         let (now, pictures, report, without) = (clock::now(), &self.pictures, &mut self.report, self.avatars.is_none());
@@ -175,7 +171,8 @@ impl Import<'_> {
             }
             Ok(candidate)
         };
-        medusa::take_all(store, medusa, largest, !self.dry, &decide, &mut |Outcome { place, user, taken }| {
+        let moving = Move { medusa, largest_id: largest, keep: !self.dry, event: self.folder.event() };
+        medusa::take_all(&mut self.folder.store, &moving, &decide, &mut |Outcome { place, user, taken }| {
             let mut remark = |what: String| report.remarks.push(Remark::new(user, what));
             match taken {
                 Ok(Taken::Added(new_id)) => {

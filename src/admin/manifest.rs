@@ -121,7 +121,7 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
         self.expect(store::FILE)?;
         let mut result = Ok(());
         let opened = Store::still(self.backup).map(|store| {
-            let found = store.read(check::faults).unwrap_or_else(|fault| vec![fault.to_string()]);
+            let found = store.read(check::faults).unwrap_or_else(|fault| vec![fault.cause().into()]);
             self.faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", store::FILE)));
             let walked = store.read(|db| {
                 check::each_avatar(db, &mut |name| {
@@ -129,7 +129,7 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
                     result.is_ok()
                 })
             });
-            self.faults.extend(walked.err().map(|fault| format!("{}: {fault}", store::FILE)));
+            self.faults.extend(walked.err().map(|fault| format!("{}: {}", store::FILE, fault.cause())));
         });
         self.faults.extend(opened.err());
         result?;

@@ -1,34 +1,62 @@
 //! Commands that work on a data folder, whether a server runs on it or not.
 
+pub mod audit;
 pub mod backup;
 pub mod check;
 pub mod harden;
+pub mod health;
 pub mod import_medusa;
 pub mod manifest;
+mod password;
 pub mod progress;
 pub mod restore;
+mod text;
+pub mod user;
 
 use crate::cli::Given;
+use crate::clock;
+use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::limits;
-use crate::store::{FILE, Store};
+use crate::store::audit::Event;
+use crate::store::{Durable, FILE, Fault, Store};
+use rusqlite::{Connection, Transaction};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a command waits for a server that writes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens the database of the folder that a command line names, as a server would.
 ///
 /// # Errors
 /// If there is none, or it is not to be used.
 pub fn open(given: &Given) -> Result<Store, Failure> {
-    let path = given.data().join(FILE);
+    let store =
+        there(&given.data()).and_then(|()| Store::open(&given.data())).map_err(|error| Failure::new(1, error))?;
+    store.be_patient(PATIENCE)?;
+    Ok(store)
+}
+
+/// Opens the database of a folder as it is: an older one stays as old as it is.
+///
+/// # Errors
+/// A sentence, if there is none, or it is not to be used.
+pub fn visit(data: &Path) -> Result<Store, String> {
+    there(data)?;
+    let store = Store::visit(data)?;
+    store.be_patient(PATIENCE).map_err(|fault| String::from(fault.cause()))?;
+    Ok(store)
+}
+
+fn there(data: &Path) -> Result<(), String> {
+    let path = data.join(FILE);
     match path.try_exists() {
-        Ok(true) => Store::open(&given.data()).map_err(|error| Failure::new(1, error)),
-        Ok(false) => {
-            let sentence = format!("{}: is not there; name the data folder with --data DIR", path.display());
-            Err(Failure::new(1, sentence))
-        }
-        Err(error) => Err(Failure::new(1, format!("{}: cannot be read: {error}", path.display()))),
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("{}: is not there; name the data folder with --data DIR", path.display())),
+        Err(error) => Err(format!("{}: cannot be read: {error}", path.display())),
     }
 }
 
@@ -43,5 +71,70 @@ pub fn as_owner(data: &Path) -> Result<(), String> {
             Err(format!("{shown}: belongs to the user with id {owner}; do this as that user (sudo -u \\#{owner} …)"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Does something to the user with an id.
+pub type Change = fn(&Transaction, i64) -> rusqlite::Result<()>;
+
+/// A data folder that a command works on.
+pub struct Folder {
+    /// Where it is.
+    pub data: PathBuf,
+    /// What is in force.
+    pub config: Config,
+    store: Store,
+    command: &'static str,
+}
+
+impl Folder {
+    /// Opens the folder that a command line names.
+    ///
+    /// # Errors
+    /// If its configuration is not right, or its database is not to be used.
+    pub fn open(given: &Given) -> Result<Folder, Failure> {
+        let data = given.data();
+        let store = open(given)?;
+        let loaded = config::load(&data, &config::variable, &[]);
+        let (config, _) = loaded.map_err(|error| Failure::new(2, error))?;
+        Ok(Folder { data, config, store, command: given.command() })
+    }
+
+    /// Asks the database.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
+        Ok(self.store.read(ask)?)
+    }
+
+    /// What the audit log says of this command.
+    #[must_use]
+    pub fn event(&self) -> Event<'static> {
+        Event { at: clock::now(), name: self.command, source: "command", days: self.config.audit_days }
+    }
+
+    /// Changes the database in one transaction, in which `change` takes note of the event.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub fn change<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction, &Event) -> rusqlite::Result<T>,
+    ) -> Result<T, Failure> {
+        let event = self.event();
+        Ok(self.store.write(Durable::Now, |db| change(db, &event))?)
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::new(1, format!("the database: {}; nothing has changed", fault.cause()))
     }
 }

@@ -1,5 +1,6 @@
 //! `restore`: a backup put in the place of a data folder's state, which is kept aside.
 
+use crate::admin::Folder;
 use crate::admin::backup::{at, copy_file, sync_folder};
 use crate::admin::manifest::{self, About, Line};
 use crate::admin::progress::Progress;
@@ -8,7 +9,7 @@ use crate::cli::{Argument, Command, DATA, Given, Opt, print};
 use crate::config;
 use crate::failure::Failure;
 use crate::serve;
-use crate::store::{self, Store, users};
+use crate::store::{self, Store, audit, users};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -23,7 +24,7 @@ pub const RESTORE: Command = Command {
     name: "restore",
     doc: "put a backup in the place of what the data folder holds, which is kept aside",
     about: "Reads the whole backup first, and touches nothing if it is not sound. Refuses while a server works on the data \
-            folder, and if users were added or changed there after the backup was made, unless --force says otherwise.\n\
+            folder, and if users were added, changed or deleted there after the backup was made, unless --force says otherwise.\n\
             Database and pictures that were there are kept in the data folder, in before-restore- and the time (UTC); \
             remove that folder when you do not need it. A config.json that is there stays; where there is none, it comes \
             from the backup.\n\
@@ -42,6 +43,8 @@ pub const RESTORE: Command = Command {
         let _lock = serve::lock(&data)?;
         let text = run(&data, &backup, &about, given.has(FORCE.name), &mut progress).map_err(failed)?;
         drop(progress);
+        // Done is done, whether or not it can be noted in what has come.
+        let _ = Folder::open(given).and_then(|mut folder| folder.change(|db, event| audit::done(db, event, None)));
         print(&text)
     },
 };
@@ -176,12 +179,14 @@ fn compare(data: &Path, file: &Path, backup: &Path, about: &About, force: bool) 
     let (shown, moment) = (file.display(), moment(about));
     let unreadable = |error: &dyn std::fmt::Display| format!("{shown}: cannot be compared with the backup: {error}");
     let changed = changed_at(file);
-    let old = Store::visit(data)?;
+    let old = super::visit(data)?;
     if changed > moment && !force {
-        let beyond = old.users_beyond(backup).map_err(|error| unreadable(&error))?;
-        if beyond > 0 {
+        let differ = old.users_that_differ(backup).map_err(|error| unreadable(&error))?;
+        if differ > 0 {
             let moment = humantime::format_rfc3339_seconds(moment);
-            return Err(format!("{shown}: is newer: {beyond} users were added or changed there after {moment}"));
+            return Err(format!(
+                "{shown}: is newer: {differ} users were added, changed or deleted there after {moment}"
+            ));
         }
     }
     old.close_alone().map_err(|error| unreadable(&error))

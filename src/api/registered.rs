@@ -1,6 +1,6 @@
 //! `/api/registered`: a new account.
 
-use super::spend;
+use super::{noted, spend};
 use crate::app::App;
 use crate::avatar;
 use crate::captcha;
@@ -34,8 +34,8 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
         key: &secret::letters(secret::KEY_LETTERS),
         avatar: avatar::FIRST,
     };
-    match app.write(Durable::Now, |db| users::add(db, &user, request.now))? {
-        true => Ok(Done::Plain),
-        false => Err(No::Taken.into()),
+    match noted(app, Durable::Now, &REGISTERED, request, |db| users::add(db, &user, request.now))? {
+        Some(_) => Ok(Done::Plain),
+        None => Err(No::Taken.into()),
     }
 }

@@ -1,11 +1,7 @@
 //! The list of commands, the options that several have, and the rows of `serve` and `config`.
 
 use super::{Command, Opt, print};
-use crate::admin::backup::BACKUP;
-use crate::admin::check::CHECK;
-use crate::admin::harden::HARDEN;
-use crate::admin::import_medusa::IMPORT_MEDUSA;
-use crate::admin::restore::RESTORE;
+use crate::admin::{audit, backup, check, harden, health, import_medusa, restore, user};
 use crate::config;
 use crate::failure::Failure;
 use crate::serve::{self, child};
@@ -22,6 +18,9 @@ pub const LISTEN: Opt = Opt {
     value: "ADDR",
     doc: "IP:PORT or unix:PATH instead of what is configured; port 0 picks a free one",
 };
+/// Output for programs.
+pub const JSON: Opt =
+    Opt { name: "json", value: "", doc: "print a JSON object, of a list one a line; times are Unix seconds" };
 const CAPTCHA_ANSWER: Opt = Opt {
     name: "captcha-answer",
     value: "TEXT",
@@ -30,7 +29,26 @@ const CAPTCHA_ANSWER: Opt = Opt {
 
 /// Every command, in the order of the help; the first one is meant where none is named. A row stands beside the function
 /// that does it.
-pub const COMMANDS: &[&Command] = &[&SERVE, &CONFIG, &CHECK, &BACKUP, &RESTORE, &IMPORT_MEDUSA, &HARDEN];
+pub const COMMANDS: &[&Command] = &[
+    &SERVE,
+    &CONFIG,
+    &health::HEALTH,
+    &user::LIST,
+    &user::SHOW,
+    &user::ADD,
+    &user::SET_PASSWORD,
+    &user::RENAME,
+    &user::DISABLE,
+    &user::ENABLE,
+    &user::LOGOUT,
+    &user::DELETE,
+    &audit::AUDIT,
+    &check::CHECK,
+    &backup::BACKUP,
+    &restore::RESTORE,
+    &import_medusa::IMPORT_MEDUSA,
+    &harden::HARDEN,
+];
 
 const SERVE: Command = Command {
     name: "serve",

@@ -5,7 +5,7 @@ mod given;
 mod help;
 mod print;
 
-pub use commands::{COMMANDS, DATA, LISTEN};
+pub use commands::{COMMANDS, DATA, JSON, LISTEN};
 pub use given::{Given, usage};
 pub use help::{help, help_of};
 pub use print::print;

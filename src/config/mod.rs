@@ -36,6 +36,7 @@ pub struct Config {
     pub token_ttl_seconds: i64,
     pub sessions_per_user: i64,
     pub password_hash: Scheme,
+    pub audit_days: i64,
     pub max_avatar_bytes: u64,
     pub captcha_ttl_seconds: i64,
     pub max_captchas: usize,

@@ -91,6 +91,12 @@ pub const SETTINGS: &[Setting] = &[
         doc: "What is stored of a password; a login rewrites a row of the other kind.",
     },
     Setting {
+        name: "audit_days",
+        kind: Kind::Number(0, 36_500),
+        default: "90",
+        doc: "For how many days `accountd audit` knows who did what; 0 keeps nothing.",
+    },
+    Setting {
         name: "max_avatar_bytes",
         kind: Kind::Number(10_241, 104_857_600),
         default: "10485760",

@@ -77,16 +77,21 @@ impl Store {
         Ok(Store { connection, durable: super::Durable::Now })
     }
 
-    /// How many users this database has that the one in `folder`, which nobody writes, does not have just like that.
+    /// How many users differ from those of the database in `folder`, which nobody writes, or are in one of them alone.
     ///
     /// # Errors
     /// Whatever the database says.
-    pub fn users_beyond(&self, folder: &Path) -> Result<u64> {
-        let columns = "id, name, show_name, email, password, key, avatar, created_at";
+    pub fn users_that_differ(&self, folder: &Path) -> Result<u64> {
         self.connection.execute("ATTACH ?1 AS other", [immutable(&folder.join(FILE))])?;
+        // An older one has fewer columns.
+        let columns = "SELECT group_concat(name) FROM (SELECT name FROM pragma_table_info('users', 'main') INTERSECT
+             SELECT name FROM pragma_table_info('users', 'other'))";
+        let columns: String = self.connection.query_row(columns, [], |row| row.get(0))?;
         let count = self.connection.query_row(
             &format!(
-                "SELECT count(*) FROM (SELECT {columns} FROM main.users EXCEPT SELECT {columns} FROM other.users)"
+                "SELECT count(DISTINCT id) FROM (
+                     SELECT * FROM (SELECT {columns} FROM main.users EXCEPT SELECT {columns} FROM other.users) UNION ALL
+                     SELECT * FROM (SELECT {columns} FROM other.users EXCEPT SELECT {columns} FROM main.users))"
             ),
             [],
             count,

@@ -1,5 +1,6 @@
 //! The database of an existing Medusa, read and never written, and its users taken into ours.
 
+use super::audit::{self, Event};
 use super::backup::{OrWhy, immutable};
 use super::check::count;
 use super::{Durable, Store};
@@ -209,25 +210,35 @@ pub struct Outcome<'a> {
     pub taken: OrWhy<Taken>,
 }
 
-/// Takes users in one transaction, which is rolled back after an error and without `keep`. `decide` is asked about each
+/// Whom to take from where.
+pub struct Move<'a> {
+    /// The other database.
+    pub medusa: &'a Medusa,
+    /// The largest id there, of those that can be kept.
+    pub largest_id: i64,
+    /// Whether it is to last; otherwise all of it is rolled back.
+    pub keep: bool,
+    /// What the audit log says of each user who is taken.
+    pub event: Event<'a>,
+}
+
+/// Takes users in one transaction, which is rolled back after an error. `decide` is asked about each
 /// row, told its place in the order of [`Medusa::each`]; `tell` is told what became of it, and may end it all.
 ///
 /// # Errors
 /// A sentence; nobody was taken then.
 pub fn take_all(
     store: &mut Store,
-    medusa: &Medusa,
-    largest_id: i64,
-    keep: bool,
+    moving: &Move,
     decide: &dyn Fn(u64, &User) -> OrWhy<Candidate>,
     tell: &mut dyn FnMut(Outcome) -> OrWhy<()>,
 ) -> OrWhy<()> {
     let mut told = Ok(());
     let written = store.write(Durable::Now, |db| {
-        let ids = Ids::new(db, largest_id)?;
+        let ids = Ids::new(db, moving.largest_id)?;
         let (mut place, mut fault) = (0, None);
-        medusa.each(&mut |user| {
-            let taken = match decide(place, user).map(|candidate| take(db, &ids, &candidate)) {
+        moving.medusa.each(&mut |user| {
+            let taken = match decide(place, user).map(|candidate| take(db, &ids, &candidate, &moving.event)) {
                 Ok(Err(error)) => {
                     fault = Some(error);
                     return false;
@@ -241,16 +252,16 @@ pub fn take_all(
         })?;
         match fault {
             Some(error) => Err(error),
-            None if keep && told.is_ok() => Ok(()),
+            None if moving.keep && told.is_ok() => Ok(()),
             None => Err(rusqlite::Error::StatementChangedRows(0)),
         }
     });
     told?;
-    if keep { written.map_err(|fault| format!("nobody was taken: {fault}")) } else { Ok(()) }
+    if moving.keep { written.map_err(|fault| format!("nobody was taken: {}", fault.cause())) } else { Ok(()) }
 }
 
 /// Takes a user in, with the id if nobody has or had it.
-fn take(db: &Transaction, ids: &Ids, user: &Candidate) -> Result<Taken> {
+fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<Taken> {
     if let Some(taken) = is_there(db, &user.name, &user.email)? {
         return Ok(taken);
     }
@@ -275,6 +286,7 @@ fn take(db: &Transaction, ids: &Ids, user: &Candidate) -> Result<Taken> {
         user.avatar,
         user.created_at
     ])?;
+    audit::done(db, event, Some(id))?;
     Ok(Taken::Added(if kept { None } else { Some(id) }))
 }
 

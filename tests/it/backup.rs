@@ -229,7 +229,7 @@ fn restore_goes_back_and_keeps_what_was_there() {
     let server = restarted(server, |server| {
         let error = refused(&["restore", text(&path), "--data", data]);
         assert!(
-            error.contains("is newer: 2 users were added or changed there after") && error.contains("--force"),
+            error.contains("is newer: 2 users were added, changed or deleted there after") && error.contains("--force"),
             "{error}"
         );
         assert_eq!(server.avatars(), later);

@@ -420,6 +420,52 @@ fn upload_avatar() {
 }
 
 #[test]
+fn logout() {
+    let server = Server::with(json!({"sessions_per_user": 9}));
+    let token = server.user("rei");
+    let body = json!({"token": token});
+    let mut cases = Cases::of(&server, &contract::LOGOUT);
+    token_rows(&mut cases, &body);
+    cases.is(403, &json!({"token": "unknown", "everywhere": true}));
+    assert_eq!(server.info(&token)["name"], "rei", "a refusal ends no session");
+    // One session at a time, whatever `everywhere` is, unless it is true.
+    for everywhere in [json!(null), json!(false), json!("true"), json!(1), json!([true]), json!({"true": true})] {
+        let other = server.login("rei");
+        cases.is(200, &changed(&json!({"token": other}), "everywhere", &everywhere));
+        cases.is(403, &json!({"token": other}));
+    }
+    let others = [server.login("rei"), server.login("rei")];
+    let elsewhere = server.user("asuka");
+    cases.is(200, &body);
+    assert_eq!(server.post("/api/user_info", &body).code(), 403);
+    for token in &others {
+        assert_eq!(server.info(token)["name"], "rei");
+    }
+    cases.is(200, &json!({"token": others[0], "everywhere": true}));
+    for token in &others {
+        assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
+    }
+    assert_eq!(server.info(&elsewhere)["name"], "asuka");
+    cases.complete();
+}
+
+#[test]
+fn health() {
+    let server = Server::start();
+    let mut cases = Cases::of(&server, &contract::HEALTH);
+    cases.methods();
+    for path in ["/health", "/health/", "/health?a=b"] {
+        let response = cases.expect(200, server.send("GET", path, &[], b""));
+        assert_eq!(response.text(), r#"{"message":"ok","code":200}"#);
+    }
+    cases.complete();
+    server.database().execute_batch("ALTER TABLE users RENAME TO hidden").unwrap();
+    let response = server.send("GET", "/health", &[], b"");
+    assert_eq!((response.status, response.code()), (500, 169));
+    server.lines.wait("error /health: no such table");
+}
+
+#[test]
 fn get_verification_code() {
     let server = Server::start();
     let mut cases = Cases::of(&server, &GET_VERIFICATION_CODE);
