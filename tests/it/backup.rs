@@ -311,6 +311,27 @@ fn what_cannot_be_compared_is_restored_with_force_alone_and_kept() {
 }
 
 #[test]
+fn a_log_that_is_left_is_not_played_back_into_what_is_restored() {
+    let (server, target, left) = (Server::start(), Folder::new(), Folder::new());
+    server.register("rei");
+    let path = backup(&server, &target.0);
+    server.register("asuka");
+    // As after a crash, and with a head that SQLite does not know.
+    for name in ["accountd.db", "accountd.db-wal"] {
+        fs::copy(server.path(name), left.0.join(name)).unwrap();
+    }
+    assert!(fs::metadata(left.0.join("accountd.db-wal")).unwrap().len() > 0);
+    let mut bytes = fs::read(left.0.join("accountd.db")).unwrap();
+    bytes[..16].fill(0);
+    fs::write(left.0.join("accountd.db"), bytes).unwrap();
+    let error = refused(&["restore", text(&path), "--data", text(&left.0)]);
+    assert!(error.contains("is no SQLite database") && error.contains("--force restores"), "{error}");
+    succeed(&["restore", text(&path), "--force", "--data", text(&left.0)]);
+    let out = succeed(&["check", "--data", text(&left.0)]);
+    assert!(out.contains("sound: 1 users"), "{out}");
+}
+
+#[test]
 fn check_finds_and_repairs_what_is_missing_or_left() {
     let server = Server::start();
     let data = text(&server.data.0);
