@@ -20,6 +20,7 @@
 //! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
 //! | [`throttle`] | who has failed or asked how often |
+//! | [`rules`] | which new passwords are refused |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
 //! | [`store`] | the database: users, sessions, the audit log, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
@@ -63,6 +64,7 @@ pub mod log;
 pub mod picture;
 pub mod places;
 pub mod question;
+pub mod rules;
 pub mod secret;
 pub mod serve;
 pub mod server;

@@ -12,7 +12,7 @@ use crate::store::{Durable, sessions};
 pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, &request.form, request.now)?;
     request.form.require(LOGIN.fields)?;
-    guarded(app, request, request.form.get("username"), || log_in(app, request))
+    guarded(app, request, &[request.form.get("username")], || log_in(app, request))
 }
 
 fn log_in(app: &App, request: &Request) -> Outcome {

@@ -18,6 +18,7 @@ use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, o
 use crate::form::Form;
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
+use crate::rules;
 use crate::secret::{self, Scheme};
 use crate::store::audit::{self, Event};
 use crate::store::{Durable, Fault, sessions};
@@ -150,12 +151,16 @@ fn remember_refusal(app: &App, endpoint: &Endpoint, request: &Request) {
     if app.config.audit_days == 0 {
         return;
     }
-    let name = ["username", "name"].map(|field| request.form.get(field)).into_iter().find(|name| !name.is_empty());
     let source = request.source();
     let event = event(app, endpoint, request, &source);
-    if let Err(fault) = app.write(Durable::Soon, |db| audit::refused(db, &event, name.unwrap_or_default())) {
+    if let Err(fault) = app.write(Durable::Soon, |db| audit::refused(db, &event, name(&request.form))) {
         log::line(Level::Error, &format!("{}: audit: {}", endpoint.path, fault.cause()));
     }
+}
+
+/// The user's name in a form; interfaces call it this or that.
+fn name(form: &Form) -> &str {
+    ["username", "name"].into_iter().map(|field| form.get(field)).find(|name| !name.is_empty()).unwrap_or_default()
 }
 
 /// What a request does to an account, for the audit log.
@@ -219,19 +224,28 @@ fn too_often(wait: Duration) -> No {
     No::TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
-/// Asks that the client may try a password for an account; what comes of `attempt` is remembered.
-fn guarded(app: &App, request: &Request, account: &str, attempt: impl FnOnce() -> Outcome) -> Outcome {
+/// Asks that the client may try a password for these accounts; what comes of `attempt` is remembered.
+fn guarded(app: &App, request: &Request, accounts: &[&str], attempt: impl FnOnce() -> Outcome) -> Outcome {
     let source = Source::of(request.client);
-    app.throttle().admit(account, source, request.uptime).map_err(too_often)?;
+    for account in accounts {
+        app.throttle().admit(account, source, request.uptime).map_err(too_often)?;
+    }
     let outcome = attempt();
-    match &outcome {
-        Ok(_) => app.throttle().succeeded(account, source),
-        Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => {
-            app.throttle().failed(account, source, request.uptime);
+    for account in accounts {
+        match &outcome {
+            Ok(_) => app.throttle().succeeded(account, source),
+            Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => {
+                app.throttle().failed(account, source, request.uptime);
+            }
+            Err(_) => {}
         }
-        Err(_) => {}
     }
     outcome
+}
+
+/// Asks that the rules allow this field as a new password.
+fn strong(app: &App, form: &Form, field: &str) -> Result<(), No> {
+    rules::allow(&app.config, form.get(field), name(form)).map_err(|_| No::PasswordTooWeak)
 }
 
 /// Takes one from a budget of the client.

@@ -1,6 +1,6 @@
 //! `/api/registered`: a new account.
 
-use super::{noted, spend};
+use super::{noted, spend, strong};
 use crate::app::App;
 use crate::avatar;
 use crate::captcha;
@@ -26,6 +26,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
         return Err(No::KeyWrong.into());
     }
     form.limit(REGISTERED.fields)?;
+    strong(app, form, "passwd")?;
     let user = users::New {
         name: form.get("username"),
         show_name: form.get("show_name"),

@@ -1,6 +1,6 @@
 //! `/api/update_password`: a new password for the old one; every session of the user ends.
 
-use super::{guarded, noted};
+use super::{guarded, noted, strong};
 use crate::app::App;
 use crate::captcha;
 use crate::contract::{Done, No, Outcome, UPDATE_PASSWORD};
@@ -13,7 +13,8 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, form, request.now)?;
     form.require(UPDATE_PASSWORD.fields)?;
     form.limit(UPDATE_PASSWORD.fields)?;
-    guarded(app, request, form.get("username"), || change(app, request))
+    strong(app, form, "new_passwd")?;
+    guarded(app, request, &[form.get("username")], || change(app, request))
 }
 
 fn change(app: &App, request: &Request) -> Outcome {

@@ -36,6 +36,8 @@ pub struct Config {
     pub token_ttl_seconds: i64,
     pub sessions_per_user: i64,
     pub password_hash: Scheme,
+    pub min_password_length: usize,
+    pub refuse_common_passwords: bool,
     pub audit_days: i64,
     pub max_avatar_bytes: u64,
     pub captcha_ttl_seconds: i64,

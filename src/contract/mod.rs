@@ -27,6 +27,8 @@ pub enum No {
     FieldAbsent,
     /// A field is longer than its limit.
     FieldTooLong,
+    /// A rule of the configuration refuses the new password.
+    PasswordTooWeak,
     /// The `key` is not the configured one.
     KeyWrong,
     /// The user name or the email belongs to somebody.

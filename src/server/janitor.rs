@@ -1,6 +1,6 @@
 //! Ends connections that only cost, and notices when this process has become a burden itself.
 
-use super::{DEAF, Server};
+use super::{DEAF, Server, Trouble};
 use crate::http;
 use crate::limits;
 use crate::socket;
@@ -8,7 +8,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two rounds when all is quiet.
 const QUIET: Duration = Duration::from_secs(1);
@@ -19,6 +19,9 @@ const BUSY: Duration = Duration::from_millis(10);
 const WARY: u32 = 100;
 /// Descriptors of a process that has no connection, and of a few that it has: nothing to look after.
 const FEW: usize = 64;
+/// Rounds between two looks at all connections when there are few: one that tiny_http neither answers nor ends
+/// (`HTTP/2.0`) is not left hanging.
+const SELDOM: u32 = 10;
 /// Connections at the most, however many descriptors there are: each costs a thread, about 15 KB.
 const CONNECTIONS: usize = 1024;
 /// Sockets that are at their end and yet not closed, at the most: tiny_http loses a thread and two descriptors to
@@ -28,30 +31,35 @@ const LOST: usize = 128;
 const SPARED: usize = 4;
 /// A quiet process that keeps more memory than this, in bytes, has been flooded: what was freed stays in pieces.
 const GROWN: u64 = 16 * 1024 * 1024;
-/// Quiet rounds after which a process that has grown is given up.
-const PATIENCE: u32 = 5;
+/// How long a quiet process may be a burden until it is given up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks after a server until the process ends.
 pub fn start(server: Arc<Server>) {
     // A third of the descriptors, two for each connection, leaves room for what comes until the next round.
     let most = usize::try_from(limits::descriptors() / 3 / 2).map_or(CONNECTIONS, |most| most.min(CONNECTIONS));
     thread::spawn(move || {
-        let (mut rounds, mut grown) = (0, 0);
+        let (mut rounds, mut burden) = (0_u32, None);
         loop {
             let descriptors = socket::descriptors();
-            if descriptors > FEW || server.connections().is_large() {
+            if descriptors > FEW || rounds % SELDOM == 0 || server.connections().is_large() {
                 let sockets = socket::census();
                 socket::shut_all(&server.connections().review(&sockets.peers, most));
                 if sockets.lost > LOST {
-                    server.ask_for_help();
+                    server.ask_for_help(Trouble::Worn);
                 }
             }
-            let burden = resident() > GROWN || http::forgotten() > SPARED;
-            grown = if descriptors <= FEW && burden { grown + 1 } else { 0 };
-            if grown > PATIENCE || DEAF.load(Ordering::Relaxed) {
-                server.ask_for_help();
+            // Work in progress needs memory, and gives it back.
+            let quiet = descriptors <= FEW && server.is_idle();
+            let heavy = quiet && (resident() > GROWN || http::forgotten() > SPARED);
+            burden = burden.filter(|_| heavy).or_else(|| heavy.then(Instant::now));
+            if burden.is_some_and(|since| since.elapsed() > PATIENCE) {
+                server.ask_for_help(Trouble::Worn);
             }
-            rounds += 1;
+            if DEAF.load(Ordering::Relaxed) {
+                server.ask_for_help(Trouble::Deaf);
+            }
+            rounds = rounds.wrapping_add(1);
             thread::sleep(if descriptors > most || rounds < WARY { BUSY } else { QUIET });
         }
     });

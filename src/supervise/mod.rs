@@ -141,6 +141,8 @@ impl Supervisor {
             .env("RUST_MIN_STACK", STACK)
             // Few arenas: each keeps what was freed in it.
             .env("MALLOC_ARENA_MAX", "2")
+            // What is large goes back to the system as soon as it is freed: pictures, and what Argon2id needs.
+            .env("MALLOC_MMAP_THRESHOLD_", "1048576")
             .stdin(Stdio::from(self.plan.bound.socket.try_clone()?))
             .stdout(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
             .spawn()?;

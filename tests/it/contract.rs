@@ -92,6 +92,7 @@ impl<'a> Cases<'a> {
         assert_eq!(response.code(), u64::from(code), "{context}");
         assert_eq!(response.header("Content-Type"), Some("application/json"));
         assert_eq!(response.header("Cache-Control"), Some("no-store"));
+        assert_eq!(response.header("X-Content-Type-Options"), Some("nosniff"));
         assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
         if let Some(row) = self.endpoint.refusals.iter().find(|row| row.code == code) {
             assert_eq!(response.json()["message"], row.message, "{context}");
@@ -376,6 +377,29 @@ fn forget_password() {
     off.solved(403, json!({}));
     cases.seen.extend(off.seen);
     cases.complete();
+}
+
+#[test]
+fn weak_passwords_are_refused_where_the_settings_say_so() {
+    let server = Server::with(json!({"min_password_length": 6, "refuse_common_passwords": true}));
+    server.register("rei-ayanami");
+    let mut registered = Cases::of(&server, &contract::REGISTERED);
+    let mut update = Cases::of(&server, &contract::UPDATE_PASSWORD);
+    let mut forget = Cases::of(&server, &contract::FORGET_PASSWORD);
+    let change = json!({"username": "rei-ayanami", "old_passwd": "a password"});
+    let reset = json!({"key": RESET, "name": "rei-ayanami", "email": "rei-ayanami@example.org"});
+    for weak in ["阿巴阿巴阿", "123456", "PassWord", "Rei-Ayanami"] {
+        let mut fresh = new_user("rei-ayanami");
+        fresh["email"] = "other@example.org".into();
+        registered.solved(603, changed(&fresh, "passwd", &json!(weak)));
+        update.solved(404, changed(&change, "new_passwd", &json!(weak)));
+        forget.solved(501, changed(&reset, "new_passwd", &json!(weak)));
+    }
+    // An existing password is never looked at.
+    server.login("rei-ayanami");
+    registered.solved(200, changed(&new_user("asuka"), "passwd", &json!("阿巴阿巴阿巴")));
+    update.solved(200, changed(&change, "new_passwd", &json!("another")));
+    forget.solved(200, changed(&reset, "new_passwd", &json!("a third")));
 }
 
 #[test]

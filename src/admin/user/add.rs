@@ -42,7 +42,7 @@ fn add(given: &Given) -> Result<(), Failure> {
         name: &name,
         show_name: &show_name,
         email: &email,
-        password: &new_password(&folder)?,
+        password: &new_password(&folder, &name)?,
         key: &secret::letters(secret::KEY_LETTERS),
         avatar: avatar::FIRST,
     };

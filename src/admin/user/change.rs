@@ -5,6 +5,7 @@ use crate::admin::{Change, Folder};
 use crate::cli::{Argument, Command, DATA, Given, JSON};
 use crate::clock;
 use crate::failure::Failure;
+use crate::store::users::User;
 use crate::store::{accounts, audit, sessions};
 
 const NEW_NAME: Argument = Argument { name: "NEW_NAME", doc: "the name that takes its place, at most 64 characters" };
@@ -24,8 +25,8 @@ pub const SET_PASSWORD: Command = Command {
     ],
     run: |given| {
         let mut folder = Folder::open(given)?;
-        let id = named(&folder, given)?.user.id;
-        let password = new_password(&folder)?;
+        let User { id, name, .. } = named(&folder, given)?.user;
+        let password = new_password(&folder, &name)?;
         folder.change(|db, event| {
             audit::done(db, event, Some(id))?;
             accounts::set_password(db, id, &password)

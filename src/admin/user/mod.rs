@@ -16,6 +16,7 @@ use crate::clock;
 use crate::contract::REGISTERED;
 use crate::failure::Failure;
 use crate::form;
+use crate::rules;
 use crate::secret::Scheme;
 use crate::store::accounts::{self, Account, Who};
 use serde::Serialize;
@@ -94,9 +95,11 @@ fn fit(shown: &str, field: &str, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks for a new password, and says what is to be stored of it.
-fn new_password(folder: &Folder) -> Result<String, Failure> {
+/// Asks for a new password of a user with this name, and says what is to be stored of it.
+fn new_password(folder: &Folder, name: &str) -> Result<String, Failure> {
     let password = password::ask()?;
     fit("the password", "passwd", &password)?;
+    rules::allow(&folder.config, &password, name)
+        .map_err(|why| Failure::new(1, format!("the password {why}; nothing has changed")))?;
     Ok(folder.config.password_hash.hash(&password))
 }
