@@ -7,7 +7,7 @@ use crate::secret;
 use std::borrow::Cow;
 use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -109,7 +109,11 @@ fn write(upload: &mut File, file: &mut File, now: i64) -> Result<String, Unfit> 
 pub fn hold(data: &Path) -> Result<File, String> {
     let folder = folder(data);
     let failed = |error: io::Error| format!("{}: {error}", folder.display());
-    fs::create_dir_all(&folder).map_err(failed)?;
+    if fs::create_dir(&folder).is_ok() {
+        // A command may be root's, the folder must be the server's.
+        let owner = fs::metadata(data).map_err(failed)?;
+        chown(&folder, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+    }
     let held = File::open(&folder).map_err(failed)?;
     let since = Instant::now();
     loop {

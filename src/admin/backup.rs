@@ -56,8 +56,7 @@ fn run(data: &Path, target: &Path) -> Result<String, String> {
     drop(progress);
     let path = unfinished.finish(target, &about)?;
     let (bytes, seconds) = (about.bytes as f64 / 1e6, since.elapsed().as_secs_f64());
-    let About { users, pictures, .. } = about;
-    Ok(format!("{}: {users} users, {pictures} pictures, {bytes:.1} MB in {seconds:.1} seconds\n", path.display()))
+    Ok(format!("{}: {}, {bytes:.1} MB in {seconds:.1} seconds\n", path.display(), about.content()))
 }
 
 /// Fills the folder.
@@ -154,12 +153,7 @@ impl Unfinished {
 
     /// Gives it its name, by which it is there or not.
     fn finish(self, target: &Path, about: &About) -> Result<PathBuf, String> {
-        let moment = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(about.moment);
-        let name = format!("accountd-{}", humantime::format_rfc3339_seconds(moment)).replace(':', "-");
-        // The name is taken by another backup of the same second; nothing that is not empty is ever replaced.
-        let names = std::iter::once(name.clone()).chain((2..100).map(|number| format!("{name}-{number}")));
-        let free = names.map(|name| target.join(name)).find(|path| !path.exists());
-        let path = free.ok_or_else(|| format!("{}: {name} is there already", target.display()))?;
+        let path = free(target, "accountd-", about.moment());
         fs::rename(&self.path, &path).map_err(at(&path))?;
         sync_folder(target)?;
         Ok(path)
@@ -182,6 +176,18 @@ fn remove_unfinished(target: &Path) {
             let _ = fs::remove_dir_all(&path);
         }
     }
+}
+
+/// A path with a time in its name that nothing has yet.
+///
+/// # Panics
+/// If a folder has all of them, which is more than any has.
+#[must_use]
+pub fn free(folder: &Path, start: &str, moment: SystemTime) -> PathBuf {
+    let name = format!("{start}{}", humantime::format_rfc3339_seconds(moment)).replace(':', "-");
+    let others = (2..u64::MAX).map(|number| format!("{name}-{number}"));
+    let mut paths = std::iter::once(name.clone()).chain(others).map(|name| folder.join(name));
+    paths.find(|path| !path.exists()).expect("there is always one")
 }
 
 /// Copies a file to a new one that only its owner may read, to the disk, and says its size and checksum.

@@ -4,6 +4,7 @@ use crate::admin::Folder;
 use crate::admin::manifest;
 use crate::admin::progress::Progress;
 use crate::admin::restore;
+use crate::admin::text::{count, plain};
 use crate::avatar;
 use crate::cli::{Command, DATA, Given, Opt, print};
 use crate::failure::Failure;
@@ -69,11 +70,7 @@ fn backup(folder: &Path, repair: bool, progress: &mut Progress) -> Result<Found,
     let wrong = manifest::verify(folder, progress)?;
     let sound = manifest::about(folder).map_or_else(
         |error| error,
-        |about| {
-            let moment = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(about.moment);
-            let moment = humantime::format_rfc3339_seconds(moment);
-            format!("{} users and {} pictures as of {moment}", about.users, about.pictures)
-        },
+        |about| format!("{} as of {}", about.content(), humantime::format_rfc3339_seconds(about.moment())),
     );
     Ok(Found { wrong, repaired: Vec::new(), sound })
 }
@@ -84,10 +81,7 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
     let faults = store.read(check::faults).map_err(failed)?;
     let wrong = faults.into_iter().map(|fault| format!("database: {fault}")).collect();
     let mut found = Found { wrong, ..Found::default() };
-    let users = store.read(check::count_users).map_err(failed)?;
-    let pictures = store.read(check::count_avatars).map_err(failed)?;
-    let suspects = suspects(data, &store, pictures)?;
-    for (name, why) in suspects {
+    for (name, why) in suspects(data, &store)? {
         // Replaced meanwhile, it is nobody's any more.
         if !store.read(|db| users::has_avatar(db, &name)).map_err(failed)? {
             continue;
@@ -101,10 +95,10 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
             });
             let ids = forgotten.map_err(|failure| failure.sentence)?;
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            let shown = name.escape_debug();
+            let shown = plain(&name);
             found.repaired.push(format!("picture {shown}: {why}; user {} has the built-in one now", ids.join(", ")));
         } else {
-            found.wrong.push(format!("picture {}: {why}", name.escape_debug()));
+            found.wrong.push(format!("picture {}: {why}", plain(&name)));
         }
     }
     let start = SystemTime::now().checked_sub(avatar::UNRECORDED).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -113,7 +107,7 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
     let orphans = avatar::orphans(data, start, used);
     let removed = if repair.is_some() { avatar::sweep(data, start, used) } else { 0 };
     if removed > 0 {
-        found.repaired.push(format!("{removed} pictures belonged to nobody and are removed"));
+        found.repaired.push(format!("{} that belonged to nobody: removed", count(removed as u64, "picture")));
     }
     let left = orphans.iter().filter(|path| path.exists());
     found.wrong.extend(left.map(|path| format!("picture {}: it belongs to nobody", name(path))));
@@ -124,12 +118,15 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
         let line = format!("{}: a command left it behind that broke off", name(&path));
         if removed { found.repaired.push(line + "; removed") } else { found.wrong.push(line) }
     }
-    found.sound = format!("{users} users and {pictures} pictures");
+    let users = store.read(check::count_users).map_err(failed)?;
+    found.sound = manifest::content(users, store.read(check::count_avatars).map_err(failed)?);
     Ok(found)
 }
 
 /// Pictures that users have and that are not as they should be, each with what is wrong.
-fn suspects(data: &Path, store: &Store, all: u64) -> Result<Vec<(String, String)>, String> {
+fn suspects(data: &Path, store: &Store) -> Result<Vec<(String, String)>, String> {
+    let failed = |fault: Fault| format!("the database cannot be read: {}", fault.cause());
+    let all = store.read(check::count_avatars).map_err(failed)?;
     let mut progress = Progress::of("checking", "pictures");
     let (mut suspects, mut done, mut result) = (Vec::new(), 0, Ok(()));
     let walked = store.read(|db| {
@@ -140,7 +137,7 @@ fn suspects(data: &Path, store: &Store, all: u64) -> Result<Vec<(String, String)
             result.is_ok()
         })
     });
-    walked.map_err(|fault| format!("the database cannot be read: {}", fault.cause()))?;
+    walked.map_err(failed)?;
     result.map(|()| suspects)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::admin::Folder;
 use crate::admin::progress::Progress;
+use crate::admin::text::count;
 use crate::cli::{Command, DATA, Given, print};
 use crate::failure::Failure;
 use crate::secret::Scheme;
@@ -67,7 +68,7 @@ fn run(folder: &mut Folder) -> Result<String, Failure> {
     }
     drop(progress);
     match folder.read(users::count_with_md5)? {
-        0 => Ok(format!("{changed} digests are wrapped, none is left\n")),
+        0 => Ok(format!("{}: wrapped, none is left\n", count(changed, "digest"))),
         left => Err(Failure::new(
             1,
             format!(

@@ -2,6 +2,7 @@
 
 use crate::admin::Folder;
 use crate::admin::progress::Progress;
+use crate::admin::text::{count, plain};
 use crate::avatar::{self, Unfit};
 use crate::cli::{Argument, Command, DATA, Given, JSON, Opt, print};
 use crate::clock;
@@ -12,6 +13,7 @@ use crate::store::medusa::{self, Candidate, Cell, Medusa, Move, Outcome, Taken, 
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 const AVATARS: Opt = Opt { name: "avatars", value: "FOLDER", doc: "where the pictures are that the users there have" };
@@ -139,14 +141,17 @@ impl Import<'_> {
             return Ok(Err("it is no name of a file".into()));
         }
         let path = folder.join(name);
-        let usable =
-            path.symlink_metadata().map_err(|error| error.to_string()).and_then(|metadata| match metadata.len() {
-                _ if !metadata.is_file() => Err("it is no file".into()),
-                size if size > self.folder.config.max_avatar_bytes => {
-                    Err(format!("it has {size} bytes, more than max_avatar_bytes"))
-                }
-                _ => File::open(&path).map_err(|error| error.to_string()),
-            });
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => "it is not there".to_string(),
+            _ => error.to_string(),
+        };
+        let usable = path.symlink_metadata().map_err(failed).and_then(|metadata| match metadata.len() {
+            _ if !metadata.is_file() => Err("it is no file".into()),
+            size if size > self.folder.config.max_avatar_bytes => {
+                Err(format!("it has {size} bytes, more than max_avatar_bytes"))
+            }
+            _ => File::open(&path).map_err(failed),
+        });
         let file = match usable {
             Ok(file) => file,
             Err(why) => return Ok(Err(why)),
@@ -290,13 +295,13 @@ impl Report {
         let Report { taken, there_already, pictures, skipped, remarks } = self;
         let would = if dry { "would be " } else { "" };
         let mut text = format!(
-            "{taken} users {would}taken, {pictures} with their picture; {there_already} there already; {} skipped\n",
+            "{} {would}taken, {pictures} with a picture; {there_already} there already; {} skipped\n",
+            count(*taken, "user"),
             skipped.len(),
         );
         for (verb, list) in [("skipped: ", skipped), ("", remarks)] {
             for Remark { id, name, what } in list {
-                // Escaped: a name may hold what moves a terminal's cursor.
-                text += &format!("{verb}{name:?} (id {}): {what}\n", id.escape_debug());
+                text += &format!("{verb}{} (id {}): {}\n", plain(name), plain(id), plain(what));
             }
         }
         if scheme == Scheme::Argon2id && *taken > 0 && !dry {

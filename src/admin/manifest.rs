@@ -4,6 +4,7 @@
 //! gives them, `backup.json` and `config.json`. So both lists can be compared line by line, however long they are.
 
 use crate::admin::progress::Progress;
+use crate::admin::text::count;
 use crate::avatar;
 use crate::config;
 use crate::secret;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// The file of checksums, in the format of `sha256sum`.
 pub const SUMS: &str = "SHA256SUMS";
@@ -31,6 +33,26 @@ pub struct About {
     pub pictures: u64,
     /// Bytes of the database and of all pictures.
     pub bytes: u64,
+}
+
+impl About {
+    /// The moment whose state it has.
+    #[must_use]
+    pub fn moment(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.moment)
+    }
+
+    /// How much it has, in a few words.
+    #[must_use]
+    pub fn content(&self) -> String {
+        content(self.users, self.pictures)
+    }
+}
+
+/// So many users and pictures, in a few words.
+#[must_use]
+pub fn content(users: u64, pictures: u64) -> String {
+    format!("{} and {}", count(users, "user"), count(pictures, "picture"))
 }
 
 /// A line of the file of checksums.

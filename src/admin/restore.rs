@@ -1,9 +1,10 @@
 //! `restore`: a backup put in the place of a data folder's state, which is kept aside.
 
 use crate::admin::Folder;
-use crate::admin::backup::{at, copy_file, sync_folder};
+use crate::admin::backup::{at, copy_file, free, sync_folder};
 use crate::admin::manifest::{self, About, Line};
 use crate::admin::progress::Progress;
+use crate::admin::text::count;
 use crate::avatar;
 use crate::cli::{Argument, Command, DATA, Given, Opt, print};
 use crate::config;
@@ -14,7 +15,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 const FORCE: Opt =
     Opt { name: "force", value: "", doc: "restore even if what is there is newer, or of a newer accountd" };
@@ -84,8 +85,8 @@ fn run(data: &Path, backup: &Path, about: &About, force: bool, progress: &mut Pr
     let restored = Store::still(data)?;
     // When in doubt, it stays; all of them are kept aside.
     avatar::sweep(data, SystemTime::now(), |name| restored.read(|db| users::has_avatar(db, name)).unwrap_or(true));
-    let (users, pictures, moment) = (about.users, about.pictures, humantime::format_rfc3339_seconds(moment(about)));
-    let mut text = format!("{}: {users} users and {pictures} pictures as of {moment}\n", data.display());
+    let moment = humantime::format_rfc3339_seconds(about.moment());
+    let mut text = format!("{}: {} as of {moment}\n", data.display(), about.content());
     if let Some(aside) = aside {
         text += &format!("what was there before is kept in {}\n", aside.display());
     }
@@ -108,10 +109,6 @@ fn put_in_place(data: &Path, backup: &Path, about: &About, progress: &mut Progre
     // The one step from the old state to the new one.
     fs::rename(data.join(NEW), data.join(store::FILE)).map_err(at(data))?;
     sync_folder(data)
-}
-
-fn moment(about: &About) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(about.moment)
 }
 
 /// Copies one file of the backup to where it belongs. What comes is what was checked.
@@ -149,12 +146,8 @@ fn set_aside(data: &Path, backup: &Path, about: &About, force: bool) -> Result<O
         Err(_) if force => {}
         Err(sentence) => return Err(format!("{sentence}; {all_the_same}")),
     }
-    let name = format!("{}{}", ASIDE.0, humantime::format_rfc3339_seconds(SystemTime::now())).replace(':', "-");
-    let aside = data.join(&name);
-    let unfinished = data.join(name + ASIDE.1);
-    if aside.exists() || unfinished.exists() {
-        return Err(format!("{}: is there already; try again in a second", aside.display()));
-    }
+    let aside = free(data, ASIDE.0, SystemTime::now());
+    let unfinished = PathBuf::from(format!("{}{}", aside.display(), ASIDE.1));
     let pictures = avatar::folder(&unfinished);
     DirBuilder::new().recursive(true).mode(0o700).create(&pictures).map_err(at(&pictures))?;
     for suffix in [""].iter().chain(&LOGS) {
@@ -176,17 +169,15 @@ fn set_aside(data: &Path, backup: &Path, about: &About, force: bool) -> Result<O
 
 /// Whether the old database may go: nobody else has it open, and it has nothing newer, unless that may be lost.
 fn compare(data: &Path, file: &Path, backup: &Path, about: &About, force: bool) -> Result<bool, String> {
-    let (shown, moment) = (file.display(), moment(about));
+    let (shown, moment) = (file.display(), about.moment());
     let unreadable = |error: &dyn std::fmt::Display| format!("{shown}: cannot be compared with the backup: {error}");
     let changed = changed_at(file);
     let old = super::visit(data)?;
     if changed > moment && !force {
         let differ = old.users_that_differ(backup).map_err(|error| unreadable(&error))?;
         if differ > 0 {
-            let moment = humantime::format_rfc3339_seconds(moment);
-            return Err(format!(
-                "{shown}: is newer: {differ} users were added, changed or deleted there after {moment}"
-            ));
+            let (differ, moment) = (count(differ, "user"), humantime::format_rfc3339_seconds(moment));
+            return Err(format!("{shown}: is newer: {differ} added, changed or deleted there after {moment}"));
         }
     }
     old.close_alone().map_err(|error| unreadable(&error))
