@@ -20,7 +20,7 @@ const SINCE: Opt = Opt {
 pub const AUDIT: Command = Command {
     name: "audit",
     doc: "print what was done to accounts, by whom, and who was refused",
-    about: "A line for each registration, log-in, log-out and change of an account, for each failed sign-in, and for each \
+    about: "A line for each registration, log-in, log-out and change of a password, key or picture, for each failed sign-in, and for each \
             command that changed something; the oldest first, times in UTC. EVENT is the last segment of the interface's \
             path, or the command. SOURCE is the client's address, or `command`. USER is the name at that time; of a failed \
             sign-in it is there only if a user has that name, since people type passwords into the wrong field.\n\

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// If there is none, or it is not to be used.
 pub fn open(given: &Given) -> Result<Store, Failure> {
-    let store =
+    let mut store =
         there(&given.data()).and_then(|()| Store::open(&given.data())).map_err(|error| Failure::new(1, error))?;
     store.be_patient(PATIENCE)?;
     Ok(store)
@@ -46,7 +46,7 @@ pub fn open(given: &Given) -> Result<Store, Failure> {
 /// A sentence, if there is none, or it is not to be used.
 pub fn visit(data: &Path) -> Result<Store, String> {
     there(data)?;
-    let store = Store::visit(data)?;
+    let mut store = Store::visit(data)?;
     store.be_patient(PATIENCE).map_err(|fault| String::from(fault.cause()))?;
     Ok(store)
 }

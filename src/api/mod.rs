@@ -136,14 +136,18 @@ fn noted(
     request: &Request,
     change: impl FnOnce(&Transaction) -> rusqlite::Result<Option<i64>>,
 ) -> Result<Option<i64>, Fault> {
-    let source = request.source();
     app.write(durable, |db| {
         let user = change(db)?;
-        if user.is_some() {
-            audit::done(db, &event(app, endpoint, request, &source), user)?;
+        if let Some(id) = user {
+            note(app, endpoint, request, db, id)?;
         }
         Ok(user)
     })
+}
+
+/// Takes note of what a request does to the user with this id.
+fn note(app: &App, endpoint: &Endpoint, request: &Request, db: &Transaction, id: i64) -> rusqlite::Result<()> {
+    audit::done(db, &event(app, endpoint, request, &request.source()), Some(id))
 }
 
 /// Takes note of a failed sign-in. That this fails changes no answer.
@@ -253,19 +257,16 @@ fn spend(app: &App, request: &Request, budget: Budget) -> Result<(), No> {
     app.throttle().spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
 }
 
-/// Changes the account of a token's owner, and takes note of it; in the same transaction the token is good.
+/// Changes the account of a token's owner; in the same transaction the token is good.
 fn as_owner<T>(
     app: &App,
-    endpoint: &Endpoint,
-    request: &Request,
     token: &[u8; 32],
+    now: i64,
     change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<T>,
 ) -> Result<T, Stop> {
-    let source = request.source();
-    let changed = app.write(Durable::Now, |db| {
-        let Some(id) = sessions::owner(db, token, request.now)? else { return Ok(None) };
-        audit::done(db, &event(app, endpoint, request, &source), Some(id))?;
-        change(db, id).map(Some)
+    let changed = app.write(Durable::Now, |db| match sessions::owner(db, token, now)? {
+        Some(id) => change(db, id).map(Some),
+        None => Ok(None),
     })?;
     changed.ok_or_else(|| No::TokenUnknown.into())
 }

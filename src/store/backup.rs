@@ -74,7 +74,7 @@ impl Store {
         let opened = Connection::open_with_flags(immutable(&path), flags);
         let connection = opened.map_err(|error| format!("{}: cannot be opened: {error}", path.display()))?;
         refuse_newer(&connection, &path)?;
-        Ok(Store { connection, durable: super::Durable::Now })
+        Ok(Store { connection, durable: super::Durable::Now, patience: super::BUSY })
     }
 
     /// How many users differ from those of the database in `folder`, which nobody writes, or are in one of them alone.

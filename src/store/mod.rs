@@ -23,9 +23,8 @@ pub const FILE: &str = "accountd.db";
 
 /// `acct`: how a database of ours is told from one of another program (SQLite's file format, offset 68).
 const APPLICATION_ID: u32 = 0x6163_6374;
-/// How long a statement waits for another process that holds the database locked. The mutex is held
-/// meanwhile, so this is also how long everybody else may have to wait.
-const BUSY: Duration = Duration::from_secs(1);
+/// How long a statement, or a write of the server, waits for another process that holds the database locked.
+pub const BUSY: Duration = Duration::from_secs(1);
 
 /// Whether a write must survive a loss of power once it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +58,7 @@ impl Fault {
 pub struct Store {
     connection: Connection,
     durable: Durable,
+    patience: Duration,
 }
 
 impl Store {
@@ -75,7 +75,7 @@ impl Store {
         let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
         refuse_newer(&connection, &path)?;
         prepare(&mut connection).map_err(failed)?;
-        Ok(Store { connection, durable: Durable::Now })
+        Ok(Store { connection, durable: Durable::Now, patience: BUSY })
     }
 
     /// Opens a database that is there, as it is: an older one stays as old as it is.
@@ -90,14 +90,15 @@ impl Store {
         let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
         refuse_newer(&connection, &path)?;
         guard(&connection).map_err(failed)?;
-        Ok(Store { connection, durable: Durable::Now })
+        Ok(Store { connection, durable: Durable::Now, patience: BUSY })
     }
 
     /// Waits so long for other processes, rather than for a second: a command has time.
     ///
     /// # Errors
     /// [`Fault::NotAsked`].
-    pub fn be_patient(&self, patience: Duration) -> Result<(), Fault> {
+    pub fn be_patient(&mut self, patience: Duration) -> Result<(), Fault> {
+        self.patience = patience;
         self.connection.busy_timeout(patience).map_err(not_asked)
     }
 
@@ -132,20 +133,57 @@ impl Store {
         durable: Durable,
         change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        if self.durable != durable {
-            let level = if durable == Durable::Now { "FULL" } else { "NORMAL" };
-            self.connection.pragma_update(None, "synchronous", level).map_err(not_asked)?;
-            self.durable = durable;
-        }
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_asked)?;
+        self.transact(durable, self.patience, change).unwrap_or_else(|_| Err(locked()))
+    }
+
+    /// The same without waiting: if another process has the database locked, the change is given back.
+    ///
+    /// # Errors
+    /// The change, undone; inside, the same as of [`Store::write`].
+    pub fn try_write<T, C: FnOnce(&Transaction) -> rusqlite::Result<T>>(
+        &mut self,
+        durable: Durable,
+        change: C,
+    ) -> Result<Result<T, Fault>, C> {
+        self.transact(durable, Duration::ZERO, change)
+    }
+
+    fn transact<T, C: FnOnce(&Transaction) -> rusqlite::Result<T>>(
+        &mut self,
+        durable: Durable,
+        patience: Duration,
+        change: C,
+    ) -> Result<Result<T, Fault>, C> {
+        let transaction = match self.begin(durable, patience) {
+            Ok(transaction) => transaction,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return Err(change),
+            Err(error) => return Ok(Err(not_asked(error))),
+        };
         let written = change(&transaction).and_then(|value| transaction.commit().map(|()| value));
         if written.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull)) {
             // Makes room in the log, which otherwise grows until an automatic checkpoint that never comes.
             self.settle();
         }
-        written.map_err(not_written)
+        Ok(written.map_err(not_written))
     }
+
+    fn begin(&mut self, durable: Durable, patience: Duration) -> rusqlite::Result<Transaction<'_>> {
+        if self.durable != durable {
+            let level = if durable == Durable::Now { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.durable = durable;
+        }
+        self.connection.busy_timeout(patience)?;
+        let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
+        self.connection.busy_timeout(self.patience)?;
+        begun
+    }
+}
+
+/// What is said of a write that another process was in the way of for too long.
+#[must_use]
+pub fn locked() -> Fault {
+    Fault::NotAsked("database is locked".into())
 }
 
 /// Asks something that every database of ours has an answer to.

@@ -47,7 +47,6 @@ fn what_happens_to_accounts_is_noted() {
         [
             "rei registered 127.0.0.1 done",
             "rei login 127.0.0.1 done",
-            "rei update_show_name 127.0.0.1 done",
             "rei update_key 127.0.0.1 done",
             "rei upload_avatar 127.0.0.1 done",
             "rei logout 127.0.0.1 done",
