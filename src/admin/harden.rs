@@ -42,40 +42,36 @@ fn run(folder: &mut Folder) -> Result<String, Failure> {
     let mut progress = Progress::of("wrapping", "users");
     let threads = thread::available_parallelism().map_or(1, usize::from).saturating_sub(1).max(1);
     let most = i64::try_from(threads).unwrap_or(1) * AT_ONCE;
-    let (mut after, mut done, mut changed) = (0, 0, 0);
+    let (mut after, mut done, mut changed, mut interrupted) = (0, 0, 0, Ok(()));
     loop {
         let some = folder.read(|db| users::with_md5(db, after, most))?;
         let Some((last, _)) = some.last() else { break };
         after = *last;
         let wrapped = wrap(&some, threads);
         // Each that is still what it was: a password may have been changed meanwhile.
-        changed += folder.change(|db, event| {
-            let mut count = 0;
-            for ((id, old), new) in some.iter().zip(&wrapped) {
-                if users::rehash(db, *id, old, new)? {
-                    audit::done(db, event, Some(*id))?;
-                    count += 1;
-                }
-            }
-            Ok(count)
+        changed += folder.change(|db, _| {
+            some.iter().zip(&wrapped).try_fold(0, |count, ((id, old), new)| {
+                users::rehash(db, *id, old, new).map(|written| count + u64::from(written))
+            })
         })?;
         done += some.len() as u64;
-        if let Err(error) = progress.show(done, all.max(done)) {
-            let left = folder.read(users::count_with_md5)?;
-            let sentence = format!("{error}: {changed} digests are wrapped, {left} are left; another run goes on");
-            return Err(Failure::new(1, sentence));
+        interrupted = progress.show(done, all.max(done));
+        if interrupted.is_err() {
+            break;
         }
     }
     drop(progress);
-    match folder.read(users::count_with_md5)? {
-        0 => Ok(format!("{}: wrapped, none is left\n", count(changed, "digest"))),
-        left => Err(Failure::new(
-            1,
-            format!(
-                "{changed} digests are wrapped, but {left} new ones have come: restart the server, so that it makes none"
-            ),
+    // One line for all, which would push out what else was done.
+    folder.change(|db, event| audit::done(db, event, None))?;
+    let left = folder.read(users::count_with_md5)?;
+    match interrupted {
+        Err(error) => Err(format!("{error}: {changed} digests are wrapped, {left} are left; another run goes on")),
+        Ok(()) if left > 0 => Err(format!(
+            "{changed} digests are wrapped, but {left} new ones have come: restart the server, so that it makes none"
         )),
+        Ok(()) => Ok(format!("{}: wrapped, none is left\n", count(changed, "digest"))),
     }
+    .map_err(|sentence| Failure::new(1, sentence))
 }
 
 /// Wraps on several threads.

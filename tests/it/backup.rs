@@ -106,12 +106,27 @@ fn backups_under_writes_are_sound_and_each_of_one_moment() {
             succeed(&["check", "--data", text(&path)]);
         }
     });
-    // What was replaced while it was held is gone, except what may be an upload.
-    for name in server.avatars() {
-        File::open(server.path("avatars").join(name)).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    }
+    // What was replaced while it was held is gone.
     backup(server, &target.0);
     assert_eq!(server.avatars().len(), 4);
+}
+
+#[test]
+fn pictures_that_are_held_stay_and_one_command_holds_them_at_a_time() {
+    let (server, target) = (Server::start(), Folder::new());
+    let token = server.user("rei");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    // As a backup does.
+    let held = File::open(server.path("avatars")).unwrap();
+    held.lock().unwrap();
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    assert_eq!(server.avatars().len(), 2);
+    let error = refused(&["backup", text(&target.0), "--data", text(&server.data.0)]);
+    assert!(error.contains("another accountd backup or import is using it"), "{error}");
+    assert_eq!(names(&target.0), Vec::<String>::new());
+    drop(held);
+    backup(&server, &target.0);
+    assert_eq!(server.avatars(), [server.info(&token)["avatar"].as_str().unwrap()]);
 }
 
 /// Ends the writers, even when a backup fails.
