@@ -15,6 +15,7 @@ scripts/smoke.sh
 scripts/page.sh
 scripts/crash.py --rounds 20
 scripts/full.py
+scripts/backup.py --megabytes 20 --users 5000 --lull 1 --kills 3
 scripts/steps.py
 scripts/clock.py
 scripts/crowd.py

@@ -45,6 +45,7 @@
 //! - An account change that was acknowledged is synced. A new session is not, and its loss costs a log-in.
 //! - No request makes the process allocate more than 16 MiB for what its client only announces.
 //! - Time and the client's address come with the request.
+//! - While a command holds the pictures ([`avatar::hold`]), none is removed: the database may be copied first.
 
 pub mod admin;
 pub mod api;
