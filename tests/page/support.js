@@ -32,8 +32,11 @@ export async function serve(settings = {}) {
   const program = process.env.ACCOUNTD ?? join(root, "target/debug/accountd");
   const options = ["--data", data, "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA];
   const child = spawn(program, ["serve", ...options], { stdio: ["ignore", "ignore", "pipe"] });
-  // Whatever becomes of the tests, the server ends with them.
-  process.once("exit", () => child.kill("SIGTERM"));
+  // Whatever becomes of the tests, the server and its folder end with them.
+  process.once("exit", () => {
+    child.kill("SIGTERM");
+    rmSync(data, { recursive: true, force: true });
+  });
   const url = await new Promise((resolve, reject) => {
     const lines = [];
     createInterface(child.stderr).on("line", (line) => {
