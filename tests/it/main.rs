@@ -8,6 +8,7 @@ mod contract;
 mod faults;
 mod flows;
 mod import;
+mod page;
 mod renewal;
 mod support;
 mod tidy;
