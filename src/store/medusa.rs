@@ -7,6 +7,8 @@ use super::{Durable, Store};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Result, Row, Transaction, params};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use std::time::Duration;
 const COLUMNS: [&str; 8] = ["id", "key", "name", "show_name", "passwd", "email", "avatar", "creation_time"];
 /// The longest value in bytes that is read: longer than any that could be taken.
 const LONGEST: u32 = 16 * 1024;
+/// Where the head of a database says whether it is in WAL mode (SQLite's file format, 1.3.3: the read version).
+const WAL: usize = 19;
 /// How long a read waits for whoever has the file locked.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest id that is kept. SQLite gives the next user one more than the largest there is, up to 2^63-1.
@@ -73,16 +77,20 @@ impl Medusa {
             }
             _ => format!("{shown}: cannot be read: {error}"),
         };
-        std::fs::File::open(path).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut db = Connection::open_with_flags(path, flags).map_err(failed)?;
-        let log = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
-        if !std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
-            && version(&db).is_err_and(|error| cannot_open(&error))
-        {
-            // In WAL mode, and beside it no file can be made: nobody writes there then.
-            db = Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI).map_err(failed)?;
-        }
+        let mut head = [0; 20];
+        // A shorter one is for SQLite to refuse.
+        File::open(path)
+            .and_then(|file| file.read_at(&mut head, 0))
+            .map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+        let log = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().display()));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        // In WAL mode and without a log, nobody has it open. Even a reader would make and leave one, or fail where it can't.
+        let db = if head[WAL] == 2 && !log.exists() {
+            Connection::open_with_flags(immutable(path), flags)
+        } else {
+            Connection::open_with_flags(path, flags)
+        };
+        let db = db.map_err(failed)?;
         db.busy_timeout(PATIENCE).map_err(failed)?;
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
         // One read transaction, so that every reading sees the same.
@@ -130,10 +138,6 @@ impl Medusa {
 
 fn version(db: &Connection) -> Result<u32> {
     db.query_row("PRAGMA schema_version", [], |row| row.get(0))
-}
-
-fn cannot_open(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 fn user(row: &Row) -> Result<User> {

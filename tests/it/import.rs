@@ -286,6 +286,15 @@ fn medusa_may_be_at_work_or_have_left_a_log() {
     assert_eq!((&report["taken"], &report["there_already"]), (&1.into(), &1.into()));
     assert!(fs::read(left.path()).unwrap() == before, "the file was written");
     server.login("asuka");
+    // As a stop leaves it: nothing beside it, and nothing that an import would leave there.
+    let done = Medusa::new();
+    done.db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    done.add(3, "shinji", "admin.jpg");
+    let Medusa { folder, db } = done;
+    drop(db);
+    let out = succeed(&["import-medusa", text(&folder.0.join("Medusa.db")), "--data", text(&server.data.0)]);
+    assert!(out.starts_with("1 user taken"), "{out}");
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 2, "the database and its pictures");
 }
 
 #[test]
