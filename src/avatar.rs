@@ -95,10 +95,13 @@ fn write(upload: &mut File, file: &mut File, now: i64) -> Result<String, Unfit> 
 }
 
 /// Removes an avatar that no user has any more.
-pub fn remove(data: &Path, name: &str) {
-    if is_name(name) {
-        // Gone already is as good.
-        let _ = fs::remove_file(folder(data).join(name));
+///
+/// # Errors
+/// Whatever the file system says; gone already is as good.
+pub fn remove(data: &Path, name: &str) -> io::Result<()> {
+    match is_name(name).then(|| fs::remove_file(folder(data).join(name))) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -26,16 +26,18 @@ fn delete(given: &Given) -> Result<(), Failure> {
     let account = named(&folder, given)?;
     let (id, name) = (account.user.id, text::plain(&account.user.name));
     password::agree(&format!("Delete {name} (id {id}) for good?"))?;
-    folder.store().leave_no_trace()?;
+    folder.leave_no_trace()?;
     let picture = folder.change(|db, event| {
         // First, while there is a user with a name.
         audit::done(db, event, Some(id))?;
         accounts::delete(db, id)
     })?;
-    if let Some(picture) = picture {
-        avatar::remove(&folder.data, &picture);
+    if let Err(error) = picture.map_or(Ok(()), |picture| avatar::remove(&folder.data, &picture)) {
+        let sentence = format!("{name} (id {id}) is deleted, but not the picture {}: {error}", account.user.avatar);
+        return Err(Failure::new(1, sentence));
     }
-    // Otherwise the log of the database would still have what is deleted.
-    folder.store().settle();
+    if !folder.settle()? {
+        eprintln!("accountd: somebody reads the database at length: accountd.db-wal has copies until that ends");
+    }
     print(&if given.has(JSON.name) { json(&account) } else { format!("{name} (id {id}): deleted\n") })
 }
