@@ -16,6 +16,9 @@ const SINCE: Opt = Opt {
           90min, 12h or 7d",
 };
 
+/// Lines that are printed at once, each as text in its columns.
+const PAGE: usize = 1000;
+
 /// `audit`
 pub const AUDIT: Command = Command {
     name: "audit",
@@ -54,12 +57,20 @@ fn print_audit(given: &Given) -> Result<(), Failure> {
     let folder = Folder::open(given)?;
     let kept = clock::now() - folder.config.audit_days * audit::DAY;
     let lines = folder.read(|db| audit::list(db, who.as_ref(), since.max(kept)))?;
-    if given.has(JSON.name) {
-        return print(&lines.iter().map(json).collect::<String>());
+    let mut rows = vec![["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"].map(String::from)];
+    let mut table = Table::new(&rows);
+    for page in lines.chunks(PAGE) {
+        if given.has(JSON.name) {
+            print(&page.iter().map(json).collect::<String>())?;
+        } else {
+            rows.extend(page.iter().map(row));
+            table.widen(&rows);
+            print(&table.lines(&rows))?;
+            rows.clear();
+        }
     }
-    let head = ["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"].map(String::from);
-    let rows: Vec<_> = [head].into_iter().chain(lines.iter().map(row)).collect();
-    print(&Table::new(&rows).lines(&rows))
+    // Of nothing there is still the head.
+    if given.has(JSON.name) { Ok(()) } else { print(&table.lines(&rows)) }
 }
 
 fn json(line: &Line) -> String {
