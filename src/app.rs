@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::expiring::Expiring;
+use crate::page::Page;
 use crate::secret;
 use crate::store::{self, BUSY, Durable, Fault, Store};
 use crate::throttle::{self, Throttle};
@@ -22,6 +23,8 @@ pub struct App {
     pub data: PathBuf,
     /// The answer of every captcha, in a smoke test.
     pub captcha_answer: Option<String>,
+    /// The web page, if it is switched on.
+    pub page: Option<Page>,
     store: Mutex<Store>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
@@ -35,7 +38,8 @@ impl App {
         let mut seed = [0; 8];
         secret::random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
-        App { config, data, captcha_answer, store: Mutex::new(store), captchas: Mutex::new(captchas), throttle }
+        let page = config.page.then(|| Page::new(&config));
+        App { config, data, captcha_answer, page, store: Mutex::new(store), captchas: Mutex::new(captchas), throttle }
     }
 
     /// Asks the database.

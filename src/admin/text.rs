@@ -23,6 +23,11 @@ pub fn time(seconds: i64) -> String {
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
+/// So many of something, whose plural ends in s.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Rows in columns, which grow as they have to.
 pub struct Table<const N: usize> {
     widths: [usize; N],

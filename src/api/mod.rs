@@ -81,11 +81,15 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     if let Some((endpoint, handler)) = found {
         return interface(app, endpoint, handler, request, body);
     }
+    if !matches!(&*request.method, "GET" | "HEAD") {
+        return outside(404).into();
+    }
     match request.path.strip_prefix(AVATARS) {
-        Some(name) if matches!(&*request.method, "GET" | "HEAD") => {
-            avatar::serve(&app.data, name, &request.if_none_match)
+        Some(name) => avatar::serve(&app.data, name, &request.if_none_match),
+        None => {
+            let page = app.page.as_ref().and_then(|page| page.serve(&request.path, &request.if_none_match));
+            page.unwrap_or_else(|| outside(404).into())
         }
-        _ => outside(404).into(),
     }
 }
 

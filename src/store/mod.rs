@@ -2,6 +2,9 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod backup;
+pub mod check;
+pub mod medusa;
 mod schema;
 pub mod sessions;
 pub mod users;
@@ -72,6 +75,21 @@ impl Store {
         let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
         refuse_newer(&connection, &path)?;
         prepare(&mut connection).map_err(failed)?;
+        Ok(Store { connection, durable: Durable::Now, patience: BUSY })
+    }
+
+    /// Opens a database that is there, as it is: an older one stays as old as it is.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file and what to do.
+    pub fn visit(data: &Path) -> Result<Store, String> {
+        let path = data.join(FILE);
+        refuse_foreign(&path)?;
+        let failed = |error| format!("{}: cannot be opened: {error}", path.display());
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        refuse_newer(&connection, &path)?;
+        guard(&connection).map_err(failed)?;
         Ok(Store { connection, durable: Durable::Now, patience: BUSY })
     }
 
@@ -231,6 +249,13 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    guard(connection)?;
+    migrate(connection)?;
+    // After the first migration, so that the head of the file names us before anything stands in a log beside it.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+}
+
+fn guard(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -239,10 +264,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted or replaced leaves no copy in the pages that are written anyway.
-    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))?;
-    migrate(connection)?;
-    // After the first migration, so that the head of the file names us before anything stands in a log beside it.
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {

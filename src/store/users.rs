@@ -1,5 +1,6 @@
 //! Users: found by name, by token and by email, added and changed. Times are Unix seconds.
 
+use super::check::count;
 use super::sessions;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, Transaction, ffi, params};
 
@@ -95,14 +96,35 @@ pub fn password(db: &Connection, name: &str) -> Result<Option<Stored>> {
         .optional()
 }
 
-/// Stores another form of the same password; nothing happens if it is no longer `old`.
+/// Stores another form of the same password; false if it is no longer `old`.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<()> {
-    db.prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2")?
+pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
+    let changed = db
+        .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2")?
         .execute(params![id, old, new])?;
-    Ok(())
+    Ok(changed == 1)
+}
+
+/// Ids and stored passwords of so many users with MD5 digests and ids above `after`, in the order of ids.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn with_md5(db: &Connection, after: i64, most: i64) -> Result<Vec<(i64, String)>> {
+    db.prepare_cached(
+        "SELECT id, password FROM users WHERE id > ?1 AND password NOT LIKE '$argon2id$%' ORDER BY id LIMIT ?2",
+    )?
+    .query_map(params![after, most], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+/// How many users have MD5 digests.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn count_with_md5(db: &Connection) -> Result<u64> {
+    db.query_row("SELECT count(*) FROM users WHERE password NOT LIKE '$argon2id$%'", [], count)
 }
 
 /// Changes a password and ends every session of the user; false if the stored one is no longer `old`, or the user is

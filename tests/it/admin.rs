@@ -213,6 +213,20 @@ fn a_picture_that_cannot_be_removed_is_named() {
     let (code, text) = refused(&server.data.0, &["user", "delete", "rei"], b"");
     assert!(code == 1 && text.contains(&format!("rei (id 1) is deleted, but not the picture {avatar}: ")), "{text}");
     assert_eq!(log_in(&server, "rei", "a password"), 604);
+
+    // While a backup holds the pictures they stay, which is said.
+    let token = server.user("asuka");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    let avatar = server.info(&token)["avatar"].as_str().unwrap().to_string();
+    let held = accountd::avatar::hold(&server.data.0).unwrap();
+    let output = run_with(&server.data.0, &["user", "delete", "asuka"], b"");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && said.contains(&format!("a backup keeps the picture {avatar}: it goes")),
+        "{said}"
+    );
+    assert!(server.path("avatars").join(avatar).exists());
+    drop(held);
 }
 
 #[test]

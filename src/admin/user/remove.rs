@@ -32,12 +32,18 @@ fn delete(given: &Given) -> Result<(), Failure> {
         audit::done(db, event, Some(id))?;
         accounts::delete(db, id)
     })?;
-    if let Err(error) = picture.map_or(Ok(()), |picture| avatar::remove(&folder.data, &picture)) {
-        let sentence = format!("{name} (id {id}) is deleted, but not the picture {}: {error}", account.user.avatar);
-        return Err(Failure::new(1, sentence));
-    }
+    let removed = picture.map_or(Ok(true), |picture| avatar::remove(&folder.data, &picture));
     if !folder.settle()? {
         eprintln!("accountd: somebody reads the database at length: accountd.db-wal has copies until that ends");
+    }
+    let picture = &account.user.avatar;
+    match removed {
+        Ok(true) => {}
+        Ok(false) => eprintln!("accountd: a backup keeps the picture {picture}: it goes when the server starts again"),
+        Err(error) => {
+            let sentence = format!("{name} (id {id}) is deleted, but not the picture {picture}: {error}");
+            return Err(Failure::new(1, sentence));
+        }
     }
     print(&if given.has(JSON.name) { json(&account) } else { format!("{name} (id {id}): deleted\n") })
 }
