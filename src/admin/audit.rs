@@ -57,20 +57,14 @@ fn print_audit(given: &Given) -> Result<(), Failure> {
     let folder = Folder::open(given)?;
     let kept = clock::now() - folder.config.audit_days * audit::DAY;
     let lines = folder.read(|db| audit::list(db, who.as_ref(), since.max(kept)))?;
-    let mut rows = vec![["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"].map(String::from)];
-    let mut table = Table::new(&rows);
-    for page in lines.chunks(PAGE) {
-        if given.has(JSON.name) {
-            print(&page.iter().map(json).collect::<String>())?;
-        } else {
-            rows.extend(page.iter().map(row));
-            table.widen(&rows);
-            print(&table.lines(&rows))?;
-            rows.clear();
-        }
+    let mut pages = lines.chunks(PAGE);
+    if given.has(JSON.name) {
+        return pages.try_for_each(|page| print(&page.iter().map(json).collect::<String>()));
     }
+    let mut table = Table::with(["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"]);
+    pages.try_for_each(|page| print(&table.page(page.iter().map(row))))?;
     // Of nothing there is still the head.
-    if given.has(JSON.name) { Ok(()) } else { print(&table.lines(&rows)) }
+    print(&table.page([]))
 }
 
 fn json(line: &Line) -> String {
