@@ -123,6 +123,29 @@ test("the middle of a picture by default, and with pointer, wheel and keyboard a
   await leave();
 });
 
+test("two fingers zoom", async () => {
+  await server.register("kaworu");
+  const { context, page, open, leave } = await person(browser, server, { width: 320, height: 640, touch: true });
+  await open();
+  await signIn(page, "kaworu");
+  await choose(page, await drawn(page, { width: 400, height: 300, colours: ["#f00", "#00f"] }));
+  await page.locator("#crop").waitFor();
+  const box = await page.locator("#stage").boundingBox();
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  const session = await context.newCDPSession(page);
+  const fingers = (type, apart) =>
+    session.send("Input.dispatchTouchEvent", {
+      type,
+      touchPoints: apart ? [{ x: x - apart, y, id: 1 }, { x: x + apart, y, id: 2 }] : [],
+    });
+  await fingers("touchStart", 20);
+  for (const apart of [30, 40, 60]) await fingers("touchMove", apart);
+  await page.waitForFunction(() => Number(document.getElementById("zoom").value) > 40);
+  await fingers("touchEnd", 0);
+  await use(page);
+  await leave();
+});
+
 test("a picture is dropped, and another one pasted", async () => {
   await server.register("asuka");
   const { page, open, leave } = await person(browser, server);

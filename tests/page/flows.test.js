@@ -353,6 +353,21 @@ test("behind a proxy the page may have a path of its own", async () => {
   proxy.close();
 });
 
+test("an account that can't be read is tried again on request", async () => {
+  await server.register("makoto");
+  const { page, open, leave } = await person(browser, server, { expected: [/ERR_FAILED/] });
+  await open();
+  await signIn(page, "makoto");
+  await page.route("**/api/user_info/", (route) => route.abort());
+  await page.reload();
+  await page.locator("#account-message").getByText("The server can’t be reached.").waitFor();
+  await page.unroute("**/api/user_info/");
+  await page.getByText("Try again").click();
+  await page.locator("#account-name", { hasText: "makoto" }).waitFor();
+  assert.equal(await page.locator("#account-message p").count(), 0);
+  await leave();
+});
+
 test("functions that are switched off say so before a form is filled in", async () => {
   const closed = await serve({ registration_function_status: false, forgot_password_function_status: false });
   const { page, open, leave } = await person(browser, closed);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,14 +11,14 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export const CAPTCHA = "k7m3xp";
 export const KEY = "a registration key";
 export const RESET = "a reset key";
 export const PASSWORD = "a password";
 
-/// Starts a server with these settings beside those that the tests need; `answer` false leaves its captchas random.
+/// Starts a server with these settings beside those that the tests need.
 export async function serve(settings = {}) {
   const data = mkdtempSync(join(tmpdir(), "accountd-page-"));
   const all = {
@@ -32,8 +32,11 @@ export async function serve(settings = {}) {
   const program = process.env.ACCOUNTD ?? join(root, "target/debug/accountd");
   const options = ["--data", data, "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA];
   const child = spawn(program, ["serve", ...options], { stdio: ["ignore", "ignore", "pipe"] });
-  // Whatever becomes of the tests, the server ends with them.
-  process.once("exit", () => child.kill("SIGTERM"));
+  // Whatever becomes of the tests, the server and its folder end with them.
+  process.once("exit", () => {
+    child.kill("SIGTERM");
+    rmSync(data, { recursive: true, force: true });
+  });
   const url = await new Promise((resolve, reject) => {
     const lines = [];
     createInterface(child.stderr).on("line", (line) => {
@@ -95,12 +98,13 @@ export const launch = () =>
 
 /// A person with a browser of their own. What goes wrong unseen, an error on the console or a request to another host,
 /// fails when they leave; `expected` are console errors that are no fault.
-export async function person(browser, server, { language = "en", width = 1280, height = 900, dark = false, expected = [] } = {}) {
+export async function person(browser, server, { language = "en", width = 1280, height = 900, dark = false, touch = false, expected = [] } = {}) {
   const context = await browser.newContext({
     locale: language,
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
     reducedMotion: "reduce",
+    hasTouch: touch,
     permissions: ["clipboard-read", "clipboard-write"],
   });
   context.setDefaultTimeout(20_000);
@@ -133,18 +137,12 @@ export async function person(browser, server, { language = "en", width = 1280, h
 
 /// What axe-core finds in what is shown.
 export async function findings(page) {
-  await page.evaluate(await source());
+  await page.evaluate(AXE);
   const result = await page.evaluate(() =>
     axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
   );
-  return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html + " " + node.failureSummary).join(" | ")}`);
-}
-
-let axeSource;
-async function source() {
-  const { readFile } = await import("node:fs/promises");
-  axeSource ??= await readFile(AXE, "utf8");
-  return axeSource;
+  const place = ({ html, failureSummary }) => `${html} ${failureSummary}`;
+  return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map(place).join(" | ")}`);
 }
 
 /// Types into the fields of the form of an interface, by their names on the wire.
