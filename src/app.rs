@@ -69,13 +69,26 @@ impl App {
     pub fn write<T>(
         &self,
         durable: Durable,
+        change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T, Fault> {
+        self.write_within(BUSY, durable, change)
+    }
+
+    /// The same with another patience: how long another process may have it locked.
+    ///
+    /// # Errors
+    /// A [`Fault`]; nothing has changed then.
+    pub fn write_within<T>(
+        &self,
+        patience: Duration,
+        durable: Durable,
         mut change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
         let since = Instant::now();
         loop {
             change = match lock(&self.store).try_write(durable, change) {
                 Ok(written) => return written,
-                Err(_) if since.elapsed() > BUSY => return Err(store::locked()),
+                Err(_) if since.elapsed() > patience => return Err(store::locked()),
                 Err(undone) => undone,
             };
             thread::sleep(RETRY);

@@ -139,17 +139,24 @@ pub fn may_remove(data: &Path) -> Option<File> {
     Some(held)
 }
 
-/// Removes an avatar that no user has any more. While pictures are held it stays, for the next [`sweep`].
-pub fn remove(data: &Path, name: &str) {
+/// Removes an avatar that no user has any more. False if pictures are held: then it stays, for the next [`sweep`].
+///
+/// # Errors
+/// Whatever the file system says; gone already is as good.
+pub fn remove(data: &Path, name: &str) -> io::Result<bool> {
     if !is_name(name) {
-        return;
+        return Ok(true);
     }
-    // Gone already is as good.
-    let _ = match may_remove(data) {
-        Some(_right) => fs::remove_file(path(data, name)),
+    let right = may_remove(data);
+    let removed = match &right {
+        Some(_) => fs::remove_file(path(data, name)),
         // As old as can be: no upload that is still to be recorded.
         None => File::open(path(data, name)).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH)),
     };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        other => other.map(|()| right.is_some()),
+    }
 }
 
 /// Files from before `start` that no user has: what a crash left behind.

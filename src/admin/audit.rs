@@ -16,6 +16,9 @@ const SINCE: Opt = Opt {
           90min, 12h or 7d",
 };
 
+/// Lines that are printed at once, each as text in its columns.
+const PAGE: usize = 1000;
+
 /// `audit`
 pub const AUDIT: Command = Command {
     name: "audit",
@@ -54,12 +57,14 @@ fn print_audit(given: &Given) -> Result<(), Failure> {
     let folder = Folder::open(given)?;
     let kept = clock::now() - folder.config.audit_days * audit::DAY;
     let lines = folder.read(|db| audit::list(db, who.as_ref(), since.max(kept)))?;
+    let mut pages = lines.chunks(PAGE);
     if given.has(JSON.name) {
-        return print(&lines.iter().map(json).collect::<String>());
+        return pages.try_for_each(|page| print(&page.iter().map(json).collect::<String>()));
     }
-    let head = ["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"].map(String::from);
-    let rows: Vec<_> = [head].into_iter().chain(lines.iter().map(row)).collect();
-    print(&Table::new(&rows).lines(&rows))
+    let mut table = Table::with(["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"]);
+    pages.try_for_each(|page| print(&table.page(page.iter().map(row))))?;
+    // Of nothing there is still the head.
+    print(&table.page([]))
 }
 
 fn json(line: &Line) -> String {

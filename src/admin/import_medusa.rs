@@ -103,7 +103,8 @@ impl Import<'_> {
         drop(held);
         // Of users who were skipped after all, or of all of them.
         for name in self.pictures.values().filter_map(|picture| picture.as_ref().ok()) {
-            avatar::remove(&self.folder.data, name);
+            // What is left is removed by the next start of a server.
+            let _ = avatar::remove(&self.folder.data, name);
         }
         result
     }

@@ -24,10 +24,14 @@ use rusqlite::{Connection, Transaction};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 /// How long a command waits for a server that writes.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the server's writes may have to wait for a command at once, and how often.
+const MOMENT: Duration = Duration::from_millis(50);
+const TRIES: usize = 20;
 
 /// Opens the database of the folder that a command line names, as a server would.
 ///
@@ -94,10 +98,9 @@ impl Folder {
     /// If its configuration is not right, or its database is not to be used.
     pub fn open(given: &Given) -> Result<Folder, Failure> {
         let data = given.data();
-        let store = open(given)?;
         let loaded = config::load(&data, &config::variable, &[]);
         let (config, _) = loaded.map_err(|error| Failure::new(2, error))?;
-        Ok(Folder { data, config, store, command: given.command() })
+        Ok(Folder { data, config, store: open(given)?, command: given.command() })
     }
 
     /// Asks the database.
@@ -126,10 +129,25 @@ impl Folder {
         Ok(self.store.write(Durable::Now, |db| change(db, &event))?)
     }
 
-    /// The database.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
+    /// Overwrites whatever is deleted from now on, wherever it stood.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub fn leave_no_trace(&self) -> Result<(), Failure> {
+        Ok(self.store.leave_no_trace()?)
+    }
+
+    /// Empties the database's log, which still has what was deleted; says whether it is done. That holds writers up until
+    /// whoever reads has come to an end, so it waits for a moment at a time and lets them through in between.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub fn settle(&mut self) -> Result<bool, Failure> {
+        self.store.be_patient(MOMENT)?;
+        Ok((0..TRIES).any(|_| {
+            thread::sleep(MOMENT);
+            self.store.settle()
+        }))
     }
 }
 

@@ -154,6 +154,9 @@ fn note(app: &App, endpoint: &Endpoint, request: &Request, db: &Transaction, id:
     audit::done(db, &event(app, endpoint, request, &request.source()), Some(id))
 }
 
+/// How long a failed sign-in waits with its answer while another process has the database locked.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// Takes note of a failed sign-in. That this fails changes no answer.
 fn remember_refusal(app: &App, endpoint: &Endpoint, request: &Request) {
     if app.config.audit_days == 0 {
@@ -161,7 +164,8 @@ fn remember_refusal(app: &App, endpoint: &Endpoint, request: &Request) {
     }
     let source = request.source();
     let event = event(app, endpoint, request, &source);
-    if let Err(fault) = app.write(Durable::Soon, |db| audit::refused(db, &event, name(&request.form))) {
+    let noted = app.write_within(MOMENT, Durable::Soon, |db| audit::refused(db, &event, name(&request.form)));
+    if let Err(fault) = noted {
         log::line(Level::Error, &format!("{}: audit: {}", endpoint.path, fault.cause()));
     }
 }

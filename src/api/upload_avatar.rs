@@ -27,11 +27,12 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
     });
     match changed {
         Ok(old) => {
-            avatar::remove(&app.data, &old);
+            // What is left is removed by the next start.
+            let _ = avatar::remove(&app.data, &old);
             value(&name)
         }
         Err(stop) => {
-            avatar::remove(&app.data, &name);
+            let _ = avatar::remove(&app.data, &name);
             Err(stop)
         }
     }

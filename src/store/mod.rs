@@ -110,10 +110,11 @@ impl Store {
         self.connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(())).map_err(not_asked)
     }
 
-    /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it.
-    pub fn settle(&self) {
-        // Left undone, it is done by the next start.
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it. Says
+    /// whether that is done; left undone, it is done by the next start.
+    pub fn settle(&self) -> bool {
+        let undone = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        undone == Ok(0)
     }
 
     /// Asks the database.

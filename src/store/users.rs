@@ -2,7 +2,7 @@
 
 use super::check::count;
 use super::sessions;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Transaction, ffi, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, Transaction, ffi, params};
 
 /// What users may know about their accounts.
 #[allow(missing_docs)] // the document's names
@@ -62,17 +62,20 @@ pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<Us
         "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar
          FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_sha256 = ?1 AND s.expires_at > ?2",
     )?
-    .query_row(params![token, now], |row| {
-        Ok(User {
-            id: row.get(0)?,
-            key: row.get(1)?,
-            name: row.get(2)?,
-            show_name: row.get(3)?,
-            email: row.get(4)?,
-            avatar: row.get(5)?,
-        })
-    })
+    .query_row(params![token, now], user)
     .optional()
+}
+
+/// A user whose columns come first, in the order of [`User`].
+pub(super) fn user(row: &Row) -> Result<User> {
+    Ok(User {
+        id: row.get(0)?,
+        key: row.get(1)?,
+        name: row.get(2)?,
+        show_name: row.get(3)?,
+        email: row.get(4)?,
+        avatar: row.get(5)?,
+    })
 }
 
 /// What a log-in goes by.
