@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn sqlite_is_built_as_cargo_config_says() {
+        let db = Connection::open_in_memory().unwrap();
+        let mut statement = db.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+        assert!(!options.iter().any(|option| option.starts_with("ENABLE_FTS")), "{options:?}");
+    }
+
+    #[test]
     fn a_fresh_database_is_ours_private_and_durable() {
         use std::os::unix::fs::PermissionsExt;
         let data = folder();
