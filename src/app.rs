@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::secret;
-use crate::store::{Durable, Fault, Store};
+use crate::store::{Durable, Fault, Reader, Store};
 use crate::throttle::{self, Throttle};
 use rusqlite::{Connection, Transaction};
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ pub struct App {
     /// The answer of every captcha, in a smoke test.
     pub captcha_answer: Option<String>,
     store: Mutex<Store>,
+    reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
 }
@@ -25,12 +26,13 @@ pub struct App {
 impl App {
     /// The state at a start.
     #[must_use]
-    pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store) -> App {
+    pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store, reader: Reader) -> App {
         let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
         let mut seed = [0; 8];
         secret::random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
-        App { config, data, captcha_answer, store: Mutex::new(store), captchas: Mutex::new(captchas), throttle }
+        let (store, reader, captchas) = (Mutex::new(store), Mutex::new(reader), Mutex::new(captchas));
+        App { config, data, captcha_answer, store, reader, captchas, throttle }
     }
 
     /// Asks the database.
@@ -38,7 +40,7 @@ impl App {
     /// # Errors
     /// [`Fault::NotAsked`].
     pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
-        lock(&self.store).read(ask)
+        lock(&self.reader).read(ask)
     }
 
     /// Changes the database in one transaction.

@@ -86,6 +86,11 @@ function done(summary, latency)
     for _, thread in ipairs(threads) do
         bad = bad + thread:get("refused")
     end
+    if bad > 0 then
+        io.write(string.format("failed: %d connect, %d read, %d write, %d status, %d timeout, %d refused\n", errors.connect,
+            errors.read, errors.write, errors.status, errors.timeout, bad - errors.connect - errors.read -
+            errors.write - errors.status - errors.timeout))
+    end
     io.write(string.format("RESULT %d %d %d %d %d %d\n", summary.requests, summary.duration, bad,
         latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end

@@ -176,13 +176,14 @@ def load(
         wake(target)
     output, _ = wrk.communicate()
     used = target.processor_time() - before
+    lines = [line for line in target.log.read_text().splitlines() if " info " not in line][-5:]
     os.truncate(target.log, 0)
     result = next((line for line in output.splitlines() if line.startswith("RESULT ")), None)
     if result is None:
         sys.exit(f"wrk failed: {output}")
     requests, duration, bad, *latency = (int(number) for number in result.split()[1:])
     if bad or not requests:
-        sys.exit(f"{work}: {bad} of {requests} requests failed")
+        sys.exit(f"{work}: {bad} of {requests} requests failed at {target.url}\n{output}{lines}")
     return Load(requests / duration * 1e6, used / requests * 1e6, tuple(number / 1e3 for number in latency))
 
 
