@@ -4,8 +4,9 @@
 //!   file's bytes from memory, everything else with `200 ok`, and says its address as we do.
 //! - `floor commits FOLDER SECONDS`: one writer that changes display names in FOLDER/accountd.db with our pragmas, a
 //!   commit each; prints commits a second.
-//! - `floor files FOLDER BYTES SECONDS`: files of so many bytes, written and synced one after the other; prints the median
-//!   time of one in microseconds.
+//! - `floor files FOLDER BYTES SECONDS`: files of so many bytes, written and synced one after the other; then the same as
+//!   a picture that lasts takes it: the file is renamed, its folder synced, and a row of FOLDER/accountd.db changed.
+//!   Prints the median time of either in microseconds.
 
 use accountd::config::Listen;
 use accountd::socket::{self, Knock};
@@ -64,14 +65,16 @@ fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
     }
 }
 
+fn open(folder: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(folder.join(accountd::store::FILE))?;
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    Ok(db)
+}
+
 fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
-    let mut db = Connection::open(folder.join(accountd::store::FILE))?;
-    for (pragma, value) in [("journal_mode", "WAL"), ("synchronous", "FULL"), ("foreign_keys", "ON")] {
-        db.pragma_update_and_check(None, pragma, value, |_| Ok(())).or_else(|error| match error {
-            rusqlite::Error::QueryReturnedNoRows => Ok(()),
-            other => Err(other),
-        })?;
-    }
+    let mut db = open(folder)?;
     let users: i64 = db.query_row("SELECT max(id) FROM users", [], |row| row.get(0))?;
     // A name that is there already would not be written.
     let names = accountd::secret::letters(10);
@@ -97,19 +100,35 @@ fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
 }
 
 fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Error>> {
-    let content = vec![0x5a; bytes];
-    let mut times = Vec::new();
-    let begin = Instant::now();
-    while begin.elapsed() < time {
-        let path = folder.join(format!("floor-{}", times.len()));
-        let since = Instant::now();
+    let db = open(folder)?;
+    let (content, path, renamed) = (vec![0x5a; bytes], folder.join("floor"), folder.join("renamed"));
+    let write = || -> std::io::Result<()> {
         let mut file = File::create_new(&path)?;
         file.write_all(&content)?;
-        file.sync_all()?;
-        times.push(since.elapsed());
-        fs::remove_file(path)?;
+        file.sync_all()
+    };
+    let last = |count: usize| -> Result<(), Box<dyn Error>> {
+        write()?;
+        fs::rename(&path, &renamed)?;
+        File::open(folder)?.sync_all()?;
+        db.prepare_cached("UPDATE users SET avatar = ?1 WHERE id = 1")?.execute([format!("{count}.png")])?;
+        Ok(())
+    };
+    let (mut files, mut pictures) = (Vec::new(), Vec::new());
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        let since = Instant::now();
+        write()?;
+        files.push(since.elapsed());
+        fs::remove_file(&path)?;
+        let since = Instant::now();
+        last(files.len())?;
+        pictures.push(since.elapsed());
+        fs::remove_file(&renamed)?;
     }
-    times.sort_unstable();
-    println!("{}", times[times.len() / 2].as_micros());
+    for times in [&mut files, &mut pictures] {
+        times.sort_unstable();
+        println!("{}", times[times.len() / 2].as_micros());
+    }
     Ok(())
 }
