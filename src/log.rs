@@ -57,12 +57,16 @@ pub fn line(level: Level, text: &str) {
     let mut line = String::with_capacity(text.len() + 40);
     let time = humantime::format_rfc3339_millis(SystemTime::now());
     let _ = write!(line, "{time} {}", ["error ", "info ", "debug "][level as usize]);
-    for character in text.chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
+    if text.contains(char::is_control) {
+        for character in text.chars() {
+            if character.is_control() {
+                line.extend(character.escape_default());
+            } else {
+                line.push(character);
+            }
         }
+    } else {
+        line.push_str(text);
     }
     line.push('\n');
     raw(&line);
