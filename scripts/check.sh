@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: format, lints, tests, scripts, a person's way with curl, and in
-# short forms what a crash and a full disk leave behind (scripts/crash.py and scripts/full.py; longer by hand).
+# Everything that must hold before a change lands: format, lints, tests, scripts, a person's way with curl, and what
+# attacks, crashes, full disks, failing writes, jumping clocks, crowds and made-up inputs do, in short forms; longer by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,5 +12,11 @@ if command -v shellcheck >/dev/null; then
     shellcheck scripts/*.sh .ci/run
 fi
 scripts/smoke.sh
-scripts/crash.py --rounds 5
+scripts/crash.py --rounds 20
 scripts/full.py
+scripts/steps.py
+scripts/clock.py
+scripts/crowd.py
+scripts/timing.py
+scripts/hostile.py --seconds 2 --again
+scripts/fuzz.sh 0.1

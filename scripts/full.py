@@ -113,16 +113,7 @@ def refusals(server: Server, token: str, before: Callable[[], object]) -> list[t
     """Uses every writing interface, and finds the lines of the log that name it."""
     start = server.log.stat().st_size
     answers = writes(server, token, "refused", before)
-    # Lines are written in their order, and this request's line is the last.
-    marker = "/this-is-the-end"
-    harness.exchange(server.address, harness.request("GET", marker))
-    lines: list[str] = []
-    for _ in range(200):
-        lines = harness.log_since(server, start)
-        if any(marker in line for line in lines):
-            break
-        subprocess.run(["sleep", "0.01"], check=True)
-    errors = [line.split(" ", 1)[1] for line in lines if " error " in line]
+    errors = [line.split(" ", 1)[1] for line in harness.log_of(server, start) if " error " in line]
     return [(path, answer, [line for line in errors if path in line]) for path, answer in answers.items()]
 
 

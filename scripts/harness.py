@@ -1,4 +1,4 @@
-"""What hostile.py, crash.py and full.py share: a server over a folder, and a client that sends bytes as told.
+"""What the other scripts in Python share: a server over a folder, and a client that sends bytes as told.
 
 Not to be run by itself. Python 3.11 or newer, nothing but its standard library, Linux.
 """
@@ -90,6 +90,17 @@ def log_since(server: Server, offset: int) -> list[str]:
         file.seek(offset)
         lines = file.read().decode(errors="replace").split("\n")
     return lines[:-1]
+
+
+def log_of(server: Server, offset: int) -> list[str]:
+    """The lines from this offset on of every request that has been answered."""
+    # Lines are written in their order, and this request's line is the last.
+    marker = "/this-is-the-end"
+    exchange(server.address, request("GET", marker))
+    end = time.monotonic() + 5
+    while marker not in "".join(log_since(server, offset)) and time.monotonic() < end:
+        time.sleep(0.005)
+    return log_since(server, offset)
 
 
 def kill(server: Server) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S python3 -B
 """Shows whether an honest client is served while somebody attacks the server, and whether it recovers afterwards.
 
-    scripts/hostile.py [--seconds N] [--only NAME]... [--binary PATH] [--limit-nofile N]
+    scripts/hostile.py [--seconds N] [--only NAME]... [--again] [--binary PATH] [--limit-nofile N]
 
 Each attack meets a fresh server (release binary, default configuration, a folder of its own) and lasts N seconds, 60
 unless told; 5 is the short mode. Meanwhile an honest client asks POST /api/user_info four times a second, at fixed
@@ -523,6 +523,8 @@ def main() -> int:
     parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
     names = [attack.name for attack in ATTACKS]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
+    again = "tries an attack that failed once more: other work on the machine makes honest clients wait, too"
+    parser.add_argument("--again", action="store_true", help=again)
     parser.add_argument("--limit-nofile", type=int, default=2048, help="descriptors in the attack on them (2048)")
     options = parser.parse_args()
     binary = harness.need_binary(options.binary)
@@ -534,7 +536,8 @@ def main() -> int:
     for attack in ATTACKS:
         if options.only and attack.name not in options.only:
             continue
-        if not carry_out(attack, binary, options.seconds, options.limit_nofile):
+        tries = 2 if options.again else 1
+        if not any(carry_out(attack, binary, options.seconds, options.limit_nofile) for _ in range(tries)):
             failed.append(attack.name)
     print(f"\nFAILED: {', '.join(failed)}" if failed else "\nPASSED")
     return 1 if failed else 0

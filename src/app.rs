@@ -3,11 +3,16 @@
 use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::secret;
-use crate::store::{Durable, Fault, Reader, Store};
+use crate::store::{self, BUSY, Durable, Fault, Reader, Store};
 use crate::throttle::{self, Throttle};
 use rusqlite::{Connection, Transaction};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between two tries at a database that another process has locked.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// The server's state.
 pub struct App {
@@ -43,16 +48,36 @@ impl App {
         lock(&self.reader).read(ask)
     }
 
-    /// Changes the database in one transaction.
+    /// Asks whether the database answers. Where somebody else asks it at this moment, that is left to them.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn ask_without_waiting(&self) -> Result<(), Fault> {
+        match self.store.try_lock() {
+            Ok(store) => store.read(store::ask),
+            Err(TryLockError::Poisoned(store)) => store.into_inner().read(store::ask),
+            Err(TryLockError::WouldBlock) => Ok(()),
+        }
+    }
+
+    /// Changes the database in one transaction. While another process has it locked, everybody else can still read it.
     ///
     /// # Errors
     /// A [`Fault`]; nothing has changed then.
     pub fn write<T>(
         &self,
         durable: Durable,
-        change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+        mut change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        lock(&self.store).write(durable, change)
+        let since = Instant::now();
+        loop {
+            change = match lock(&self.store).try_write(durable, change) {
+                Ok(written) => return written,
+                Err(_) if since.elapsed() > BUSY => return Err(store::locked()),
+                Err(undone) => undone,
+            };
+            thread::sleep(RETRY);
+        }
     }
 
     /// Leaves the database as one whole file, at the end.

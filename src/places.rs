@@ -45,6 +45,12 @@ impl Places {
         drop(self.left.wait_timeout_while(self.taken(), patience, |taken| *taken > 0));
     }
 
+    /// Whether no place is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self.taken() == 0
+    }
+
     fn taken(&self) -> MutexGuard<'_, usize> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,8 @@ use crate::config::Listen;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Shutdown, SocketAddrAny, SocketAddrUnix, SocketType, connect, getpeername, shutdown, socket, sockopt,
+    AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketType, connect, getpeername, recv,
+    shutdown, socket, sockopt,
 };
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::collections::HashSet;
@@ -149,8 +150,8 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// If the kernel gives no handle on it.
 pub fn shut(peer: SocketAddr) -> io::Result<()> {
     let mut result = Ok(());
-    each_socket(|socket, address| {
-        let found = address == Some(peer);
+    each_socket(|socket, of| {
+        let found = of == Peer::At(peer);
         if found {
             result = shutdown(socket, Shutdown::Both);
         }
@@ -164,8 +165,8 @@ pub fn shut(peer: SocketAddr) -> io::Result<()> {
 
 /// Shuts the connections to these peers.
 pub fn shut_all(peers: &HashSet<SocketAddr>) {
-    let _ = each_socket(|socket, address| {
-        if address.is_some_and(|address| peers.contains(&address)) {
+    let _ = each_socket(|socket, of| {
+        if matches!(of, Peer::At(peer) if peers.contains(&peer)) {
             let _ = shutdown(socket, Shutdown::Both);
         }
         true
@@ -177,6 +178,8 @@ pub fn shut_all(peers: &HashSet<SocketAddr>) {
 pub struct Census {
     /// The peers of all connections over TCP.
     pub peers: HashSet<SocketAddr>,
+    /// Those of them that have closed their end, and of which nothing is left to read.
+    pub gone: HashSet<SocketAddr>,
     /// Sockets without a peer: those that never have one, and those of connections that are at their end.
     pub lost: usize,
 }
@@ -185,10 +188,16 @@ pub struct Census {
 #[must_use]
 pub fn census() -> Census {
     let mut census = Census::default();
-    let _ = each_socket(|_, peer| {
-        match peer {
-            Some(peer) => drop(census.peers.insert(peer)),
-            None => census.lost += 1,
+    let _ = each_socket(|socket, of| {
+        match of {
+            Peer::At(peer) => {
+                census.peers.insert(peer);
+                if matches!(recv(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((0, _))) {
+                    census.gone.insert(peer);
+                }
+            }
+            Peer::None => census.lost += 1,
+            Peer::Local => {}
         }
         true
     });
@@ -201,13 +210,24 @@ pub fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// Goes through this process's sockets, each with its peer over TCP, for as long as `visit` says so.
+/// Who is at the other end of a socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// Somebody over TCP.
+    At(SocketAddr),
+    /// Somebody over a unix socket, who has no address.
+    Local,
+    /// Nobody, any more or ever.
+    None,
+}
+
+/// Goes through this process's sockets for as long as `visit` says so.
 ///
 /// tiny_http keeps its sockets to itself. `pidfd_getfd` (Linux 5.6) gives a second handle on a descriptor of any
 /// process that one may trace, and so of one's own. Sockets alone may be taken: closing a second handle on the
 /// database would release every lock that SQLite holds on it, as POSIX has it, and another process would take the
 /// file for unused.
-fn each_socket(mut visit: impl FnMut(&OwnedFd, Option<SocketAddr>) -> bool) -> io::Result<()> {
+fn each_socket(mut visit: impl FnMut(&OwnedFd, Peer) -> bool) -> io::Result<()> {
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
     for entry in fs::read_dir("/proc/self/fd")?.filter_map(Result::ok) {
         let is_socket =
@@ -228,7 +248,10 @@ fn each_socket(mut visit: impl FnMut(&OwnedFd, Option<SocketAddr>) -> bool) -> i
     Ok(())
 }
 
-fn peer_of(descriptor: &OwnedFd) -> Option<SocketAddr> {
-    let address: SocketAddrAny = getpeername(descriptor).ok()??;
-    SocketAddr::try_from(address).ok()
+fn peer_of(descriptor: &OwnedFd) -> Peer {
+    match getpeername(descriptor) {
+        Ok(Some(address)) => SocketAddr::try_from(address).map_or(Peer::Local, Peer::At),
+        Ok(None) => Peer::Local,
+        Err(_) => Peer::None,
+    }
 }

@@ -44,7 +44,7 @@ pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) 
         _ => return Ok(()),
     }
     let ask = line.clone();
-    let trouble = Box::new(move || ask.say(&Message::Renew));
+    let trouble = Box::new(move |_| ask.say(&Message::Renew));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
     loop {

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::log;
 use crate::secret;
-use crate::server::{Server, janitor};
+use crate::server::{Server, Trouble, janitor};
 use crate::socket::{self, Bound};
 use crate::supervise::{self, Event, Plan};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -75,7 +75,8 @@ fn alone(
 ) -> Result<(), Failure> {
     let start = SystemTime::now();
     let app = process::open(data, config, captcha_answer)?;
-    let trouble = Box::new(move || drop(sender.send(Event::Deaf)));
+    // There is nobody to take over from a process that is merely worn.
+    let trouble = Box::new(move |trouble| drop((trouble == Trouble::Deaf).then(|| sender.send(Event::Deaf))));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
     log::raw(greeting);
@@ -147,7 +148,8 @@ fn refuse_public(config: &Config, answer: &str) -> Result<(), Failure> {
 }
 
 /// An address as a client would write it.
-fn address(listen: &Listen) -> String {
+#[must_use]
+pub fn address(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => format!("http://{address}"),
         Listen::Unix(path) => format!("unix:{}", path.display()),

@@ -17,6 +17,8 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 const LARGE: usize = 256;
 /// How long a connection may be without a request: one that says nothing ends earlier, so this one says too little.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long one may be without a request whose client is gone: tiny_http notices at once, if it does.
+const GONE: Duration = Duration::from_secs(2);
 
 /// The connections that are known, by the address of the client.
 pub struct Connections<R> {
@@ -118,8 +120,9 @@ impl<R> Connections<R> {
     }
 
     /// Forgets the connections that are not among these, and says which are to be shut: those that have been without a
-    /// request for too long and, where there are more than `most`, of the others those that have been longest.
-    pub fn review(&self, peers: &HashSet<SocketAddr>, most: usize) -> HashSet<SocketAddr> {
+    /// request for too long, sooner those whose client is gone, and where there are more than `most`, of the others those
+    /// that have been longest.
+    pub fn review(&self, peers: &HashSet<SocketAddr>, gone: &HashSet<SocketAddr>, most: usize) -> HashSet<SocketAddr> {
         let mut known = self.known();
         known.retain(|peer, one| one.busy || peers.contains(peer) || (one.ended && one.since.elapsed() < REMEMBERED));
         for peer in peers {
@@ -129,10 +132,11 @@ impl<R> Connections<R> {
             known.iter().filter(|(_, one)| !one.busy && !one.ended).map(|(peer, one)| (one.since, *peer)).collect();
         idle.sort_unstable();
         let surplus = peers.len().saturating_sub(most);
+        let patience = |peer| if gone.contains(peer) { GONE } else { IDLE };
         let chosen: HashSet<SocketAddr> = idle
             .iter()
             .enumerate()
-            .filter(|(nth, (since, _))| *nth < surplus || since.elapsed() > IDLE)
+            .filter(|(nth, (since, peer))| *nth < surplus || since.elapsed() > patience(peer))
             .map(|(_, (_, peer))| *peer)
             .collect();
         known.retain(|peer, _| !chosen.contains(peer));
@@ -196,15 +200,15 @@ mod tests {
     fn of_too_many_the_longest_idle_go_and_none_that_is_busy() {
         let connections: Connections<char> = Connections::new();
         let old: HashSet<SocketAddr> = (1..=10).map(peer).collect();
-        assert!(connections.review(&old, 10).is_empty());
+        assert!(connections.review(&old, &HashSet::new(), 10).is_empty());
         assert!(matches!(connections.enter(peer(1), 'a'), Turn::Now('a')));
         assert!(matches!(connections.enter(peer(2), 'b'), Turn::Now('b')));
         assert_eq!(connections.leave(peer(2)), None);
         let all: HashSet<SocketAddr> = (1..=12).map(peer).collect();
-        let chosen = connections.review(&all, 8);
+        let chosen = connections.review(&all, &HashSet::new(), 8);
         assert_eq!(chosen.len(), 4);
         assert!(chosen.iter().all(|one| (3..=10).contains(&one.port())), "{chosen:?}");
-        assert!(connections.review(&HashSet::new(), 8).is_empty());
+        assert!(connections.review(&HashSet::new(), &HashSet::new(), 8).is_empty());
         assert_eq!(connections.busy(), 1);
     }
 }

@@ -1,14 +1,14 @@
 //! Ends connections that only cost, and notices when this process has become a burden itself.
 
-use super::{DEAF, Server};
+use super::{DEAF, Server, Trouble};
 use crate::http;
 use crate::limits;
-use crate::socket;
+use crate::socket::{self, Census};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two rounds when all is quiet.
 const QUIET: Duration = Duration::from_secs(1);
@@ -19,39 +19,52 @@ const BUSY: Duration = Duration::from_millis(10);
 const WARY: u32 = 100;
 /// Descriptors of a process that has no connection, and of a few that it has: nothing to look after.
 const FEW: usize = 64;
+/// Connections of a process that is quiet.
+const QUIET_PEERS: usize = FEW / 4;
+/// Rounds between two looks at all connections when there are few: one that tiny_http neither answers nor ends
+/// (`HTTP/2.0`) is not left hanging.
+const SELDOM: u32 = 10;
 /// Connections at the most, however many descriptors there are: each costs a thread, about 15 KB.
 const CONNECTIONS: usize = 1024;
 /// Sockets that are at their end and yet not closed, at the most: tiny_http loses a thread and two descriptors to
 /// some requests. A few are ours: the listening socket, the line to the supervisor.
 const LOST: usize = 128;
-/// Requests that had to be forgotten, at the most: a quiet process is given up for more.
+/// Requests that had to be forgotten, and sockets that are lost, at the most: a quiet process is given up for more.
 const SPARED: usize = 4;
+const SPARED_SOCKETS: usize = 16;
 /// A quiet process that keeps more memory than this, in bytes, has been flooded: what was freed stays in pieces.
 const GROWN: u64 = 16 * 1024 * 1024;
-/// Quiet rounds after which a process that has grown is given up.
-const PATIENCE: u32 = 5;
+/// How long a quiet process may be a burden until it is given up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks after a server until the process ends.
 pub fn start(server: Arc<Server>) {
     // A third of the descriptors, two for each connection, leaves room for what comes until the next round.
     let most = usize::try_from(limits::descriptors() / 3 / 2).map_or(CONNECTIONS, |most| most.min(CONNECTIONS));
     thread::spawn(move || {
-        let (mut rounds, mut grown) = (0, 0);
+        let (mut rounds, mut burden, mut sockets) = (0_u32, None, Census::default());
         loop {
             let descriptors = socket::descriptors();
-            if descriptors > FEW || server.connections().is_large() {
-                let sockets = socket::census();
-                socket::shut_all(&server.connections().review(&sockets.peers, most));
+            let look = descriptors > FEW || burden.is_some() || server.connections().is_large();
+            if look || rounds.is_multiple_of(SELDOM) {
+                sockets = socket::census();
+                socket::shut_all(&server.connections().review(&sockets.peers, &sockets.gone, most));
                 if sockets.lost > LOST {
-                    server.ask_for_help();
+                    server.ask_for_help(Trouble::Worn);
                 }
             }
-            let burden = resident() > GROWN || http::forgotten() > SPARED;
-            grown = if descriptors <= FEW && burden { grown + 1 } else { 0 };
-            if grown > PATIENCE || DEAF.load(Ordering::Relaxed) {
-                server.ask_for_help();
+            // Work in progress needs memory, and gives it back.
+            let quiet = sockets.peers.len() <= QUIET_PEERS && server.is_idle();
+            let worn = || resident() > GROWN || http::forgotten() > SPARED || sockets.lost > SPARED_SOCKETS;
+            let heavy = quiet && worn();
+            burden = burden.filter(|_| heavy).or_else(|| heavy.then(Instant::now));
+            if burden.is_some_and(|since| since.elapsed() > PATIENCE) {
+                server.ask_for_help(Trouble::Worn);
             }
-            rounds += 1;
+            if DEAF.load(Ordering::Relaxed) {
+                server.ask_for_help(Trouble::Deaf);
+            }
+            rounds = rounds.wrapping_add(1);
             thread::sleep(if descriptors > most || rounds < WARY { BUSY } else { QUIET });
         }
     });

@@ -31,7 +31,7 @@ static WORK: Places = Places::new(64);
 static SENDING: Places = Places::new(64);
 /// Connections with several requests at once that are answered at the same time; those on top end.
 static CHAINS: Places = Places::new(8);
-/// What the supervisor asks for: no line in the log.
+/// What the supervisor and monitors ask for again and again: no line in the log.
 const HEALTH: &str = "/health";
 /// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
 const STACK: usize = 512 * 1024;
@@ -47,16 +47,25 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Whether the thread that accepts connections has panicked: for want of a descriptor, say.
 pub static DEAF: AtomicBool = AtomicBool::new(false);
 
+/// Why a server can't go on for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It accepts nothing more.
+    Deaf,
+    /// It nears a limit, or keeps what it does not need.
+    Worn,
+}
+
 /// A running server.
 pub struct Server {
     app: App,
     socket: Bound,
     http: tiny_http::Server,
     heartbeat: Heartbeat,
-    /// Called when the server can't go on for long: it accepts nothing more, or its limits are near.
-    trouble: Box<dyn Fn() + Send + Sync>,
-    /// Whether it was called.
-    troubled: AtomicBool,
+    /// Called when the server can't go on for long, once for each trouble.
+    trouble: Box<dyn Fn(Trouble) + Send + Sync>,
+    /// Whether it was called, by trouble.
+    troubled: [AtomicBool; 2],
     workers: Mutex<Vec<JoinHandle<()>>>,
     /// The accept loop has ended.
     deaf: AtomicBool,
@@ -74,7 +83,7 @@ impl Server {
     ///
     /// # Errors
     /// Whatever tiny_http says.
-    pub fn start(app: App, bound: Bound, trouble: Box<dyn Fn() + Send + Sync>) -> Result<Arc<Server>, String> {
+    pub fn start(app: App, bound: Bound, trouble: Box<dyn Fn(Trouble) + Send + Sync>) -> Result<Arc<Server>, String> {
         // As a process that ended while it handed over may have left it.
         bound.block(true).map_err(|error| error.to_string())?;
         let socket = bound.socket.try_clone().map_err(|error| error.to_string())?;
@@ -90,7 +99,7 @@ impl Server {
             socket: bound,
             trouble,
             workers: Mutex::default(),
-            troubled: AtomicBool::new(false),
+            troubled: [AtomicBool::new(false), AtomicBool::new(false)],
             deaf: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -170,7 +179,7 @@ impl Server {
                 // Nothing can be accepted any more, but what is connected is still answered.
                 Err(_) => {
                     self.deaf.store(true, Ordering::SeqCst);
-                    self.ask_for_help();
+                    self.ask_for_help(Trouble::Deaf);
                 }
             }
         }
@@ -264,7 +273,9 @@ impl Server {
         let mut head = http::head(&request, &self.app.config.trusted_proxies);
         let mut body = Incoming::new(&mut request, framing);
         let reply = api::answer(&self.app, &mut head, &mut body);
-        let whole = body.drain();
+        // A chunked body is the last one of its connection: tiny_http takes lengths with a sign or spaces, which a proxy
+        // before it may take otherwise.
+        let whole = body.drain() && framing != Framing::Chunked;
         let (status, code) = (reply.status, reply.code);
         let cors = http::cors(&self.app.config.cors_origins, &head.origin);
         let outgoing = if whole {
@@ -291,22 +302,28 @@ impl Server {
         log::line(Level::Debug, &format!("{client} refused {status}"));
     }
 
+    /// Whether no request is in hand.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.connections.busy() == 0 && WORK.is_empty()
+    }
+
     /// Calls `trouble`, once, unless the server is about to end anyway.
-    pub fn ask_for_help(&self) {
-        if !self.closing.load(Ordering::SeqCst) && !self.troubled.swap(true, Ordering::SeqCst) {
-            (self.trouble)();
+    pub fn ask_for_help(&self, trouble: Trouble) {
+        if !self.closing.load(Ordering::SeqCst) && !self.troubled[trouble as usize].swap(true, Ordering::SeqCst) {
+            (self.trouble)(trouble);
         }
     }
 
     fn abandon(&self, request: Arrived, reply: Reply, cors: &[(&str, &str)]) {
         if let Some(peer) = request.remote_addr()
-            && !http::holds_connection(&request)
+            && (http::framing(&request) == Framing::Chunked || !http::holds_connection(&request))
         {
             self.connections.end(*peer);
         }
         http::abandon(request, reply, cors);
         if http::forgotten() >= FORGOTTEN {
-            self.ask_for_help();
+            self.ask_for_help(Trouble::Worn);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What the server itself gets wrong: a clear answer, a line in the log, and nothing of the cause for the client.
 
-use crate::support::{FORM, Response, Server, form, new_user, picture};
+use crate::support::{CAPTCHA, FORM, KEY, RESET, Response, Server, form, new_user, picture};
 use serde_json::{Value, json};
 use std::fs;
+use std::thread;
 
 /// Names that only a leak would show a client.
 fn tells_nothing(response: &Response) {
@@ -21,7 +22,7 @@ fn a_database_that_fails_is_told_as_each_interface_tells_it() {
         .execute_batch("ALTER TABLE users RENAME TO hidden; ALTER TABLE sessions RENAME TO hidden_too")
         .unwrap();
     let password = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "b"});
-    let reset = json!({"key": crate::support::RESET, "name": "rei", "new_passwd": "b", "email": "rei@example.org"});
+    let reset = json!({"key": RESET, "name": "rei", "new_passwd": "b", "email": "rei@example.org"});
     let requests: [(&str, Value); 6] = [
         ("/api/login", server.solved(json!({"username": "rei", "passwd": "a password"}))),
         ("/api/user_info", json!({"token": token})),
@@ -89,37 +90,130 @@ fn a_folder_that_cannot_be_written_is_a_fault_of_the_upload_alone() {
     assert_eq!(server.info(&token)["name"], "rei");
 }
 
+/// Every interface, with what is right and with what is wrong, at the most verbose level.
 #[test]
 fn secrets_reach_no_log() {
     let server = Server::start();
-    let token = server.user("rei\nasuka");
-    let mut secrets = vec![
-        token.clone(),
-        "a password".into(),
-        "new secret".into(),
-        crate::support::KEY.into(),
-        crate::support::RESET.into(),
-    ];
+    let (name, first, second, third) = ("rei\nasuka 阿", "first secret", "second secret", "third secret");
+    let mut secrets: Vec<String> =
+        [first, second, third, "wrong secret", "wrong key", KEY, RESET, CAPTCHA, "wrong answer"]
+            .map(String::from)
+            .to_vec();
+    let mut user = new_user(name);
+    user["passwd"] = first.into();
+    let wrong = |body: &Value, field: &str, value: &str| {
+        let mut body = body.clone();
+        body[field] = value.into();
+        body
+    };
+    let password = json!({"username": name, "old_passwd": first, "new_passwd": second});
+    let email = user["email"].clone();
+    let reset = json!({"key": RESET, "name": name, "email": email, "new_passwd": third});
+    let key = server.captcha();
+    secrets.push(key.clone());
+    let unsolved = json!({"verification_code_key": key, "verification_code": "wrong answer"});
+    for path in ["/api/registered", "/api/login", "/api/update_password", "/api/forget_password"] {
+        server.post(path, &unsolved);
+    }
+    for (code, path, body) in [
+        (403, "/api/registered", wrong(&user, "key", "wrong key")),
+        (200, "/api/registered", user.clone()),
+        (604, "/api/registered", user),
+        (604, "/api/login", json!({"username": name, "passwd": "wrong secret"})),
+        (604, "/api/login", json!({"username": "wrong secret", "passwd": name})),
+        (404, "/api/update_password", wrong(&password, "old_passwd", "wrong secret")),
+        (200, "/api/update_password", password),
+        (404, "/api/forget_password", wrong(&reset, "key", "wrong key")),
+        (501, "/api/forget_password", wrong(&reset, "email", "wrong secret")),
+        (200, "/api/forget_password", reset),
+    ] {
+        assert_eq!(server.post_solved(path, body).code(), code, "{path}");
+    }
+    let response = server.post_solved("/api/login", json!({"username": name, "passwd": third}));
+    let token = response.json()["message"].as_str().unwrap().to_string();
     secrets.push(server.info(&token)["key"].as_str().unwrap().into());
-    let body = form("file", &picture(20_000));
-    server.send(
-        "POST",
-        &format!("/api/upload_avatar?token={token}"),
-        &[("token", &token), ("Content-Type", FORM)],
-        &body,
-    );
-    server.post_solved(
-        "/api/update_password",
-        json!({"username": "rei\nasuka", "old_passwd": "a password", "new_passwd": "new secret"}),
-    );
-    server.send("POST", "/api/login", &[], format!("{{\"passwd\":\"{}", "new secret").as_bytes());
+    for body in
+        [json!({"token": token}), json!({"token": "wrong secret"}), json!({"token": token, "new_show_name": "a"})]
+    {
+        for path in ["/api/user_info", "/api/update_show_name", "/api/update_key"] {
+            server.post(path, &body);
+        }
+    }
+    secrets.push(server.info(&token)["key"].as_str().unwrap().into());
+    let path = format!("/api/upload_avatar?token={token}");
+    for file in [picture(20_000), vec![b'x'; 20_000]] {
+        server.send("POST", &path, &[("token", &token), ("Content-Type", FORM)], &form("file", &file));
+    }
+    // What breaks off, and what is refused before anybody looks at it.
+    server.send("POST", "/api/login", &[], format!("{{\"passwd\":\"{third}").as_bytes());
+    server.raw(format!("POST /api/login HTTP/1.1\r\ntoken: {token}\r\nContent-Length: x\r\n\r\n{third}").as_bytes());
+    server.database().execute_batch("ALTER TABLE users RENAME TO hidden").unwrap();
+    server.post("/api/user_info", &json!({"token": token}));
+    server.post_solved("/api/login", json!({"username": name, "passwd": third}));
     server.send("POST", "/a%0d%0apath", &[], b"");
     server.lines.wait("/a%0d%0apath");
-    let log = server.lines.all().join("\n");
+    secrets.push(token);
+    let lines = server.lines.all();
     for secret in secrets {
-        assert!(!log.contains(&secret), "{secret} in {log}");
+        assert!(!lines.concat().contains(&secret), "{secret} in {lines:#?}");
     }
-    assert!(!log.contains(crate::support::CAPTCHA));
+    // Nothing that anybody sent begins a line of its own.
+    let own = |line: &&String| !line.starts_with("20") && !line.contains("listening on");
+    let strange: Vec<&String> = lines.iter().skip(3).filter(own).collect();
+    assert_eq!(strange, Vec::<&String>::new());
+}
+
+#[test]
+fn a_database_that_another_process_has_locked_can_be_read() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let other = server.database();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let change = json!({"token": token, "new_show_name": "asuka"});
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| server.post("/api/update_show_name", &change));
+        assert_eq!(server.info(&token)["show_name"], "rei 阿巴");
+        let response = waiting.join().unwrap();
+        assert_eq!((response.status, response.code()), (500, 169));
+        tells_nothing(&response);
+    });
+    server.lines.wait("error /api/update_show_name: database is locked");
+    // Whoever lets it go within a second is waited for.
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| server.post("/api/update_show_name", &change));
+        // Nobody who reads waits behind it, or it would have given up before the last of these.
+        for _ in 0..50 {
+            assert_eq!(server.info(&token)["show_name"], "rei 阿巴");
+        }
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(waiting.join().unwrap().code(), 200);
+    });
+    assert_eq!(server.info(&token)["show_name"], "asuka");
+}
+
+#[test]
+fn a_database_that_is_cut_short_under_a_server_is_a_fault_and_ends_nothing() {
+    let mut server = Server::start();
+    let tokens: Vec<String> = (0..60).map(|nth| server.user(&format!("rei {nth}"))).collect();
+    server.signal("TERM");
+    server.wait();
+    let file = server.path("accountd.db");
+    let whole = fs::read(&file).unwrap();
+    let server = Server::on(server.data.clone());
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(whole.len() as u64 / 3).unwrap();
+    let mut faults = 0;
+    for token in &tokens {
+        let response = server.post("/api/user_info", &json!({"token": token}));
+        assert!(matches!((response.status, response.code()), (200, 200 | 403) | (500, 169)), "{}", response.text());
+        tells_nothing(&response);
+        faults += usize::from(response.status == 500);
+    }
+    assert!(faults > 0, "nothing of {} bytes was missing", whole.len());
+    let change = server.post("/api/update_show_name", &json!({"token": tokens[59], "new_show_name": "a"}));
+    assert_eq!((change.status, change.code()), (500, 169));
+    assert_eq!(server.send("GET", "/s/admin.jpg", &[], b"").status, 200);
+    assert!(!server.lines.all().concat().contains("a serving process ended"));
+    drop(server);
 }
 
 #[test]

@@ -89,6 +89,30 @@ fn a_login_rewrites_a_password_of_the_other_scheme() {
 }
 
 #[test]
+fn a_digest_that_is_replaced_leaves_no_trace() {
+    let mut server = Server::start();
+    for (name, password) in [("asuka", "x"), ("rei", "a password"), ("misato", "y")] {
+        let mut user = new_user(name);
+        user["passwd"] = password.into();
+        assert_eq!(server.post_solved("/api/registered", user).code(), 200);
+    }
+    let stop = |server: &mut Server| {
+        server.signal("TERM");
+        assert_eq!(server.wait(), Some(0));
+        let digest = accountd::secret::Scheme::Md5.hash("a password");
+        let file = std::fs::read(server.path("accountd.db")).unwrap();
+        file.windows(digest.len()).any(|bytes| bytes == digest.as_bytes())
+    };
+    assert!(stop(&mut server));
+    let mut settings = crate::support::settings();
+    settings["password_hash"] = "argon2id".into();
+    std::fs::write(server.path("config.json"), settings.to_string()).unwrap();
+    let mut server = Server::on(server.data.clone());
+    server.login("rei");
+    assert!(!stop(&mut server));
+}
+
+#[test]
 fn argon2id_from_the_start() {
     let server = Server::with(json!({"password_hash": "argon2id"}));
     let token = server.user("rei");
@@ -243,7 +267,13 @@ fn guessing_is_slow_and_the_owner_gets_in() {
     for _ in 0..3 {
         assert_eq!(ask("/api/forget_password", reset.clone(), "192.0.2.3").code(), 404);
     }
-    assert_eq!(ask("/api/forget_password", reset, "192.0.2.3").status, 429);
+    assert_eq!(ask("/api/forget_password", reset.clone(), "192.0.2.3").status, 429);
+    // Another name beside it makes no other reset key.
+    let named = |name: &str| json!({"key": "x", "name": name, "email": "a", "new_passwd": "b"});
+    for nth in 0..3 {
+        assert_eq!(ask("/api/forget_password", named(&nth.to_string()), "192.0.2.5").code(), 404);
+    }
+    assert_eq!(ask("/api/forget_password", named("another"), "192.0.2.5").status, 429);
     // Three wrong ones are forgiven by the right one.
     for _ in 0..3 {
         assert_eq!(login("x", "192.0.2.4").code(), 604);

@@ -5,12 +5,21 @@ use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::Command;
+use std::thread;
 
 /// The serving processes of a server.
 fn children(server: &Server) -> Vec<u32> {
     let pid = server.pid();
     let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     listed.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// Each of these requests costs a thread that nothing but a new process gives back.
+fn wear_out(server: &Server) {
+    let hostile = b"POST /api/login HTTP/1.1\r\nContent-Length: 30000000000\r\n\r\n";
+    for _ in 0..70 {
+        assert_eq!(server.raw(hostile).status, 413);
+    }
 }
 
 fn kill(pid: u32) {
@@ -45,11 +54,7 @@ fn a_worn_out_process_hands_over_what_it_knows() {
     );
     upload.write_all(head.as_bytes()).unwrap();
     upload.read_exact(&mut [0; 12]).unwrap();
-    // Each of these costs a thread that nothing but a new process gives back.
-    let hostile = b"POST /api/login HTTP/1.1\r\nContent-Length: 30000000000\r\n\r\n";
-    for _ in 0..70 {
-        assert_eq!(server.raw(hostile).status, 413);
-    }
+    wear_out(&server);
     server.lines.wait("the serving process is renewed: it nears a limit");
     // The old one accepts until the new one has opened everything; then its connections end one by one.
     while server.send("POST", "/api/login", &[], b"{}").status == 200
@@ -61,6 +66,34 @@ fn a_worn_out_process_hands_over_what_it_knows() {
     let mut rest = Vec::new();
     let _ = upload.read_to_end(&mut rest);
     assert!(String::from_utf8_lossy(&rest).contains("\"code\":169"), "what was begun is answered");
+}
+
+#[test]
+fn a_hand_over_forgives_nobody() {
+    let server = Server::with(json!({"throttle": true}));
+    let guess = |name: u32| server.post_solved("/api/login", json!({"username": name.to_string(), "passwd": "x"}));
+    // Another name each time: the budget of the source, of which there is one more only after twelve seconds.
+    let last = (0..1000).find(|name| guess(*name).status == 429).unwrap();
+    let before = children(&server);
+    wear_out(&server);
+    server.lines.wait("the serving process is renewed: it nears a limit");
+    while children(&server).contains(&before[0]) {
+        server.post("/api/login", &json!({}));
+    }
+    assert_eq!(guess(last + 1).status, 429);
+}
+
+#[test]
+fn work_that_needs_memory_wears_nothing_out() {
+    for supervise in [true, false] {
+        let server = Server::with(json!({"password_hash": "argon2id", "supervise": supervise}));
+        server.register("rei");
+        let before = children(&server);
+        // Several at once, each with 19 MiB.
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| server.login("rei")))));
+        assert_eq!(children(&server), before);
+        assert!(!server.lines.all().concat().contains("renewed"), "{:#?}", server.lines.all());
+    }
 }
 
 #[test]

@@ -17,12 +17,8 @@ fn a_body_may_come_in_chunks() {
         raw.extend_from_slice(b"\r\n");
     }
     raw.extend_from_slice(b"0\r\n\r\n");
-    // The next request on the same connection is read from where the chunks end.
-    raw.extend_from_slice(&request("GET", "/s/admin.jpg", &[], b""));
-    let mut stream = server.connect();
-    stream.write_all(&raw).unwrap();
-    assert_eq!(Response::read(&mut stream, false).code(), 200);
-    assert_eq!(Response::read(&mut stream, false).header("Content-Type"), Some("image/jpeg"));
+    let response = server.raw(&raw);
+    assert_eq!((response.code(), response.header("Connection")), (200, Some("close")));
 }
 
 #[test]
@@ -141,6 +137,53 @@ fn a_body_that_says_its_length_in_two_ways_is_refused() {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
         assert_eq!(rest, b"", "{headers:?}: a second answer");
+    }
+    assert_eq!(server.post("/api/login", &json!({})).code(), 504);
+}
+
+/// What else is read in one way or not at all: the answers that follow each of these, and nothing but them.
+#[test]
+fn no_second_request_is_read_out_of_the_first() {
+    let server = Server::start();
+    let smuggled = "GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = |headers: &str, body: &str| format!("POST /api/login HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n{body}");
+    let chunked = |body: &str| post("Transfer-Encoding: chunked", body);
+    // What is sent, the HTTP statuses that come back, and whether the connection ends then without being asked to.
+    for (what, sent, statuses, ends) in [
+        ("a chunk whose length is no number", chunked(&format!("xx\r\n{smuggled}")), &[200][..], true),
+        ("a chunk with a sign", chunked(&format!("+2\r\n{{}}\r\n0\r\n\r\n{smuggled}")), &[200], true),
+        ("a chunk that is longer than it says", chunked(&format!("1\r\n{{}}\r\n0\r\n\r\n{smuggled}")), &[200], true),
+        ("a request behind chunks", chunked(&format!("2\r\n{{}}\r\n0\r\n\r\n{smuggled}")), &[200], true),
+        ("a header without a colon", post("Content-Length 2", &format!("{{}}{smuggled}")), &[400], true),
+        ("a header of spaces", post("  ", &format!("{{}}{smuggled}")), &[400], true),
+        ("a name with a space", post("Content-Length : 2", &format!("{{}}{smuggled}")), &[400], true),
+        ("a letter beyond ASCII", post("X: 阿", &format!("{{}}{smuggled}")), &[], true),
+        ("a bare LF", format!("POST /api/login HTTP/1.1\nContent-Length: 2\n\n{{}}{smuggled}"), &[400], true),
+        ("HTTP/1.0", format!("GET /nothing HTTP/1.0\r\n\r\n{smuggled}"), &[404], true),
+        ("HTTP/9", format!("GET /nothing HTTP/9\r\n\r\n{smuggled}"), &[400], true),
+        ("an absolute target", format!("GET http://a/nothing HTTP/1.1\r\n\r\n{smuggled}"), &[404, 200], false),
+        ("another expectation", post("Expect: x\r\nContent-Length: 2", &format!("{{}}{smuggled}")), &[417], true),
+        (
+            "an upgrade with a body",
+            post("Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 2", &format!("{{}}{smuggled}")),
+            &[200],
+            true,
+        ),
+        ("an upgrade in chunks", post("Connection: upgrade\r\nTransfer-Encoding: chunked", smuggled), &[400], true),
+    ] {
+        let mut stream = server.connect();
+        // The server may end the connection before it has read everything.
+        let _ = stream.write_all(sent.as_bytes());
+        if !ends {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+        let text = String::from_utf8_lossy(&all);
+        let seen: Vec<u16> =
+            text.match_indices("HTTP/1.1 ").map(|(at, _)| text[at + 9..][..3].parse().unwrap()).collect();
+        let seen: Vec<u16> = seen.into_iter().filter(|status| *status != 100).collect();
+        assert_eq!(seen, statuses, "{what}: {text}");
     }
     assert_eq!(server.post("/api/login", &json!({})).code(), 504);
 }

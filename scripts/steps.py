@@ -1,0 +1,235 @@
+#!/usr/bin/env -S python3 -B
+"""Lets each step of a write fail in turn: every call into the kernel with which a registration, a change of password
+and an upload of a picture reach the disk.
+
+    scripts/steps.py [--binary PATH]
+
+strace tells the kernel to refuse the first, the second, the third … such call of the thread that answers, with "no space
+left" or "input/output error". Each time the answer must be one that the contract has for a fault of the server, with one
+line in the log; nothing of the change may be there, not in the database and not in avatars/; and the same request must
+work at once when nothing is refused. Where the call that failed was not needed, the answer is 200 and the change is there.
+At the end the server is killed and started again, and everything acknowledged is there.
+
+Exit code 1 if anything was not so. Half a minute. Needs strace and the right to trace (root, or one's own processes);
+without them it says SKIPPED. Linux, Python 3.11, no packages.
+"""
+
+import argparse
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import harness
+from harness import Answer, Server
+
+# Calls that change a disk, the error that each may meet there, and how many are tried at the most.
+CALLS = [
+    ("openat", "EIO", 6),
+    ("write", "ENOSPC", 20),
+    ("pwrite64", "ENOSPC", 40),
+    ("pwrite64", "EIO", 40),
+    ("fsync", "EIO", 8),
+    ("fdatasync", "EIO", 8),
+    ("ftruncate", "EIO", 4),
+    ("rename", "ENOSPC", 4),
+    ("unlink", "EIO", 4),
+    ("mkdir", "ENOSPC", 4),
+]
+failures: list[str] = []
+
+
+@dataclass
+class Account:
+    """What was acknowledged about the user whose password and picture change."""
+
+    password: str
+    token: str
+    avatar: str
+    picture: bytes
+
+
+@dataclass
+class Way:
+    """A writing request, what its refusals are (HTTP status, code), and whether its change is there."""
+
+    path: str
+    refusals: set[tuple[int, int]]
+    send: Callable[[str], Answer]
+    done: Callable[[str, Answer], bool]
+
+
+def check(what: str, right: bool, seen: object) -> None:
+    """Takes note of what is not as it should be."""
+    if not right:
+        failures.append(what)
+        print(f"FAILED {what}: {seen}")
+
+
+class Refusing:
+    """While it is entered, the Nth such call of each thread of the serving process fails."""
+
+    def __init__(self, server: Server, call: str, error: str, nth: int) -> None:
+        self.server, self.output = server, server.data.with_name("strace")
+        rule = f"inject={call}:error={error}:when={nth}"
+        pid = (Path("/proc") / str(server.process.pid) / "task" / str(server.process.pid) / "children").read_text()
+        self.command = ["strace", "-f", "-y", "-o", str(self.output), "-e", f"trace={call}", "-e", rule, "-p", pid.strip()]
+        self.hit = ""
+
+    def __enter__(self) -> "Refusing":
+        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True)
+        first = self.process.stderr.readline()
+        if "attached" not in first:
+            raise PermissionError(first.strip())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+        self.process.stderr.close()
+        # What the janitor looks up in /proc and what goes to the log are no steps of a write.
+        lines = self.output.read_text(errors="replace").splitlines()
+        hits = [line for line in lines if "(INJECTED)" in line and str(self.server.data) + "/" in line]
+        self.hit = hits[0] if hits else ""
+
+
+def ways(server: Server, account: Account) -> list[Way]:
+    """The three writing requests. A tag makes each one new."""
+
+    def change_password(tag: str) -> Answer:
+        members = {"username": "rei", "old_passwd": account.password, "new_passwd": tag}
+        answer = harness.post_solved(server.address, "/api/update_password", members)
+        if answer.code == 200:
+            account.password = tag
+            account.token = str(harness.login(server, "rei", tag).message)
+        return answer
+
+    def password_is(tag: str, _: Answer) -> bool:
+        # A log-in ends the session before it.
+        token = harness.login(server, "rei", tag)
+        if token.code == 200:
+            account.token = str(token.message)
+        return token.code == 200
+
+    def picture(tag: str) -> bytes:
+        return harness.png(110, 110, tag)
+
+    def upload(tag: str) -> Answer:
+        answer = harness.upload(server, account.token, picture(tag))
+        if answer.code == 200:
+            account.avatar, account.picture = str(answer.message), picture(tag)
+        return answer
+
+    def picture_is(tag: str, _: Answer) -> bool:
+        info = harness.post(server.address, "/api/user_info", {"token": account.token}).message
+        served = harness.exchange(server.address, harness.request("GET", f"/s/{info['avatar']}"))
+        check(f"{tag}: the avatar is the acknowledged one", info["avatar"] == account.avatar, info["avatar"])
+        check(f"{tag}: its picture is served", served.body == account.picture, served.status)
+        return served.body == picture(tag)
+
+    return [
+        Way(
+            "/api/registered",
+            {(200, 603), (200, 404)},
+            lambda tag: harness.register(server, tag),
+            lambda tag, _: harness.login(server, tag).code == 200,
+        ),
+        Way("/api/update_password", {(500, 169)}, change_password, password_is),
+        Way("/api/upload_avatar", {(200, 169)}, upload, picture_is),
+    ]
+
+
+def try_step(server: Server, account: Account, way: Way, call: str, error: str, nth: int) -> bool:
+    """Refuses one call; whether there was one to refuse."""
+    tag = f"{way.path.rsplit('/', 1)[1]}-{call}-{error}-{nth}"
+    before = server.log.stat().st_size
+    with Refusing(server, call, error, nth) as refusing:
+        answer = way.send(tag)
+    if answer.code == 200:
+        check(f"{tag}: acknowledged, and there", way.done(tag, answer), answer.code)
+    else:
+        check(f"{tag}: the answer is the contract's", (answer.status, answer.code) in way.refusals, answer)
+        check(f"{tag}: refused, and not there", not way.done(tag, answer), answer.code)
+        lines = [line for line in harness.log_of(server, before) if " error " in line and way.path in line]
+        # The log's own writes fail with the others.
+        check(f"{tag}: one line in the log", len(lines) == 1 or call == "write", lines or refusing.hit)
+        again = way.send(tag + "-again")
+        check(f"{tag}: works when nothing is refused", again.code == 200, f"{again.status} {again.code}")
+    return bool(refusing.hit)
+
+
+def left(server: Server, account: Account) -> set[str]:
+    """The files in avatars/ that nobody has."""
+    return {path.name for path in (server.data / "avatars").iterdir()} - {account.avatar}
+
+
+def run(binary: Path, folder: Path) -> None:
+    """Every step of every write, then a crash."""
+    server = harness.start(binary, folder / "data")
+    account = Account(harness.PASSWORD, "", "", b"")
+    try:
+        harness.register(server, "rei")
+        account.token = str(harness.login(server, "rei").message)
+        account.picture = harness.png(110, 110, "first")
+        account.avatar = str(harness.upload(server, account.token, account.picture).message)
+        for way in ways(server, account):
+            steps = 0
+            for call, error, most in CALLS:
+                for nth in range(1, most + 1):
+                    hit = try_step(server, account, way, call, error, nth)
+                    steps += hit
+                    # Others of the thread's openat are looked up in /proc.
+                    if not hit and call != "openat":
+                        break
+                else:
+                    check(f"{way.path}: no more than {most} of {call}", call == "openat", "tried them all")
+            check(f"{way.path} has steps that can fail", steps >= 3, steps)
+            print(f"ok   {way.path}: {steps} steps failed in turn")
+        # An old picture that could not be removed goes at the next start.
+        harness.kill(server)
+        server = harness.start(binary, folder / "data")
+        end = time.monotonic() + 5
+        while left(server, account) and time.monotonic() < end:
+            time.sleep(0.02)
+        check("no file is left in avatars/ that nobody has", not left(server, account), left(server, account))
+        login = harness.login(server, "rei", account.password)
+        check("after a kill and a start: the password is the acknowledged one", login.code == 200, login.code)
+        info = harness.post(server.address, "/api/user_info", {"token": login.message}).message
+        check("after a kill and a start: the avatar is the acknowledged one", info["avatar"] == account.avatar, info)
+    finally:
+        harness.kill(server)
+    database = sqlite3.connect(shutil.copy(folder / "data" / "accountd.db", folder / "copy.db"))
+    found = database.execute("PRAGMA integrity_check").fetchall()
+    check("the database is sound", found == [("ok",)], found)
+
+
+def main() -> int:
+    """Reads the command line, and says what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
+    binary = harness.need_binary(parser.parse_args().binary)
+    if shutil.which("strace") is None:
+        print("SKIPPED: there is no strace")
+        return 0
+    # One worker, so that the calls that are counted are those of the thread that answers.
+    os.environ |= {"ACCOUNTD_THREADS": "1", "ACCOUNTD_THROTTLE": "false"}
+    folder = Path(tempfile.mkdtemp(prefix="accountd-steps-"))
+    try:
+        run(binary, folder)
+    except PermissionError as error:
+        print(f"SKIPPED: {error}")
+        return 0
+    finally:
+        shutil.rmtree(folder)
+    print(f"\nFAILED: {len(failures)}" if failures else "\nPASSED")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

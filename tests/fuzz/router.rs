@@ -1,0 +1,31 @@
+//! A method and a request target: the first byte says which method, the rest is the target.
+#![no_main]
+
+mod stage;
+
+use accountd::http::{self, Request};
+use libfuzzer_sys::fuzz_target;
+use stage::{Stage, endpoint};
+use std::cell::RefCell;
+
+const METHODS: [&str; 7] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "get"];
+
+thread_local!(static STAGE: RefCell<Stage> = RefCell::new(Stage::new()));
+
+fuzz_target!(|data: &[u8]| {
+    let Some((which, target)) = data.split_first() else { return };
+    let Ok(target) = std::str::from_utf8(target) else { return };
+    let method = METHODS[usize::from(*which) % METHODS.len()];
+    let path = http::path(target).to_string();
+    let preflight = method == "OPTIONS" && which & 0x80 != 0;
+    let (known, is_picture) = (endpoint(&path).is_some(), path == "/s/admin.jpg");
+    let request = Request { method: method.into(), path: path.clone(), preflight, ..Request::default() };
+    let (status, _) = STAGE.with_borrow_mut(|stage| stage.answer(request, b"{}"));
+    let expected = match status {
+        200 => known || is_picture && matches!(method, "GET" | "HEAD"),
+        204 => preflight && (known || path.starts_with("/s/")),
+        404 => !known && !(is_picture && matches!(method, "GET" | "HEAD")),
+        _ => false,
+    };
+    assert!(expected, "{method} {path:?}: {status}");
+});
