@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::page::Page;
 use crate::secret;
-use crate::store::{self, BUSY, Durable, Fault, Store};
+use crate::store::{self, BUSY, Durable, Fault, Reader, Store};
 use crate::throttle::{self, Throttle};
 use rusqlite::{Connection, Transaction};
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ pub struct App {
     /// The web page, if it is switched on.
     pub page: Option<Page>,
     store: Mutex<Store>,
+    reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
 }
@@ -33,13 +34,14 @@ pub struct App {
 impl App {
     /// The state at a start.
     #[must_use]
-    pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store) -> App {
+    pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store, reader: Reader) -> App {
         let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
         let mut seed = [0; 8];
         secret::random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
         let page = config.page.then(|| Page::new(&config));
-        App { config, data, captcha_answer, page, store: Mutex::new(store), captchas: Mutex::new(captchas), throttle }
+        let (store, reader, captchas) = (Mutex::new(store), Mutex::new(reader), Mutex::new(captchas));
+        App { config, data, captcha_answer, page, store, reader, captchas, throttle }
     }
 
     /// Asks the database.
@@ -47,7 +49,7 @@ impl App {
     /// # Errors
     /// [`Fault::NotAsked`].
     pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
-        lock(&self.store).read(ask)
+        lock(&self.reader).read(ask)
     }
 
     /// Asks whether the database answers. Where somebody else asks it at this moment, that is left to them.

@@ -288,14 +288,14 @@ fn value(value: &impl serde::Serialize) -> Outcome {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::store::Store;
+    use crate::store::{Reader, Store};
 
     #[test]
     fn answers_of_a_panic() {
         let data = std::env::temp_dir().join(format!("accountd-api-{}", secret::letters(10)));
         std::fs::create_dir(&data).unwrap();
         let (config, _) = config::load(&data, &|_| None, &[]).unwrap();
-        let app = App::new(config, data.clone(), None, Store::open(&data).unwrap());
+        let app = App::new(config, data.clone(), None, Store::open(&data).unwrap(), Reader::open(&data).unwrap());
         for (endpoint, status, code) in [
             (&contract::REGISTERED, 200, 400),
             (&contract::LOGIN, 500, 169),

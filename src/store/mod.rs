@@ -25,6 +25,9 @@ pub const FILE: &str = "accountd.db";
 const APPLICATION_ID: u32 = 0x6163_6374;
 /// How long a statement, or a write of the server, waits for another process that holds the database locked.
 pub const BUSY: Duration = Duration::from_secs(1);
+/// Memory for pages of the connection that writes, in KiB: it needs the few on the way to a row. The one that reads has
+/// SQLite's default, 2,000.
+const WRITING_CACHE: i64 = 500;
 
 /// Whether a write must survive a loss of power once it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +57,43 @@ impl Fault {
     }
 }
 
-/// The one connection.
+/// The connection that writes.
 pub struct Store {
     connection: Connection,
     durable: Durable,
     patience: Duration,
+}
+
+/// The connection that reads, beside the one that writes: nobody who reads waits while a write is synced. It sees what is
+/// synced, and whatever was acknowledged.
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    /// Opens a database that [`Store::open`] has opened.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file.
+    pub fn open(data: &Path) -> Result<Reader, String> {
+        let path = data.join(FILE);
+        let connection = connect(&path).and_then(|connection| {
+            configure(&connection)?;
+            connection.busy_timeout(BUSY)?;
+            connection.pragma_update(None, "query_only", true)?;
+            Ok(connection)
+        });
+        let failed = |error| format!("{}: cannot be opened a second time: {error}", path.display());
+        connection.map(|connection| Reader { connection }).map_err(failed)
+    }
+
+    /// Asks the database.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+        ask(&self.connection).map_err(not_asked)
+    }
 }
 
 impl Store {
@@ -71,8 +106,7 @@ impl Store {
         let shown = path.display();
         refuse_foreign(&path)?;
         let failed = |error| format!("{shown}: cannot be opened: {error}; restore it from a backup if it is damaged");
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        let mut connection = connect(&path).map_err(failed)?;
         refuse_newer(&connection, &path)?;
         prepare(&mut connection).map_err(failed)?;
         Ok(Store { connection, durable: Durable::Now, patience: BUSY })
@@ -248,6 +282,11 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// A connection that asks for no mutex of SQLite's, since each is behind one of ours.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     guard(connection)?;
     migrate(connection)?;
@@ -255,16 +294,23 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
 }
 
+/// What holds for every connection that writes.
 fn guard(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // Otherwise SQLite plans a prepared statement anew whenever a value that is bound to it changes.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    configure(connection)?;
+    connection.pragma_update(None, "cache_size", -WRITING_CACHE)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted or replaced leaves no copy in the pages that are written anyway.
     connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))
+}
+
+/// What holds for every connection.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Otherwise SQLite plans a prepared statement anew whenever a value that is bound to it changes.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -333,6 +379,16 @@ mod tests {
     fn sqlite_is_new_enough_not_to_lose_commits() {
         // Up to 3.51.2 two connections that checkpoint at once could lose committed writes.
         assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+    }
+
+    #[test]
+    fn sqlite_is_built_as_cargo_config_says() {
+        let db = Connection::open_in_memory().unwrap();
+        let mut statement = db.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+        assert!(!options.iter().any(|option| option.starts_with("ENABLE_FTS")), "{options:?}");
     }
 
     #[test]
@@ -414,6 +470,26 @@ mod tests {
         assert!(matches!(result, Err(Fault::NotWritten(_))));
         let users = store.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
         assert_eq!(users.unwrap(), 0);
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn a_reader_waits_for_no_write_and_sees_what_is_acknowledged() {
+        let data = folder();
+        let mut store = Store::open(&data).unwrap();
+        let reader = Reader::open(&data).unwrap();
+        let users = || reader.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
+        store
+            .write(Durable::Now, |db| {
+                let user =
+                    users::New { name: "a", show_name: "a", email: "a", password: "x", key: "x", avatar: "admin.jpg" };
+                users::add(db, &user, 1)?;
+                assert_eq!(users().unwrap(), 0);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(users().unwrap(), 1);
+        assert!(reader.read(|db| db.execute("DELETE FROM users", [])).is_err());
         fs::remove_dir_all(data).unwrap();
     }
 
