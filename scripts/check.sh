@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: format, lints, tests, scripts, a person's way with curl, and what
-# attacks, crashes, full disks, failing writes, jumping clocks, crowds and made-up inputs do, in short forms; longer by hand.
+# attacks, crashes, full disks, failing writes, jumping clocks, crowds, and made-up requests and inputs do, in short forms.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,5 +18,6 @@ scripts/steps.py
 scripts/clock.py
 scripts/crowd.py
 scripts/timing.py
+scripts/openapi.py
 scripts/hostile.py --seconds 2 --again
 scripts/fuzz.sh 0.1

@@ -1,7 +1,7 @@
 //! Avatars on disk: their names, how they get there, and how they are served.
 
 use crate::contract::outside;
-use crate::http::{Body, Reply};
+use crate::http::{self, Body, Reply};
 use crate::picture::{self, Kind};
 use crate::secret;
 use std::borrow::Cow;
@@ -128,7 +128,7 @@ pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
         },
     };
     let kind = name.rsplit_once('.').and_then(|(_, extension)| Kind::from_extension(extension));
-    let known = if_none_match.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*");
+    let known = http::knows(if_none_match, &tag);
     let headers: Vec<(&'static str, Cow<'static, str>)> = vec![
         ("Content-Type", kind.map_or("application/octet-stream", Kind::content_type).into()),
         ("ETag", tag.into()),

@@ -18,6 +18,7 @@ use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, o
 use crate::form::Form;
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
+use crate::openapi;
 use crate::rules;
 use crate::secret::{self, Scheme};
 use crate::store::audit::{self, Event};
@@ -81,6 +82,9 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     if let Some((endpoint, handler)) = found {
         return interface(app, endpoint, handler, request, body);
     }
+    if request.path == openapi::PATH && matches!(&*request.method, "GET" | "HEAD") {
+        return openapi::serve(&request.if_none_match);
+    }
     match request.path.strip_prefix(AVATARS) {
         Some(name) if matches!(&*request.method, "GET" | "HEAD") => {
             avatar::serve(&app.data, name, &request.if_none_match)
@@ -122,7 +126,8 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
             if let Some(cause) = cause {
                 log::line(Level::Error, &format!("{}: {cause}", endpoint.path));
             }
-            endpoint.refusal(reason, request.form.fault()).into()
+            // GET has no body that could be wrong.
+            endpoint.refusal(reason, request.form.fault().filter(|_| endpoint.method == "POST")).into()
         }
     }
 }

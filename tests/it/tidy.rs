@@ -151,6 +151,30 @@ fn codes() -> String {
 }
 
 #[test]
+fn the_openapi_document_is_the_table() {
+    let document = accountd::openapi::document();
+    for (endpoint, tag) in
+        DOCUMENT.iter().map(|one| (one, "document")).chain(ADDITIONS.iter().map(|one| (one, "additions")))
+    {
+        let operation = &document["paths"][endpoint.path][endpoint.method.to_lowercase()];
+        assert_eq!(operation["tags"][0], tag, "{}", endpoint.path);
+        assert!(operation["summary"].is_string(), "{} has no summary in src/openapi/interface.rs", endpoint.path);
+        let answers =
+            operation["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"].as_array().unwrap();
+        for row in endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()) {
+            let found = answers.iter().find(|answer| answer["properties"]["code"]["const"] == row.code);
+            let message = &found.unwrap_or_else(|| panic!("{} {}", endpoint.path, row.code))["properties"]["message"];
+            assert!(row.code == 200 || message["const"] == row.message, "{} {message}", endpoint.path);
+        }
+        let members = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+        for field in endpoint.fields {
+            assert_eq!(members[field.name]["maxLength"], field.limit, "{} {}", endpoint.path, field.name);
+        }
+    }
+    assert_eq!(document["paths"].as_object().unwrap().len(), DOCUMENT.len() + ADDITIONS.len() + 2);
+}
+
+#[test]
 fn readme_is_fresh() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for (name, table) in [("settings", settings()), ("codes", codes())] {
