@@ -15,6 +15,7 @@
 //! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
 //! | [`api`] | the router, and a file for each interface, named as its path |
 //! | [`contract`] | every path, number and sentence of the wire |
+//! | [`metrics`] | what is counted, for Prometheus |
 //! | [`openapi`] | the contract as an OpenAPI document |
 //! | [`form`], [`upload`] | what a body holds: JSON, a file |
 //! | [`forwarded`] | who asks, where a proxy asks for others |
@@ -62,6 +63,7 @@ pub mod forwarded;
 pub mod http;
 pub mod limits;
 pub mod log;
+pub mod metrics;
 pub mod openapi;
 pub mod picture;
 pub mod places;

@@ -163,6 +163,11 @@ pub fn shut(peer: SocketAddr) -> io::Result<()> {
     }
 }
 
+/// Ends a listening socket: whoever waits there for a connection waits no longer.
+pub fn shut_listener(listener: &TcpListener) {
+    let _ = shutdown(listener, Shutdown::Both);
+}
+
 /// Shuts the connections to these peers.
 pub fn shut_all(peers: &HashSet<SocketAddr>) {
     let _ = each_socket(|socket, of| {

@@ -18,6 +18,7 @@ use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, o
 use crate::form::Form;
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
+use crate::metrics;
 use crate::openapi;
 use crate::rules;
 use crate::secret::{self, Scheme};
@@ -84,6 +85,10 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     }
     if request.path == openapi::PATH && matches!(&*request.method, "GET" | "HEAD") {
         return openapi::serve(&request.if_none_match);
+    }
+    let ours = request.local && app.config.metrics_listen.is_none();
+    if request.path == metrics::PATH && ours && matches!(&*request.method, "GET" | "HEAD") {
+        return metrics::now::reply(app);
     }
     match request.path.strip_prefix(AVATARS) {
         Some(name) if matches!(&*request.method, "GET" | "HEAD") => {

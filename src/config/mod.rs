@@ -32,6 +32,7 @@ pub struct Config {
     pub secret_key_required_for_account_registration: Option<String>,
     pub forget_password_key: Option<String>,
     pub listen: Listen,
+    pub metrics_listen: Option<SocketAddr>,
     pub threads: usize,
     pub token_ttl_seconds: i64,
     pub sessions_per_user: i64,

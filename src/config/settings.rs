@@ -26,6 +26,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// `IP:PORT` or `unix:PATH`.
     Address,
+    /// `IP:PORT`, or none.
+    Socket,
     /// `*`, or origins like `https://example.org`.
     Origins,
     /// IP, IP/BITS or `unix`.
@@ -65,6 +67,12 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Address,
         default: "\"127.0.0.1:9999\"",
         doc: "Where to listen; port 0 picks a free one.",
+    },
+    Setting {
+        name: "metrics_listen",
+        kind: Kind::Socket,
+        default: "null",
+        doc: "Where `/metrics` is answered, to whoever asks; without it at `listen`, and to this machine alone.",
     },
     Setting {
         name: "threads",
@@ -172,6 +180,7 @@ impl fmt::Display for Kind {
             Kind::Number(least, most) => write!(f, "a whole number from {least} to {most}"),
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
             Kind::Address => f.write_str("IP:PORT or unix:PATH"),
+            Kind::Socket => f.write_str("IP:PORT or null"),
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
             Kind::Proxies => f.write_str("a list of IP, IP/BITS or unix"),
             Kind::Secret => f.write_str("a text of 1 to 1024 characters"),
@@ -187,6 +196,9 @@ impl Kind {
             Kind::Number(least, most) => value.as_u64().is_some_and(|number| (least..=most).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
             Kind::Address => value.as_str().is_some_and(|text| text.parse::<super::Listen>().is_ok()),
+            Kind::Socket => {
+                value.is_null() || value.as_str().is_some_and(|text| text.parse::<std::net::SocketAddr>().is_ok())
+            }
             Kind::Origins => value.as_array().is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
             Kind::Proxies => {
                 let proxy =
@@ -202,7 +214,7 @@ impl Kind {
         match self {
             Kind::Flag | Kind::Number(..) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
             Kind::Origins | Kind::Proxies => text.split(',').map(str::trim).collect(),
-            Kind::Word(_) | Kind::Address | Kind::Secret => text.into(),
+            Kind::Word(_) | Kind::Address | Kind::Socket | Kind::Secret => text.into(),
         }
     }
 }

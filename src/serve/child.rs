@@ -4,6 +4,7 @@ use super::process;
 use crate::failure::Failure;
 use crate::limits;
 use crate::log;
+use crate::server::scrape::Scrape;
 use crate::server::{Server, janitor};
 use crate::socket::Bound;
 use crate::supervise::line::{Line, Message};
@@ -40,18 +41,23 @@ pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) 
     let app = process::open(data, config, captcha_answer)?;
     line.say(&Message::Ready);
     match line.hear() {
-        Some(Message::Start(state)) => app.restore(&state),
+        Some(Message::Start(renewals, state)) => {
+            app.metrics.renewed(renewals);
+            app.restore(&state);
+        }
         _ => return Ok(()),
     }
     let ask = line.clone();
     let trouble = Box::new(move |_| ask.say(&Message::Renew));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
+    let scrape = server.app().config.metrics_listen.map(|address| Scrape::start(server.clone(), address));
     loop {
-        let (server, line_end) = (server.clone(), line.clone());
+        let (server, line_end, scrape) = (server.clone(), line.clone(), scrape.clone());
         // In threads of their own, since the line tells that the supervisor is gone.
         match line.hear() {
             Some(Message::Retire) => drop(thread::spawn(move || {
+                scrape.inspect(|scrape| scrape.end());
                 server.retire();
                 line_end.say(&Message::State(server.app().state()));
                 server.linger();

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::log;
 use crate::secret;
+use crate::server::scrape::Scrape;
 use crate::server::{Server, Trouble, janitor};
 use crate::socket::{self, Bound};
 use crate::supervise::{self, Event, Plan};
@@ -16,6 +17,7 @@ use signal_hook::low_level::pipe;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -43,6 +45,11 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     limits::raise_descriptors().map_err(|error| Failure::new(1, error))?;
     let bound = socket::bind(&config.listen)
         .map_err(|error| Failure::new(1, format!("cannot listen on {}: {error}", address(&config.listen))))?;
+    if let Some(address) = config.metrics_listen {
+        // The process that serves listens there itself, and can't refuse to start any more.
+        TcpListener::bind(address)
+            .map_err(|error| Failure::new(1, format!("metrics_listen: cannot listen on {address}: {error}")))?;
+    }
     let path = if let Listen::Unix(path) = &bound.listen { Some(path.clone()) } else { None };
 
     let events = supervise::events();
@@ -79,6 +86,7 @@ fn alone(
     let trouble = Box::new(move |trouble| drop((trouble == Trouble::Deaf).then(|| sender.send(Event::Deaf))));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
+    let _scrape = server.app().config.metrics_listen.map(|address| Scrape::start(server.clone(), address));
     log::raw(greeting);
     process::sweep(server.app(), start);
     let event = receiver.recv();

@@ -52,6 +52,14 @@ pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
     }
 }
 
+/// How many users there are.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn count(db: &Connection) -> Result<i64> {
+    db.prepare_cached("SELECT count(*) FROM users")?.query_row([], |row| row.get(0))
+}
+
 /// The owner of the token with this digest, if it is good at this time.
 ///
 /// # Errors

@@ -4,13 +4,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 
+/// Reasons of a renewal.
+pub const REASONS: usize = 4;
+
 /// A message, either way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// From the serving process: everything is open, and [`Message::Start`] may come.
     Ready,
-    /// To it: answer requests, and go on with this state of the one before.
-    Start(Vec<u8>),
+    /// To it: answer requests, and go on with this state of the one before; and how many renewals there were, by reason.
+    Start([u64; REASONS], Vec<u8>),
     /// To it: no other process works on the folder, so what a crash left behind can go.
     Sweep,
     /// From it: it can't go on for long.
@@ -38,18 +41,19 @@ impl Line {
 
     /// Says something. That the other end is gone is heard, not said.
     pub fn say(&self, message: &Message) {
-        let (kind, body): (u8, &[u8]) = match message {
-            Message::Ready => (b'r', &[]),
-            Message::Start(state) => (b's', state),
-            Message::Sweep => (b'w', &[]),
-            Message::Renew => (b'n', &[]),
-            Message::Retire => (b'f', &[]),
-            Message::State(state) => (b'd', state),
-            Message::Stop => (b't', &[]),
+        let numbers = |numbers: &[u64; REASONS]| numbers.map(u64::to_be_bytes).concat();
+        let (kind, numbers, body): (u8, Vec<u8>, &[u8]) = match message {
+            Message::Ready => (b'r', Vec::new(), &[]),
+            Message::Start(renewals, state) => (b's', numbers(renewals), state),
+            Message::Sweep => (b'w', Vec::new(), &[]),
+            Message::Renew => (b'n', Vec::new(), &[]),
+            Message::Retire => (b'f', Vec::new(), &[]),
+            Message::State(state) => (b'd', Vec::new(), state),
+            Message::Stop => (b't', Vec::new(), &[]),
         };
         // A state has some megabytes at the most.
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        let head = [&[kind][..], &length.to_be_bytes()].concat();
+        let length = u32::try_from(numbers.len() + body.len()).unwrap_or(u32::MAX);
+        let head = [&[kind][..], &length.to_be_bytes(), &numbers].concat();
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = (&self.stream).write_all(&head).and_then(|()| (&self.stream).write_all(body));
     }
@@ -68,7 +72,11 @@ impl Line {
         (&self.stream).read_exact(&mut body)?;
         match kind {
             b'r' => Ok(Message::Ready),
-            b's' => Ok(Message::Start(body)),
+            b's' => {
+                let (numbers, state) = body.split_at_checked(REASONS * 8).ok_or(io::ErrorKind::InvalidData)?;
+                let number = |nth: usize| u64::from_be_bytes(std::array::from_fn(|byte| numbers[nth * 8 + byte]));
+                Ok(Message::Start(std::array::from_fn(number), state.to_vec()))
+            }
             b'w' => Ok(Message::Sweep),
             b'n' => Ok(Message::Renew),
             b'f' => Ok(Message::Retire),
@@ -89,7 +97,8 @@ mod tests {
         let (one, other) = (Line::new(one), Line::new(other));
         let all = [
             Message::Ready,
-            Message::Start(vec![1, 2, 3]),
+            Message::Start([1, 2, 1 << 40, 4], vec![1, 2, 3]),
+            Message::Start([0; REASONS], Vec::new()),
             Message::Sweep,
             Message::Renew,
             Message::Retire,

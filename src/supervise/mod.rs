@@ -9,6 +9,7 @@ pub mod line;
 use crate::config::Listen;
 use crate::failure::Failure;
 use crate::log::{self, Level};
+use crate::metrics::{Renewal, Renewals};
 use crate::question;
 use crate::socket::Bound;
 use line::{Line, Message};
@@ -85,6 +86,7 @@ struct Supervisor {
     started: u64,
     last_start: Instant,
     wanted: bool,
+    renewals: Renewals,
 }
 
 /// Keeps the plan served until [`Event::Stop`] comes; `serving` is called when the first process does.
@@ -101,13 +103,14 @@ pub fn run(plan: Plan, events: (Sender<Event>, Receiver<Event>), serving: impl F
         started: 0,
         last_start: Instant::now(),
         wanted: false,
+        renewals: Renewals::default(),
     };
     supervisor.start().map_err(|error| Failure::new(1, format!("a serving process cannot be started: {error}")))?;
     let mut serving = Some(serving);
     loop {
         match receiver.recv_timeout(supervisor.pause()) {
             Ok(Event::Stop) => return supervisor.stop(&receiver),
-            Ok(Event::Deaf) => supervisor.renew("it does not answer"),
+            Ok(Event::Deaf) => supervisor.renew(Renewal::Deaf, "it does not answer"),
             Ok(Event::Said(id, message)) => supervisor.heard(id, message),
             Ok(Event::Gone(id)) => {
                 let status = supervisor.bury(id);
@@ -168,7 +171,7 @@ impl Supervisor {
     fn heard(&mut self, id: u64, message: Message) {
         match message {
             Message::Ready => self.enter(id, Stage::Ready),
-            Message::Renew if self.stage(id) == Some(Stage::Serving) => self.renew("it nears a limit"),
+            Message::Renew if self.stage(id) == Some(Stage::Serving) => self.renew(Renewal::Limit, "it nears a limit"),
             Message::State(state) if self.stage(id) == Some(Stage::HandingOver) => {
                 self.enter(id, Stage::Ending);
                 self.hand_to_next(state);
@@ -178,10 +181,11 @@ impl Supervisor {
     }
 
     /// Replaces the process that serves.
-    fn renew(&mut self, why: &str) {
+    fn renew(&mut self, reason: Renewal, why: &str) {
         if !self.wanted && !self.is(Stage::Starting) && !self.is(Stage::Ready) {
             log::line(Level::Info, &format!("the serving process is renewed: {why}"));
             self.wanted = true;
+            self.renewals[reason as usize] += 1;
         }
     }
 
@@ -220,7 +224,7 @@ impl Supervisor {
 
     fn hand_to_next(&mut self, state: Vec<u8>) {
         if let Some(id) = self.find(Stage::Ready) {
-            self.children[&id].line.say(&Message::Start(state));
+            self.children[&id].line.say(&Message::Start(self.renewals, state));
             self.enter(id, Stage::Serving);
         }
     }
@@ -233,6 +237,7 @@ impl Supervisor {
         let status = child.process.wait().ok()?;
         if !matches!(child.stage, Stage::Ending | Stage::Starting) {
             log::line(Level::Error, &format!("a serving process ended ({status}); open captchas are lost"));
+            self.renewals[Renewal::Death as usize] += 1;
         }
         if child.stage == Stage::HandingOver {
             self.hand_to_next(Vec::new());

@@ -6,6 +6,7 @@ mod cli;
 mod contract;
 mod faults;
 mod flows;
+mod metrics;
 mod renewal;
 mod support;
 mod tidy;

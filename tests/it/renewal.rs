@@ -62,6 +62,14 @@ fn a_worn_out_process_hands_over_what_it_knows() {
         && children(&server).len() == 1
     {}
     assert_eq!(server.post("/api/registered", &open).code(), 200, "a captcha from before");
+    let metrics = server.send("GET", "/metrics", &[], b"").text();
+    for line in [
+        "accountd_renewals_total{reason=\"limit\"} 1\n",
+        "accountd_requests_total{interface=\"/api/login\",status=\"200\",code=\"200\"} 1\n",
+        "accountd_requests_total{interface=\"/api/login\",status=\"413\",code=\"413\"} 70\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
     upload.write_all(&[b'x'; 2000]).unwrap();
     let mut rest = Vec::new();
     let _ = upload.read_to_end(&mut rest);
