@@ -10,7 +10,11 @@ pub const REASONS: usize = 4;
 /// A message, either way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// From the serving process: everything is open, and [`Message::Start`] may come.
+    /// To the serving process, first of all: the text of the configuration's file.
+    Configure(Vec<u8>),
+    /// From it: it can't start, and why.
+    Failed(Vec<u8>),
+    /// From it: everything is open, and [`Message::Start`] may come.
     Ready,
     /// To it: answer requests, and go on with this state of the one before; and how many renewals there were, by reason.
     Start([u64; REASONS], Vec<u8>),
@@ -43,6 +47,8 @@ impl Line {
     pub fn say(&self, message: &Message) {
         let numbers = |numbers: &[u64; REASONS]| numbers.map(u64::to_be_bytes).concat();
         let (kind, numbers, body): (u8, Vec<u8>, &[u8]) = match message {
+            Message::Configure(text) => (b'c', Vec::new(), text),
+            Message::Failed(why) => (b'x', Vec::new(), why),
             Message::Ready => (b'r', Vec::new(), &[]),
             Message::Start(renewals, state) => (b's', numbers(renewals), state),
             Message::Sweep => (b'w', Vec::new(), &[]),
@@ -71,6 +77,8 @@ impl Line {
         let mut body = vec![0; u32::from_be_bytes(length) as usize];
         (&self.stream).read_exact(&mut body)?;
         match kind {
+            b'c' => Ok(Message::Configure(body)),
+            b'x' => Ok(Message::Failed(body)),
             b'r' => Ok(Message::Ready),
             b's' => {
                 let (numbers, state) = body.split_at_checked(REASONS * 8).ok_or(io::ErrorKind::InvalidData)?;
@@ -96,6 +104,8 @@ mod tests {
         let (one, other) = UnixStream::pair().unwrap();
         let (one, other) = (Line::new(one), Line::new(other));
         let all = [
+            Message::Configure(b"{}".to_vec()),
+            Message::Failed(b"a sentence".to_vec()),
             Message::Ready,
             Message::Start([1, 2, 1 << 40, 4], vec![1, 2, 3]),
             Message::Start([0; REASONS], Vec::new()),
