@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: format, lints, tests, scripts, a person's way with curl, the web page in a browser, and what
-# attacks, crashes, full disks, failing writes, jumping clocks, crowds and made-up inputs do, in short forms; longer by hand.
+# Everything that must hold before a change lands: format, lints, tests, scripts, a person's way with curl, the web page
+# in a browser, and what attacks, crashes, full disks, failing writes, jumping clocks, crowds, and made-up requests and
+# inputs do, in short forms; longer by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,5 +21,6 @@ scripts/steps.py
 scripts/clock.py
 scripts/crowd.py
 scripts/timing.py
+scripts/openapi.py
 scripts/hostile.py --seconds 2 --again
 scripts/fuzz.sh 0.1

@@ -1,6 +1,7 @@
 //! Limits of this process: descriptors, memory, core files.
 
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use std::fs;
 
 /// Fewer descriptors than this are not enough to serve: each connection takes two.
 const FEWEST: u64 = 256;
@@ -30,6 +31,13 @@ pub fn descriptors() -> u64 {
 #[must_use]
 pub fn user() -> u32 {
     geteuid().as_raw()
+}
+
+/// Bytes of memory that this process has in use (proc(5), `statm`, in pages of 4 KiB).
+#[must_use]
+pub fn resident() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
 }
 
 /// Ends the process when it asks for more memory than this, in bytes, and leaves no core file, which would hold

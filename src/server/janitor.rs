@@ -4,7 +4,6 @@ use super::{DEAF, Server, Trouble};
 use crate::http;
 use crate::limits;
 use crate::socket::{self, Census};
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -55,7 +54,7 @@ pub fn start(server: Arc<Server>) {
             }
             // Work in progress needs memory, and gives it back.
             let quiet = sockets.peers.len() <= QUIET_PEERS && server.is_idle();
-            let worn = || resident() > GROWN || http::forgotten() > SPARED || sockets.lost > SPARED_SOCKETS;
+            let worn = || limits::resident() > GROWN || http::forgotten() > SPARED || sockets.lost > SPARED_SOCKETS;
             let heavy = quiet && worn();
             burden = burden.filter(|_| heavy).or_else(|| heavy.then(Instant::now));
             if burden.is_some_and(|since| since.elapsed() > PATIENCE) {
@@ -68,10 +67,4 @@ pub fn start(server: Arc<Server>) {
             thread::sleep(if descriptors > most || rounds < WARY { BUSY } else { QUIET });
         }
     });
-}
-
-/// Bytes of memory that this process has in use (proc(5), `statm`, in pages of 4 KiB).
-fn resident() -> u64 {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
 }

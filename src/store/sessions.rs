@@ -32,6 +32,14 @@ pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>>
         .optional()
 }
 
+/// How many sessions are good at this time.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn count(db: &Connection, now: i64) -> Result<i64> {
+    db.prepare_cached("SELECT count(*) FROM sessions WHERE expires_at > ?1")?.query_row([now], |row| row.get(0))
+}
+
 /// Ends the session of the token with this digest.
 ///
 /// # Errors

@@ -48,7 +48,7 @@ fn packages_are_named_where_they_belong() {
         ("subtle::", &["secret.rs"]),
         ("rand::", &["secret.rs", "captcha.rs", "captcha/"]),
         ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
-        ("rustix::", &["clock.rs", "socket.rs", "limits.rs", "admin/password.rs"]),
+        ("rustix::", &["clock.rs", "socket.rs", "socket/", "limits.rs", "admin/password.rs"]),
         ("signal_hook::", &["serve/", "admin/progress.rs"]),
         ("lexopt::", &["cli/"]),
         ("unicode_width::", &["admin/text.rs"]),
@@ -70,7 +70,7 @@ fn packages_are_named_where_they_belong() {
 #[test]
 fn who_imports_whom() {
     // What stands on the ground imports nothing of ours but these.
-    let ground: [(&str, &[&str]); 17] = [
+    let ground: [(&str, &[&str]); 18] = [
         ("contract/", &[]),
         ("expiring.rs", &[]),
         ("log.rs", &[]),
@@ -79,6 +79,7 @@ fn who_imports_whom() {
         ("failure.rs", &[]),
         ("secret.rs", &["places"]),
         ("socket.rs", &["config", "server"]),
+        ("socket/", &[]),
         ("supervise/line.rs", &[]),
         ("limits.rs", &[]),
         ("server/connections.rs", &[]),
@@ -148,6 +149,30 @@ fn codes() -> String {
         table += &format!("| HTTP {status} | {status} | {message} |\n");
     }
     table
+}
+
+#[test]
+fn the_openapi_document_is_the_table() {
+    let document = accountd::openapi::document();
+    for (endpoint, tag) in
+        DOCUMENT.iter().map(|one| (one, "document")).chain(ADDITIONS.iter().map(|one| (one, "additions")))
+    {
+        let operation = &document["paths"][endpoint.path][endpoint.method.to_lowercase()];
+        assert_eq!(operation["tags"][0], tag, "{}", endpoint.path);
+        assert!(operation["summary"].is_string(), "{} has no summary in src/openapi/interface.rs", endpoint.path);
+        let answers =
+            operation["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"].as_array().unwrap();
+        for row in endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()) {
+            let found = answers.iter().find(|answer| answer["properties"]["code"]["const"] == row.code);
+            let message = &found.unwrap_or_else(|| panic!("{} {}", endpoint.path, row.code))["properties"]["message"];
+            assert!(row.code == 200 || message["const"] == row.message, "{} {message}", endpoint.path);
+        }
+        let members = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+        for field in endpoint.fields {
+            assert_eq!(members[field.name]["maxLength"], field.limit, "{} {}", endpoint.path, field.name);
+        }
+    }
+    assert_eq!(document["paths"].as_object().unwrap().len(), DOCUMENT.len() + ADDITIONS.len() + 2);
 }
 
 #[test]
