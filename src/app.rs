@@ -3,11 +3,11 @@
 use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::secret;
-use crate::store::{Durable, Fault, Store};
+use crate::store::{self, Durable, Fault, Store};
 use crate::throttle::{self, Throttle};
 use rusqlite::{Connection, Transaction};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// The server's state.
 pub struct App {
@@ -39,6 +39,18 @@ impl App {
     /// [`Fault::NotAsked`].
     pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
         lock(&self.store).read(ask)
+    }
+
+    /// Asks whether the database answers. Where somebody else asks it at this moment, that is left to them.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn ask_without_waiting(&self) -> Result<(), Fault> {
+        match self.store.try_lock() {
+            Ok(store) => store.read(store::ask),
+            Err(TryLockError::Poisoned(store)) => store.into_inner().read(store::ask),
+            Err(TryLockError::WouldBlock) => Ok(()),
+        }
     }
 
     /// Changes the database in one transaction.

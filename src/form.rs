@@ -38,7 +38,13 @@ impl Form {
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
         let text = self.members.get(name).and_then(Value::as_str).unwrap_or_default();
-        if text.bytes().all(|byte| byte == b'\r' || byte == b'\n') { "" } else { text }
+        if is_absent(text) { "" } else { text }
+    }
+
+    /// Whether a member is `true` and nothing else.
+    #[must_use]
+    pub fn is_true(&self, name: &str) -> bool {
+        self.members.get(name) == Some(&Value::Bool(true))
     }
 
     /// Asks for every one of these fields.
@@ -57,6 +63,12 @@ impl Form {
         let long = |field: &Field| self.get(field.name).chars().nth(field.limit).is_some();
         if fields.iter().any(long) { Err(No::FieldTooLong) } else { Ok(()) }
     }
+}
+
+/// Whether a text counts as absent: empty, or only CR and LF.
+#[must_use]
+pub fn is_absent(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'\r' || byte == b'\n')
 }
 
 /// What a JSON value is, without showing it.

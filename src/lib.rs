@@ -4,13 +4,14 @@
 //!
 //! | room | what lives there |
 //! |---|---|
-//! | [`cli`] | the table of commands and options |
+//! | [`cli`] | commands and options as data: read, explained, run |
+//! | [`admin`] | commands on a data folder, a file for each family |
 //! | [`clock`] | the time of the calendar, and a time that nobody can set |
 //! | [`config`] | the table of settings, and what is in force |
 //! | [`serve`] | the command: folder, lock, start, signals, stop; what a serving process does |
 //! | [`supervise`] | the process that holds the socket, and what it and the one that serves say to each other |
 //! | [`server`] | threads and their requests; connections in their order, kept awake, and looked after |
-//! | [`socket`] | the listening socket, and a hand on each connection |
+//! | [`socket`], [`question`] | the listening socket, and a hand on each connection; whether somebody answers there |
 //! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
 //! | [`api`] | the router, and a file for each interface, named as its path |
 //! | [`contract`] | every path, number and sentence of the wire |
@@ -19,8 +20,9 @@
 //! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
 //! | [`throttle`] | who has failed or asked how often |
+//! | [`rules`] | which new passwords are refused |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
-//! | [`store`] | the database: users, sessions, migrations |
+//! | [`store`] | the database: users, sessions, the audit log, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
 //! | [`places`], [`limits`], [`failure`] | a bounded number of threads at some work; limits of the process; an exit code and a sentence |
 //!
@@ -43,6 +45,7 @@
 //! - No request makes the process allocate more than 16 MiB for what its client only announces.
 //! - Time and the client's address come with the request.
 
+pub mod admin;
 pub mod api;
 pub mod app;
 pub mod avatar;
@@ -60,6 +63,8 @@ pub mod limits;
 pub mod log;
 pub mod picture;
 pub mod places;
+pub mod question;
+pub mod rules;
 pub mod secret;
 pub mod serve;
 pub mod server;

@@ -43,6 +43,15 @@ impl Scheme {
         if stored.starts_with("$argon2id$") { Scheme::Argon2id } else { Scheme::Md5 }
     }
 
+    /// As the setting `password_hash` calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Md5 => "md5",
+            Scheme::Argon2id => "argon2id",
+        }
+    }
+
     /// What is to be stored of a password.
     #[must_use]
     pub fn hash(self, password: &str) -> String {

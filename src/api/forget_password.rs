@@ -1,6 +1,6 @@
 //! `/api/forget_password`: a new password for who knows name, email and the configured key; every session ends.
 
-use super::guarded;
+use super::{guarded, noted, strong};
 use crate::app::App;
 use crate::captcha;
 use crate::contract::{Done, FORGET_PASSWORD, No, Outcome};
@@ -28,10 +28,11 @@ fn reset(app: &App, request: &Request) -> Outcome {
     }
     form.require(FORGET_PASSWORD.fields)?;
     form.limit(FORGET_PASSWORD.fields)?;
+    strong(app, form, "new_passwd")?;
     let fresh = app.config.password_hash.hash(form.get("new_passwd"));
     let (name, email) = (form.get("name"), form.get("email"));
-    match app.write(Durable::Now, |db| users::reset_password(db, name, email, &fresh))? {
-        true => Ok(Done::Plain),
-        false => Err(No::UserUnknown.into()),
+    match noted(app, Durable::Now, &FORGET_PASSWORD, request, |db| users::reset_password(db, name, email, &fresh))? {
+        Some(_) => Ok(Done::Plain),
+        None => Err(No::UserUnknown.into()),
     }
 }

@@ -1,12 +1,13 @@
 //! `/api/login`: a name, a password and a captcha for a token.
 
-use super::{guarded, value};
+use super::{guarded, noted, value};
 use crate::app::App;
 use crate::captcha;
 use crate::contract::{LOGIN, No, Outcome};
 use crate::http::Request;
 use crate::secret::{self, Scheme};
-use crate::store::{Durable, sessions, users};
+use crate::store::users::{self, Stored};
+use crate::store::{Durable, sessions};
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, &request.form, request.now)?;
@@ -18,20 +19,23 @@ fn log_in(app: &App, request: &Request) -> Outcome {
     let (form, config) = (&request.form, &app.config);
     let (name, password) = (form.get("username"), form.get("passwd"));
     let user = app.read(|db| users::password(db, name))?;
-    let stored = user.as_ref().map(|(_, stored)| stored.as_str());
+    let stored = user.as_ref().map(|user| user.password.as_str());
     let fits = secret::verify(stored, password, config.password_hash);
-    let Some((id, stored)) = user.filter(|_| fits) else {
+    let Some(Stored { id, password: stored, .. }) = user.filter(|user| fits && !user.disabled) else {
         return Err(No::PasswordWrong.into());
     };
     let fresh = (Scheme::of(&stored) != config.password_hash).then(|| config.password_hash.hash(password));
     let token = secret::letters(secret::TOKEN_LETTERS);
     let (digest, expires_at) = (secret::digest(&token), request.now + config.token_ttl_seconds);
-    let opened = app.write(Durable::Soon, |db| {
+    let opened = noted(app, Durable::Soon, &LOGIN, request, |db| {
         let opened = sessions::open(db, id, &stored, &digest, expires_at, config.sessions_per_user)?;
         if let Some(fresh) = &fresh {
             users::rehash(db, id, &stored, fresh)?;
         }
-        Ok(opened)
+        Ok(opened.then_some(id))
     })?;
-    if opened { value(&token) } else { Err(No::PasswordWrong.into()) }
+    match opened {
+        Some(_) => value(&token),
+        None => Err(No::PasswordWrong.into()),
+    }
 }

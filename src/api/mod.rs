@@ -2,7 +2,9 @@
 
 mod forget_password;
 mod get_verification_code;
+mod health;
 mod login;
+mod logout;
 mod registered;
 mod update_key;
 mod update_password;
@@ -16,7 +18,9 @@ use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, o
 use crate::form::Form;
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
+use crate::rules;
 use crate::secret::{self, Scheme};
+use crate::store::audit::{self, Event};
 use crate::store::{Durable, Fault, sessions};
 use crate::throttle::{Budget, Source};
 use rusqlite::Transaction;
@@ -39,7 +43,7 @@ enum Handler {
 }
 
 /// Every interface and its function.
-const ROUTES: [(&Endpoint, Handler); 9] = [
+const ROUTES: [(&Endpoint, Handler); 11] = [
     (&contract::REGISTERED, Handler::Hashing(registered::handle)),
     (&contract::LOGIN, Handler::Hashing(login::handle)),
     (&contract::USER_INFO, Handler::Quick(user_info::handle)),
@@ -49,6 +53,8 @@ const ROUTES: [(&Endpoint, Handler); 9] = [
     (&contract::FORGET_PASSWORD, Handler::Hashing(forget_password::handle)),
     (&contract::UPLOAD_AVATAR, Handler::Upload(upload_avatar::handle)),
     (&contract::GET_VERIFICATION_CODE, Handler::Quick(get_verification_code::handle)),
+    (&contract::LOGOUT, Handler::Quick(logout::handle)),
+    (&contract::HEALTH, Handler::Quick(health::handle)),
 ];
 
 fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {
@@ -110,8 +116,8 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
         }
         Err(Stop { reason, cause }) => {
             if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
-                let client = request.client.map_or_else(|| "-".into(), |client| client.to_string());
-                log::line(Level::Info, &format!("failed sign-in from {client} at {}", endpoint.path));
+                log::line(Level::Info, &format!("failed sign-in from {} at {}", request.source(), endpoint.path));
+                remember_refusal(app, endpoint, request);
             }
             if let Some(cause) = cause {
                 log::line(Level::Error, &format!("{}: {cause}", endpoint.path));
@@ -119,6 +125,47 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
             endpoint.refusal(reason, request.form.fault()).into()
         }
     }
+}
+
+/// Changes the database in one transaction, and takes note of it; `change` says the id of the user whom it was done to, or
+/// that nothing was done.
+fn noted(
+    app: &App,
+    durable: Durable,
+    endpoint: &Endpoint,
+    request: &Request,
+    change: impl FnOnce(&Transaction) -> rusqlite::Result<Option<i64>>,
+) -> Result<Option<i64>, Fault> {
+    let source = request.source();
+    app.write(durable, |db| {
+        let user = change(db)?;
+        if user.is_some() {
+            audit::done(db, &event(app, endpoint, request, &source), user)?;
+        }
+        Ok(user)
+    })
+}
+
+/// Takes note of a failed sign-in. That this fails changes no answer.
+fn remember_refusal(app: &App, endpoint: &Endpoint, request: &Request) {
+    if app.config.audit_days == 0 {
+        return;
+    }
+    let source = request.source();
+    let event = event(app, endpoint, request, &source);
+    if let Err(fault) = app.write(Durable::Soon, |db| audit::refused(db, &event, name(&request.form))) {
+        log::line(Level::Error, &format!("{}: audit: {}", endpoint.path, fault.cause()));
+    }
+}
+
+/// The user's name in a form; interfaces call it this or that.
+fn name(form: &Form) -> &str {
+    ["username", "name"].into_iter().map(|field| form.get(field)).find(|name| !name.is_empty()).unwrap_or_default()
+}
+
+/// What a request does to an account, for the audit log.
+fn event<'a>(app: &App, endpoint: &Endpoint, request: &Request, source: &'a str) -> Event<'a> {
+    Event { at: request.now, name: endpoint.name(), source, days: app.config.audit_days }
 }
 
 /// The form in a body; nothing if it is too long.
@@ -196,21 +243,29 @@ fn guarded(app: &App, request: &Request, accounts: &[&str], attempt: impl FnOnce
     outcome
 }
 
+/// Asks that the rules allow this field as a new password.
+fn strong(app: &App, form: &Form, field: &str) -> Result<(), No> {
+    rules::allow(&app.config, form.get(field), name(form)).map_err(|_| No::PasswordTooWeak)
+}
+
 /// Takes one from a budget of the client.
 fn spend(app: &App, request: &Request, budget: Budget) -> Result<(), No> {
     app.throttle().spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
 }
 
-/// Changes the account of a token's owner; in the same transaction the token is good.
+/// Changes the account of a token's owner, and takes note of it; in the same transaction the token is good.
 fn as_owner<T>(
     app: &App,
+    endpoint: &Endpoint,
+    request: &Request,
     token: &[u8; 32],
-    now: i64,
     change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<T>,
 ) -> Result<T, Stop> {
-    let changed = app.write(Durable::Now, |db| match sessions::owner(db, token, now)? {
-        Some(id) => change(db, id).map(Some),
-        None => Ok(None),
+    let source = request.source();
+    let changed = app.write(Durable::Now, |db| {
+        let Some(id) = sessions::owner(db, token, request.now)? else { return Ok(None) };
+        audit::done(db, &event(app, endpoint, request, &source), Some(id))?;
+        change(db, id).map(Some)
     })?;
     changed.ok_or_else(|| No::TokenUnknown.into())
 }
@@ -247,7 +302,7 @@ mod tests {
         // A panic while the database's lock is held leaves it usable.
         let caught = catch_unwind(AssertUnwindSafe(|| -> Result<(), Fault> {
             app.write(Durable::Now, |db| {
-                db.execute("INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1)", [])?;
+                db.execute("INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL)", [])?;
                 panic!("on purpose")
             })
         }));

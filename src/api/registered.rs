@@ -1,6 +1,6 @@
 //! `/api/registered`: a new account.
 
-use super::spend;
+use super::{noted, spend, strong};
 use crate::app::App;
 use crate::avatar;
 use crate::captcha;
@@ -26,6 +26,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
         return Err(No::KeyWrong.into());
     }
     form.limit(REGISTERED.fields)?;
+    strong(app, form, "passwd")?;
     let user = users::New {
         name: form.get("username"),
         show_name: form.get("show_name"),
@@ -34,8 +35,8 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
         key: &secret::letters(secret::KEY_LETTERS),
         avatar: avatar::FIRST,
     };
-    match app.write(Durable::Now, |db| users::add(db, &user, request.now))? {
-        true => Ok(Done::Plain),
-        false => Err(No::Taken.into()),
+    match noted(app, Durable::Now, &REGISTERED, request, |db| users::add(db, &user, request.now))? {
+        Some(_) => Ok(Done::Plain),
+        None => Err(No::Taken.into()),
     }
 }

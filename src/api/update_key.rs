@@ -10,6 +10,6 @@ use crate::store::users;
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let digest = token(&UPDATE_KEY, request)?;
     let key = secret::letters(secret::KEY_LETTERS);
-    as_owner(app, &digest, request.now, |db, id| users::set_key(db, id, &key))?;
+    as_owner(app, &UPDATE_KEY, request, &digest, |db, id| users::set_key(db, id, &key))?;
     Ok(Done::Plain)
 }

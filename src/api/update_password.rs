@@ -1,6 +1,6 @@
 //! `/api/update_password`: a new password for the old one; every session of the user ends.
 
-use super::guarded;
+use super::{guarded, noted, strong};
 use crate::app::App;
 use crate::captcha;
 use crate::contract::{Done, No, Outcome, UPDATE_PASSWORD};
@@ -13,6 +13,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, form, request.now)?;
     form.require(UPDATE_PASSWORD.fields)?;
     form.limit(UPDATE_PASSWORD.fields)?;
+    strong(app, form, "new_passwd")?;
     guarded(app, request, &[form.get("username")], || change(app, request))
 }
 
@@ -20,14 +21,18 @@ fn change(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
     let scheme = app.config.password_hash;
     let user = app.read(|db| users::password(db, form.get("username")))?;
-    let stored = user.as_ref().map(|(_, stored)| stored.as_str());
+    let stored = user.as_ref().map(|user| user.password.as_str());
     let fits = secret::verify(stored, form.get("old_passwd"), scheme);
-    let Some((id, stored)) = user.filter(|_| fits) else {
+    let Some(user) = user.filter(|user| fits && !user.disabled) else {
         return Err(No::PasswordWrong.into());
     };
     let fresh = scheme.hash(form.get("new_passwd"));
-    match app.write(Durable::Now, |db| users::change_password(db, id, &stored, &fresh))? {
-        true => Ok(Done::Plain),
-        false => Err(No::PasswordWrong.into()),
+    let changed = noted(app, Durable::Now, &UPDATE_PASSWORD, request, |db| {
+        let changed = users::change_password(db, user.id, &user.password, &fresh)?;
+        Ok(changed.then_some(user.id))
+    })?;
+    match changed {
+        Some(_) => Ok(Done::Plain),
+        None => Err(No::PasswordWrong.into()),
     }
 }

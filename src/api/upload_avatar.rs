@@ -21,7 +21,7 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
         return Err(No::FileTooSmall.into());
     }
     let name = avatar::store(&app.data, spool, request.now).map_err(unfit)?;
-    match as_owner(app, &digest, request.now, |db, id| users::set_avatar(db, id, &name)) {
+    match as_owner(app, &UPLOAD_AVATAR, request, &digest, |db, id| users::set_avatar(db, id, &name)) {
         Ok(old) => {
             avatar::remove(&app.data, &old);
             value(&name)

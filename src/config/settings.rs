@@ -91,6 +91,24 @@ pub const SETTINGS: &[Setting] = &[
         doc: "What is stored of a password; a login rewrites a row of the other kind.",
     },
     Setting {
+        name: "min_password_length",
+        kind: Kind::Number(0, 1024),
+        default: "0",
+        doc: "The fewest characters of a new password.",
+    },
+    Setting {
+        name: "refuse_common_passwords",
+        kind: Kind::Flag,
+        default: "false",
+        doc: "Whether the 2,500 commonest passwords, and a user's own name, are refused as new passwords.",
+    },
+    Setting {
+        name: "audit_days",
+        kind: Kind::Number(0, 36_500),
+        default: "90",
+        doc: "For how many days `accountd audit` knows who did what; 0 keeps nothing.",
+    },
+    Setting {
         name: "max_avatar_bytes",
         kind: Kind::Number(10_241, 104_857_600),
         default: "10485760",

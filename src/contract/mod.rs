@@ -27,6 +27,8 @@ pub enum No {
     FieldAbsent,
     /// A field is longer than its limit.
     FieldTooLong,
+    /// A rule of the configuration refuses the new password.
+    PasswordTooWeak,
     /// The `key` is not the configured one.
     KeyWrong,
     /// The user name or the email belongs to somebody.
@@ -159,6 +161,12 @@ pub struct Answer {
 }
 
 impl Endpoint {
+    /// The last segment of the path: what the audit log calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or(self.path)
+    }
+
     /// The answer that this endpoint has for a reason; `detail` says what was wrong with an unreadable body.
     #[must_use]
     pub fn refusal(&self, reason: No, detail: Option<&str>) -> Answer {
@@ -209,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_reason_leads_to_one_row() {
-        for endpoint in DOCUMENT.iter().chain([&&GET_VERIFICATION_CODE]) {
+        for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
             let reasons: Vec<No> = endpoint.refusals.iter().flat_map(|row| row.reasons).copied().collect();
             for (i, reason) in reasons.iter().enumerate() {
                 assert!(!reasons[..i].contains(reason), "{} has {reason:?} twice", endpoint.path);

@@ -20,6 +20,8 @@ const POST_ONLY: Row = row(500, "请使用Post请求", &[No::Method]);
 const CAPTCHA_WRONG: Row = row(503, "验证码错误或者过期！", &[No::CaptchaWrong]);
 const CAPTCHA_ABSENT: Row = row(504, "验证码或者验证码秘钥不能为空！", &[No::CaptchaAbsent]);
 const TOKEN_UNKNOWN: Row = row(403, "小宝贝这是非法查询哦(๑•̀ㅂ•́)و✧", &[No::TokenUnknown]);
+const TOKEN_ABSENT: Row = row(404, "搁着闹呢？", &[No::TokenAbsent]);
+const GET_ONLY: Row = row(500, "请使用GET请求", &[No::Method]);
 
 const fn row(code: u16, message: &'static str, reasons: &'static [No]) -> Row {
     Row { code, message, reasons }
@@ -41,7 +43,7 @@ pub const REGISTERED: Endpoint = Endpoint {
         row(503, "小宝贝你没有开启注册功能哦！！", &[No::SwitchedOff]),
         row(504, "验证码错误或者过期！", &[No::CaptchaWrong]),
         row(505, "验证码或者验证码秘钥不能为空！", &[No::CaptchaAbsent]),
-        row(603, "注册失败", &[No::FieldTooLong, No::NotWritten]),
+        row(603, "注册失败", &[No::FieldTooLong, No::PasswordTooWeak, No::NotWritten]),
         row(604, "用户名或邮箱已存在", &[No::Taken]),
         row(666, "宝贝数据呢？", &[No::BodyUnreadable, No::FieldAbsent]),
     ],
@@ -71,7 +73,7 @@ pub const USER_INFO: Endpoint = Endpoint {
     captcha: false,
     token: Token::Body,
     done: row(200, "返回用户信息", &[]),
-    refusals: &[TOKEN_UNKNOWN, row(404, "搁着闹呢？", &[No::TokenAbsent]), POST_ONLY],
+    refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
 /// `/api/update_password`: a new password for the old one.
@@ -83,7 +85,7 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
     token: Token::None,
     done: row(200, "好耶！修改成功~", &[]),
     refusals: &[
-        row(404, "输入信息有误重新输入", &[No::FieldAbsent, No::FieldTooLong, No::PasswordWrong]),
+        row(404, "输入信息有误重新输入", &[No::FieldAbsent, No::FieldTooLong, No::PasswordTooWeak, No::PasswordWrong]),
         POST_ONLY,
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
@@ -128,7 +130,11 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
         row(403, "小宝贝你没有开启忘记密码功能哦(๑•̀ㅂ•́)و✧", &[No::SwitchedOff]),
         row(404, "大黑阔别乱搞，莎莎好怕怕(*/ω＼*)", &[No::KeyWrong]),
         POST_ONLY,
-        row(501, "这个数据你是认真的嘛(。﹏。)", &[No::FieldAbsent, No::FieldTooLong, No::UserUnknown]),
+        row(
+            501,
+            "这个数据你是认真的嘛(。﹏。)",
+            &[No::FieldAbsent, No::FieldTooLong, No::PasswordTooWeak, No::UserUnknown],
+        ),
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
     ],
@@ -159,7 +165,31 @@ pub const GET_VERIFICATION_CODE: Endpoint = Endpoint {
     captcha: false,
     token: Token::None,
     done: row(200, "", &[]),
-    refusals: &[row(169, "呐呐呐！莎酱被玩坏啦(>^ω^<)", &[No::Crashed]), row(500, "请使用GET请求", &[No::Method])],
+    refusals: &[row(169, "呐呐呐！莎酱被玩坏啦(>^ω^<)", &[No::Crashed]), GET_ONLY],
+};
+
+/// `/api/logout`: the end of the token's session or, with `"everywhere": true`, of all sessions of its owner. Not in the
+/// document; an addition in the style of `user_info`.
+pub const LOGOUT: Endpoint = Endpoint {
+    path: "/api/logout",
+    method: "POST",
+    fields: &[],
+    captcha: false,
+    token: Token::Body,
+    done: row(200, "好耶！退出成功~", &[]),
+    refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
+};
+
+/// `/health`: whether requests are answered and the database can be asked. Not in the document; for monitors, and for
+/// the supervisor.
+pub const HEALTH: Endpoint = Endpoint {
+    path: "/health",
+    method: "GET",
+    fields: &[],
+    captcha: false,
+    token: Token::None,
+    done: row(200, "ok", &[]),
+    refusals: &[GET_ONLY],
 };
 
 /// The eight interfaces of the document, in its order.
@@ -173,6 +203,9 @@ pub const DOCUMENT: [&Endpoint; 8] = [
     &FORGET_PASSWORD,
     &UPLOAD_AVATAR,
 ];
+
+/// What is beside the document.
+pub const ADDITIONS: [&Endpoint; 3] = [&GET_VERIFICATION_CODE, &LOGOUT, &HEALTH];
 
 /// Answers about HTTP itself, outside the interfaces: the HTTP status, which is `code` too, and its sentence.
 pub const OUTSIDE: [(u16, &str); 5] = [

@@ -41,6 +41,14 @@ pub struct Request {
     pub uptime: Duration,
 }
 
+impl Request {
+    /// Who asks, for a line of a log: an address, or `-`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.client.map_or_else(|| "-".into(), |client| client.to_string())
+    }
+}
+
 /// The plain request, its body still unread. Who asks, these proxies may say.
 #[must_use]
 pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {

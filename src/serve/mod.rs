@@ -148,7 +148,8 @@ fn refuse_public(config: &Config, answer: &str) -> Result<(), Failure> {
 }
 
 /// An address as a client would write it.
-fn address(listen: &Listen) -> String {
+#[must_use]
+pub fn address(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => format!("http://{address}"),
         Listen::Unix(path) => format!("unix:{}", path.display()),

@@ -2,11 +2,12 @@
 
 use crate::app::App;
 use crate::avatar;
+use crate::clock;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::log::{self, Level};
 use crate::server::DEAF;
-use crate::store::{Store, users};
+use crate::store::{Durable, Store, audit, users};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -30,13 +31,17 @@ pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Resu
     Ok(App::new(config, data.into(), captcha_answer, store))
 }
 
-/// Removes pictures from before `start` that belong to nobody: an upload that a crash cut off.
+/// Removes pictures from before `start` that belong to nobody, since a crash cut their upload off, and lines of the audit
+/// log that are too old.
 pub fn sweep(app: &App, start: SystemTime) {
     // When in doubt, it stays.
     let used = |name: &str| app.read(|db| users::has_avatar(db, name)).unwrap_or(true);
     let count = avatar::sweep(&app.data, start, used);
     if count > 0 {
         log::line(Level::Info, &format!("{count} pictures that belong to nobody were removed"));
+    }
+    if let Err(fault) = app.write(Durable::Soon, |db| audit::prune(db, clock::now(), app.config.audit_days)) {
+        log::line(Level::Error, &format!("audit: {}", fault.cause()));
     }
 }
 

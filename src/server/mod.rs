@@ -31,7 +31,7 @@ static WORK: Places = Places::new(64);
 static SENDING: Places = Places::new(64);
 /// Connections with several requests at once that are answered at the same time; those on top end.
 static CHAINS: Places = Places::new(8);
-/// What the supervisor asks for: no line in the log.
+/// What the supervisor and monitors ask for again and again: no line in the log.
 const HEALTH: &str = "/health";
 /// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
 const STACK: usize = 512 * 1024;

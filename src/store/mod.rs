@@ -1,10 +1,14 @@
 //! The database: opened or refused, migrated, read and written.
 
+pub mod accounts;
+pub mod audit;
+mod schema;
 pub mod sessions;
 pub mod users;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use schema::{MIGRATIONS, TODAY};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,31 +23,6 @@ const APPLICATION_ID: u32 = 0x6163_6374;
 /// How long a statement waits for another process that holds the database locked. The mutex is held
 /// meanwhile, so this is also how long everybody else may have to wait.
 const BUSY: Duration = Duration::from_secs(1);
-
-/// The steps from an empty file to today's schema. One is never changed once released; new ones follow at the end.
-const MIGRATIONS: &[&str] = &["
-CREATE TABLE users (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    show_name TEXT NOT NULL,
-    email TEXT NOT NULL UNIQUE,
-    password TEXT NOT NULL,
-    key TEXT NOT NULL,
-    avatar TEXT NOT NULL,
-    created_at INTEGER NOT NULL
-) STRICT;
-CREATE INDEX users_with_avatar ON users (avatar) WHERE avatar <> 'admin.jpg';
-CREATE TABLE sessions (
-    id INTEGER PRIMARY KEY,
-    token_sha256 BLOB NOT NULL UNIQUE,
-    user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
-    expires_at INTEGER NOT NULL
-) STRICT;
-CREATE INDEX sessions_of_user ON sessions (user_id);
-"];
-
-/// The schema's version once every step is done; kept in `user_version`.
-const TODAY: u32 = MIGRATIONS.len() as u32;
 
 /// Whether a write must survive a loss of power once it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +40,16 @@ pub enum Fault {
     NotAsked(String),
     /// It did not take a write.
     NotWritten(String),
+}
+
+impl Fault {
+    /// What happened.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        match self {
+            Fault::NotAsked(cause) | Fault::NotWritten(cause) => cause,
+        }
+    }
 }
 
 /// The one connection.
@@ -84,6 +73,22 @@ impl Store {
         refuse_newer(&connection, &path)?;
         prepare(&mut connection).map_err(failed)?;
         Ok(Store { connection, durable: Durable::Now })
+    }
+
+    /// Waits so long for other processes, rather than for a second: a command has time.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn be_patient(&self, patience: Duration) -> Result<(), Fault> {
+        self.connection.busy_timeout(patience).map_err(not_asked)
+    }
+
+    /// Overwrites whatever is deleted from now on, wherever it stood.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn leave_no_trace(&self) -> Result<(), Fault> {
+        self.connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(())).map_err(not_asked)
     }
 
     /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it.
@@ -123,6 +128,14 @@ impl Store {
         }
         written.map_err(not_written)
     }
+}
+
+/// Asks something that every database of ours has an answer to.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn ask(db: &Connection) -> rusqlite::Result<()> {
+    db.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists([]).map(drop)
 }
 
 fn not_asked(error: rusqlite::Error) -> Fault {
@@ -186,6 +199,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted or replaced leaves no copy in the pages that are written anyway.
+    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))?;
     migrate(connection)?;
     // After the first migration, so that the head of the file names us before anything stands in a log beside it.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
@@ -209,6 +224,36 @@ mod tests {
     use super::*;
     use std::fs;
     use std::path::PathBuf;
+
+    /// A database in a folder of its own, removed at the end.
+    pub struct Scratch {
+        pub store: Store,
+        data: PathBuf,
+    }
+
+    impl Scratch {
+        pub fn new() -> Scratch {
+            let data = folder();
+            Scratch { store: Store::open(&data).unwrap(), data }
+        }
+
+        pub fn write<T>(&mut self, change: impl FnOnce(&Transaction) -> rusqlite::Result<T>) -> T {
+            self.store.write(Durable::Soon, change).unwrap()
+        }
+
+        /// Adds a user and says the id.
+        pub fn add(&mut self, name: &str) -> i64 {
+            let email = &format!("{name}@example.org");
+            let user = users::New { name, show_name: name, email, password: "x", key: "x", avatar: "admin.jpg" };
+            self.write(|db| users::add(db, &user, 1)).expect("nobody else has this name")
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.data);
+        }
+    }
 
     fn folder() -> PathBuf {
         let data = std::env::temp_dir().join(format!("accountd-store-{}", crate::secret::letters(10)));
@@ -238,7 +283,7 @@ mod tests {
         let number = |name| store.read(|db| db.pragma_query_value(None, name, |row| row.get::<_, u32>(0))).unwrap();
         assert_eq!(text("journal_mode"), "wal");
         assert_eq!((number("foreign_keys"), number("synchronous")), (1, 2));
-        assert_eq!((number("application_id"), number("user_version")), (APPLICATION_ID, 1));
+        assert_eq!((number("application_id"), number("user_version")), (APPLICATION_ID, TODAY));
         assert_eq!(fs::metadata(data.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
         drop(store);
         Store::open(&data).unwrap();
@@ -278,12 +323,32 @@ mod tests {
     }
 
     #[test]
+    fn a_database_of_the_first_schema_comes_along_with_its_data() {
+        let data = folder();
+        let old = Connection::open(data.join(FILE)).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(
+            "INSERT INTO users VALUES (7, 'rei', 'Rei', 'rei@example.org', 'a digest', 'a key', 'admin.jpg', 1);
+             INSERT INTO sessions VALUES (1, x'00', 7, 2);
+             PRAGMA application_id = 0x61636374; PRAGMA user_version = 1; PRAGMA journal_mode = WAL;",
+        )
+        .unwrap();
+        drop(old);
+        let store = Store::open(&data).unwrap();
+        let user = store.read(|db| users::password(db, "rei")).unwrap().unwrap();
+        assert_eq!((user.id, &*user.password, user.disabled), (7, "a digest", false));
+        let sessions = store.read(|db| db.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, u32>(0)));
+        assert_eq!((sessions.unwrap(), store.read(version).unwrap()), (1, TODAY));
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
     fn a_change_that_fails_leaves_nothing() {
         let data = folder();
         let mut store = Store::open(&data).unwrap();
         let result = store.write(Durable::Now, |db| {
-            db.execute("INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1)", [])?;
-            db.execute("INSERT INTO users VALUES (2, 'a', 'a', 'b', 'a', 'a', 'a', 1)", [])
+            db.execute("INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL)", [])?;
+            db.execute("INSERT INTO users VALUES (2, 'a', 'a', 'b', 'a', 'a', 'a', 1, NULL)", [])
         });
         assert!(matches!(result, Err(Fault::NotWritten(_))));
         let users = store.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
 
-/// Opens a session for a user whose stored password is still `password`; false if it is not. Of the user's
-/// sessions the newest `most` stay.
+/// Opens a session for a user who is not disabled and whose stored password is still `password`; false if not so. Of the
+/// user's sessions the newest `most` stay.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -11,7 +11,7 @@ pub fn open(db: &Transaction, user: i64, password: &str, token: &[u8; 32], expir
     let opened = db
         .prepare_cached(
             "INSERT INTO sessions (token_sha256, user_id, expires_at)
-             SELECT ?1, id, ?4 FROM users WHERE id = ?2 AND password = ?3",
+             SELECT ?1, id, ?4 FROM users WHERE id = ?2 AND password = ?3 AND disabled_at IS NULL",
         )?
         .execute(params![token, user, password, expires_at])?;
     db.prepare_cached(
@@ -32,11 +32,18 @@ pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>>
         .optional()
 }
 
+/// Ends the session of the token with this digest.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn end(db: &Transaction, token: &[u8; 32]) -> Result<()> {
+    db.prepare_cached("DELETE FROM sessions WHERE token_sha256 = ?1")?.execute([token]).map(drop)
+}
+
 /// Ends every session of a user.
 ///
 /// # Errors
 /// Whatever the database says.
 pub fn end_all(db: &Transaction, user: i64) -> Result<()> {
-    db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([user])?;
-    Ok(())
+    db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([user]).map(drop)
 }

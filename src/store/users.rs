@@ -26,24 +26,29 @@ pub struct New<'a> {
     pub avatar: &'a str,
 }
 
-/// Adds a user; false if the name or the email is taken.
+/// Adds a user and says the id; nothing if the name or the email is taken.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn add(db: &Transaction, user: &New, now: i64) -> Result<bool> {
+pub fn add(db: &Transaction, user: &New, now: i64) -> Result<Option<i64>> {
     let added = db
         .prepare_cached(
             "INSERT INTO users (name, show_name, email, password, key, avatar, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![user.name, user.show_name, user.email, user.password, user.key, user.avatar, now]);
-    match added {
+    unless_taken(added).map(|added| added.then(|| db.last_insert_rowid()))
+}
+
+/// Whether a row was written; false if a name or an email in it is taken.
+pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
+    match written {
         Err(rusqlite::Error::SqliteFailure(error, _))
             if error.code == ErrorCode::ConstraintViolation && error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
         {
             Ok(false)
         }
-        other => other.map(|_| true),
+        other => other.map(|rows| rows == 1),
     }
 }
 
@@ -69,13 +74,21 @@ pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<Us
     .optional()
 }
 
-/// Id and stored password of a user.
+/// What a log-in goes by.
+#[allow(missing_docs)] // the columns of the table
+pub struct Stored {
+    pub id: i64,
+    pub password: String,
+    pub disabled: bool,
+}
+
+/// The stored password of a user.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn password(db: &Connection, name: &str) -> Result<Option<(i64, String)>> {
-    db.prepare_cached("SELECT id, password FROM users WHERE name = ?1")?
-        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+pub fn password(db: &Connection, name: &str) -> Result<Option<Stored>> {
+    db.prepare_cached("SELECT id, password, disabled_at IS NOT NULL FROM users WHERE name = ?1")?
+        .query_row([name], |row| Ok(Stored { id: row.get(0)?, password: row.get(1)?, disabled: row.get(2)? }))
         .optional()
 }
 
@@ -89,13 +102,14 @@ pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
-/// Changes a password and ends every session of the user; false if the stored one is no longer `old`.
+/// Changes a password and ends every session of the user; false if the stored one is no longer `old`, or the user is
+/// disabled.
 ///
 /// # Errors
 /// Whatever the database says.
 pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
     let changed = db
-        .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2")?
+        .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2 AND disabled_at IS NULL")?
         .execute(params![id, old, new])?;
     if changed == 1 {
         sessions::end_all(db, id)?;
@@ -103,19 +117,22 @@ pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Resul
     Ok(changed == 1)
 }
 
-/// Sets the password of the user with this name and this email and ends every session; false if they are not of one.
+/// Sets the password of the user with this name and this email, ends every session and says the id; nothing if they are
+/// not of one, or of one who is disabled.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> Result<bool> {
+pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> Result<Option<i64>> {
     let id = db
-        .prepare_cached("UPDATE users SET password = ?3 WHERE name = ?1 AND email = ?2 RETURNING id")?
+        .prepare_cached(
+            "UPDATE users SET password = ?3 WHERE name = ?1 AND email = ?2 AND disabled_at IS NULL RETURNING id",
+        )?
         .query_row([name, email, new], |row| row.get(0))
         .optional()?;
     if let Some(id) = id {
         sessions::end_all(db, id)?;
     }
-    Ok(id.is_some())
+    Ok(id)
 }
 
 /// Changes a display name.

@@ -26,8 +26,24 @@ fn help_and_version() {
     for word in ["serve", "config", "--data DIR", "--listen ADDR", "--captcha-answer TEXT", "Exit status"] {
         assert!(help.contains(word), "{help}");
     }
+    for arguments in [&["--help", "config"][..], &["config", "-h", "--data", "x"]] {
+        let help = String::from_utf8(run(arguments, &[]).stdout).unwrap();
+        assert!(help.starts_with("accountd config: print the settings") && !help.contains("--listen"), "{help}");
+    }
     let version = String::from_utf8(run(&["--version"], &[]).stdout).unwrap();
     assert_eq!(version, format!("accountd {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_reader_who_has_enough_is_no_failure() {
+    let program = env!("CARGO_BIN_EXE_accountd");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(program).arg("--help").stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
+    let output = Command::new("sh").args(["-c", &format!("{program} --help > /dev/full")]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("standard output cannot be written"), "{text}");
 }
 
 #[test]
@@ -39,6 +55,7 @@ fn bad_usage_is_2_with_one_sentence() {
         (&["serve", "serve"], "unexpected argument"),
         (&["config", "--listen", "127.0.0.1:0"], "config has no option --listen"),
         (&["-x"], "invalid option"),
+        (&["--data=x", "serve", "x"], "unexpected argument \"x\"; see accountd serve --help"),
     ] {
         let (code, text) = refused(arguments, &[]);
         assert_eq!(code, 2, "{text}");

@@ -380,6 +380,29 @@ fn forget_password() {
 }
 
 #[test]
+fn weak_passwords_are_refused_where_the_settings_say_so() {
+    let server = Server::with(json!({"min_password_length": 6, "refuse_common_passwords": true}));
+    server.register("rei-ayanami");
+    let mut registered = Cases::of(&server, &contract::REGISTERED);
+    let mut update = Cases::of(&server, &contract::UPDATE_PASSWORD);
+    let mut forget = Cases::of(&server, &contract::FORGET_PASSWORD);
+    let change = json!({"username": "rei-ayanami", "old_passwd": "a password"});
+    let reset = json!({"key": RESET, "name": "rei-ayanami", "email": "rei-ayanami@example.org"});
+    for weak in ["阿巴阿巴阿", "123456", "PassWord", "Rei-Ayanami"] {
+        let mut fresh = new_user("rei-ayanami");
+        fresh["email"] = "other@example.org".into();
+        registered.solved(603, changed(&fresh, "passwd", &json!(weak)));
+        update.solved(404, changed(&change, "new_passwd", &json!(weak)));
+        forget.solved(501, changed(&reset, "new_passwd", &json!(weak)));
+    }
+    // An existing password is never looked at.
+    server.login("rei-ayanami");
+    registered.solved(200, changed(&new_user("asuka"), "passwd", &json!("阿巴阿巴阿巴")));
+    update.solved(200, changed(&change, "new_passwd", &json!("another")));
+    forget.solved(200, changed(&reset, "new_passwd", &json!("a third")));
+}
+
+#[test]
 fn upload_avatar() {
     let server = Server::with(json!({"max_avatar_bytes": 60_000}));
     let token = server.user("rei");
@@ -418,6 +441,52 @@ fn upload_avatar() {
     assert_eq!(server.info(&token)["avatar"], *name);
     assert_eq!(server.avatars(), [name]);
     cases.complete();
+}
+
+#[test]
+fn logout() {
+    let server = Server::with(json!({"sessions_per_user": 9}));
+    let token = server.user("rei");
+    let body = json!({"token": token});
+    let mut cases = Cases::of(&server, &contract::LOGOUT);
+    token_rows(&mut cases, &body);
+    cases.is(403, &json!({"token": "unknown", "everywhere": true}));
+    assert_eq!(server.info(&token)["name"], "rei", "a refusal ends no session");
+    // One session at a time, whatever `everywhere` is, unless it is true.
+    for everywhere in [json!(null), json!(false), json!("true"), json!(1), json!([true]), json!({"true": true})] {
+        let other = server.login("rei");
+        cases.is(200, &changed(&json!({"token": other}), "everywhere", &everywhere));
+        cases.is(403, &json!({"token": other}));
+    }
+    let others = [server.login("rei"), server.login("rei")];
+    let elsewhere = server.user("asuka");
+    cases.is(200, &body);
+    assert_eq!(server.post("/api/user_info", &body).code(), 403);
+    for token in &others {
+        assert_eq!(server.info(token)["name"], "rei");
+    }
+    cases.is(200, &json!({"token": others[0], "everywhere": true}));
+    for token in &others {
+        assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
+    }
+    assert_eq!(server.info(&elsewhere)["name"], "asuka");
+    cases.complete();
+}
+
+#[test]
+fn health() {
+    let server = Server::start();
+    let mut cases = Cases::of(&server, &contract::HEALTH);
+    cases.methods();
+    for path in ["/health", "/health/", "/health?a=b"] {
+        let response = cases.expect(200, server.send("GET", path, &[], b""));
+        assert_eq!(response.text(), r#"{"message":"ok","code":200}"#);
+    }
+    cases.complete();
+    server.database().execute_batch("ALTER TABLE users RENAME TO hidden").unwrap();
+    let response = server.send("GET", "/health", &[], b"");
+    assert_eq!((response.status, response.code()), (500, 169));
+    server.lines.wait("error /health: no such table");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tests that speak HTTP to the real binary over a socket.
 
+mod admin;
+mod audit;
 mod cli;
 mod contract;
 mod faults;

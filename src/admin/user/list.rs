@@ -1,0 +1,93 @@
+//! The commands `user list` and `user show`.
+
+use super::{USER, json, named};
+use crate::admin::Folder;
+use crate::admin::text::{Table, plain, time};
+use crate::cli::{Command, DATA, Given, JSON, print};
+use crate::clock;
+use crate::failure::Failure;
+use crate::secret::Scheme;
+use crate::store::accounts::{self, Account};
+
+/// Accounts that are read at once: a reader who takes time keeps nobody waiting.
+const PAGE: i64 = 1000;
+
+/// `user list`
+pub const LIST: Command = Command {
+    name: "user list",
+    doc: "print all users, a line each",
+    about: "In the order in which they registered. Sessions are the tokens that are good at this moment. Control \
+            characters in names are escaped.",
+    arguments: &[],
+    options: &[JSON, DATA],
+    exit: &[],
+    examples: &[
+        ("user list", "print the users of ./data"),
+        ("user list --json | jq -r 'select(.disabled_at) | .email'", "print the emails of users who are disabled"),
+    ],
+    run: list,
+};
+
+/// `user show`
+pub const SHOW: Command = Command {
+    name: "user show",
+    doc: "print what there is to know about a user",
+    about: "Everything but what would open the account: the password and the user's key stay hidden.",
+    arguments: &[USER],
+    options: &[JSON, DATA],
+    exit: &[],
+    examples: &[("user show rei", "print the account of rei"), ("user show id:7", "print the account with the id 7")],
+    run: show,
+};
+
+fn list(given: &Given) -> Result<(), Failure> {
+    let folder = Folder::open(given)?;
+    let head = ["ID", "NAME", "SHOW NAME", "EMAIL", "REGISTERED", "SESSIONS", "STATE"].map(String::from);
+    let mut rows = vec![head];
+    let mut table = Table::new(&rows);
+    let mut last = 0;
+    loop {
+        let page = folder.read(|db| accounts::list(db, last, PAGE, clock::now()))?;
+        if given.has(JSON.name) {
+            print(&page.iter().map(json).collect::<String>())?;
+        } else {
+            rows.extend(page.iter().map(row));
+            table.widen(&rows);
+            print(&table.lines(&rows))?;
+            rows.clear();
+        }
+        match page.last() {
+            Some(account) => last = account.user.id,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn row(account: &Account) -> [String; 7] {
+    let Account { user, created_at, disabled_at, sessions, .. } = account;
+    let state = if disabled_at.is_some() { "disabled" } else { "" };
+    let [name, show_name, email] = [&user.name, &user.show_name, &user.email].map(|text| plain(text));
+    [user.id.to_string(), name, show_name, email, time(*created_at), sessions.to_string(), state.into()]
+}
+
+fn show(given: &Given) -> Result<(), Failure> {
+    let account = named(&Folder::open(given)?, given)?;
+    if given.has(JSON.name) {
+        return print(&json(&account));
+    }
+    let Account { user, password, created_at, disabled_at, sessions, sessions_end_at } = &account;
+    let until = sessions_end_at.map(|end| format!(", the last until {}", time(end))).unwrap_or_default();
+    let rows = [
+        ("id", user.id.to_string()),
+        ("name", plain(&user.name)),
+        ("show name", plain(&user.show_name)),
+        ("email", plain(&user.email)),
+        ("avatar", plain(&user.avatar)),
+        ("password", format!("stored as {}", Scheme::of(password).name())),
+        ("registered", time(*created_at)),
+        ("disabled", disabled_at.map_or_else(|| "no".into(), |since| format!("since {}", time(since)))),
+        ("sessions", format!("{sessions}{until}")),
+    ]
+    .map(|(name, value)| [name.into(), value]);
+    print(&Table::new(&rows).lines(&rows))
+}

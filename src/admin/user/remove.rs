@@ -1,0 +1,41 @@
+//! The command `user delete`, after which nothing is left.
+
+use super::{USER, json, named};
+use crate::admin::{Folder, password, text};
+use crate::avatar;
+use crate::cli::{Command, DATA, Given, JSON, print};
+use crate::failure::Failure;
+use crate::store::{accounts, audit};
+
+/// `user delete`
+pub const DELETE: Command = Command {
+    name: "user delete",
+    doc: "delete a user, with sessions and picture",
+    about: "Nothing is left but the user's lines in the audit log, which go after audit_days; what was stored is \
+            overwritten. Name and email are free again, the id is never used again. On a terminal it asks first. Backups \
+            from before still have the user. With --json it prints the account as it was.",
+    arguments: &[USER],
+    options: &[JSON, DATA],
+    exit: &[],
+    examples: &[("user delete rei", "ask, and delete rei"), ("user delete id:7 < /dev/null", "delete without asking")],
+    run: delete,
+};
+
+fn delete(given: &Given) -> Result<(), Failure> {
+    let mut folder = Folder::open(given)?;
+    let account = named(&folder, given)?;
+    let (id, name) = (account.user.id, text::plain(&account.user.name));
+    password::agree(&format!("Delete {name} (id {id}) for good?"))?;
+    folder.store().leave_no_trace()?;
+    let picture = folder.change(|db, event| {
+        // First, while there is a user with a name.
+        audit::done(db, event, Some(id))?;
+        accounts::delete(db, id)
+    })?;
+    if let Some(picture) = picture {
+        avatar::remove(&folder.data, &picture);
+    }
+    // Otherwise the log of the database would still have what is deleted.
+    folder.store().settle();
+    print(&if given.has(JSON.name) { json(&account) } else { format!("{name} (id {id}): deleted\n") })
+}

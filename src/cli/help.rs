@@ -1,0 +1,123 @@
+//! What `--help` prints, of the program, of a family and of a command.
+
+use super::{COMMANDS, Command, Opt, family};
+use std::ffi::OsString;
+use std::fmt::Write;
+
+/// Columns of a line.
+const WIDTH: usize = 100;
+/// Exit codes that mean the same everywhere.
+const EXIT: [(u8, &str); 3] =
+    [(0, "done"), (1, "not done, for the reason that standard error gives"), (2, "bad usage or configuration")];
+const HELP: Opt = Opt { name: "help", value: "", doc: "print this" };
+
+/// The help of the command or the family that these words name, of the program if they name none.
+#[must_use]
+pub fn help_of(words: &[OsString]) -> String {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let command = (1..=words.len().min(2)).rev().find_map(|count| {
+        let name = words[..count].join(" ");
+        COMMANDS.iter().find(|command| command.name == name)
+    });
+    match (command, words.first()) {
+        (Some(command), _) => one(command),
+        (None, Some(word)) if family(word).next().is_some() => {
+            let mut text = format!("Usage: accountd {word} COMMAND [OPTIONS]\n\nCommands:\n");
+            table(&mut text, family(word).map(|command| (command.name.into(), command.doc)));
+            let _ = writeln!(text, "\n`accountd {word} COMMAND --help` explains one.");
+            text
+        }
+        _ => help(),
+    }
+}
+
+/// What `accountd --help` prints.
+#[must_use]
+pub fn help() -> String {
+    let mut text = String::from(
+        "accountd: an account server for one box: one binary, one SQLite file, one command.\n\n\
+         Usage: accountd [COMMAND] [OPTIONS]\n\nCommands:\n",
+    );
+    table(&mut text, COMMANDS.iter().map(|command| (command.name.into(), command.doc)));
+    text += "\n`accountd COMMAND --help` explains one, with its arguments and options.\n\nOptions:\n";
+    let version = Opt { name: "version", value: "", doc: "print the version" };
+    table(&mut text, COMMANDS[0].options.iter().chain([&HELP, &version]).map(|option| (shown(option), option.doc)));
+    text += "\n";
+    wrap(
+        &mut text,
+        "",
+        "",
+        "Settings stand in DIR/config.json, which the first start writes; each can also be given as ACCOUNTD_<NAME> in \
+         the environment, a secret as ACCOUNTD_<NAME>_FILE too. README.md lists them.",
+    );
+    text += "\nExit status:\n";
+    table(&mut text, EXIT.map(|(code, doc)| (code.to_string(), doc)).into_iter());
+    text += "\nExamples:\n";
+    COMMANDS[..2].iter().for_each(|command| examples(&mut text, command));
+    text
+}
+
+fn one(command: &Command) -> String {
+    let Command { name, doc, about, arguments, options, exit, .. } = command;
+    let mut text = format!("accountd {name}: {doc}\n\nUsage: accountd {name}");
+    arguments.iter().for_each(|argument| _ = write!(text, " {}", argument.name));
+    text += " [OPTIONS]\n";
+    for paragraph in about.lines() {
+        text += "\n";
+        wrap(&mut text, "", "", paragraph);
+    }
+    if !arguments.is_empty() {
+        text += "\nArguments:\n";
+        table(&mut text, arguments.iter().map(|argument| (argument.name.into(), argument.doc)));
+    }
+    text += "\nOptions:\n";
+    table(&mut text, options.iter().chain([&HELP]).map(|option| (shown(option), option.doc)));
+    text += "\nExit status:\n";
+    let own = |code: u8| exit.iter().find(|(own, _)| *own == code).copied();
+    table(&mut text, EXIT.iter().map(|row| own(row.0).unwrap_or(*row)).map(|(code, doc)| (code.to_string(), doc)));
+    text += "\nExamples:\n";
+    examples(&mut text, command);
+    text
+}
+
+fn shown(option: &Opt) -> String {
+    let short = match option.name {
+        "help" => "-h, ",
+        "version" => "-V, ",
+        _ => "",
+    };
+    format!("{short}--{} {}", option.name, option.value).trim_end().into()
+}
+
+/// Names and what they are, in two columns.
+fn table<'a>(text: &mut String, rows: impl Iterator<Item = (String, &'a str)>) {
+    let rows: Vec<_> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, doc) in rows {
+        wrap(text, &format!("  {name:width$}  "), &" ".repeat(width + 4), doc);
+    }
+}
+
+fn examples(text: &mut String, command: &Command) {
+    for (line, doc) in command.examples {
+        let _ = writeln!(text, "  {}", format!("accountd {line}").trim_end());
+        wrap(text, "      ", "      ", doc);
+    }
+}
+
+/// Appends words in lines of [`WIDTH`], the first one behind `first`, the others behind `others`.
+fn wrap(text: &mut String, first: &str, others: &str, words: &str) {
+    let mut line = first.to_string();
+    let mut start = first.len();
+    for word in words.split(' ') {
+        if line.len() > start && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            let _ = writeln!(text, "{}", line.trim_end());
+            (line, start) = (others.into(), others.len());
+        }
+        if line.len() > start {
+            line.push(' ');
+        }
+        line += word;
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}

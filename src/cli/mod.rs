@@ -1,0 +1,146 @@
+//! The command line: commands as data, from which they are read, explained and run.
+
+mod commands;
+mod given;
+mod help;
+mod print;
+
+pub use commands::{COMMANDS, DATA, JSON, LISTEN};
+pub use given::{Given, usage};
+pub use help::{help, help_of};
+pub use print::print;
+
+use crate::failure::Failure;
+use lexopt::{Arg, Parser};
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+/// A command.
+pub struct Command {
+    /// One word, or two where a family shares the first one.
+    pub name: &'static str,
+    /// What it does, in a line that begins with a verb.
+    pub doc: &'static str,
+    /// What else there is to know: paragraphs, each one line.
+    pub about: &'static str,
+    /// What stands behind its name, in this order.
+    pub arguments: &'static [Argument],
+    /// Its options.
+    pub options: &'static [Opt],
+    /// Exit codes that mean more than [`help`] says of all commands.
+    pub exit: &'static [(u8, &'static str)],
+    /// Command lines without the program's name, and what each does.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Does it.
+    pub run: fn(&Given) -> Result<(), Failure>,
+}
+
+/// An argument that is told by its place.
+pub struct Argument {
+    /// In capitals.
+    pub name: &'static str,
+    /// What it is.
+    pub doc: &'static str,
+}
+
+/// An option.
+#[derive(Clone, Copy)]
+pub struct Opt {
+    /// Without its dashes. Options of one name are alike in all commands.
+    pub name: &'static str,
+    /// Its value, in capitals; empty if it has none.
+    pub value: &'static str,
+    /// What it is.
+    pub doc: &'static str,
+}
+
+/// Does what the arguments (without the program's name) say.
+///
+/// # Errors
+/// A [`Failure`].
+pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+    let mut parser = Parser::from_args(arguments);
+    let (mut words, mut values, mut asks_for_help) = (Vec::new(), HashMap::new(), false);
+    while let Some(argument) = parser.next().map_err(|error| usage("", error.to_string()))? {
+        match argument {
+            Arg::Long("help") | Arg::Short('h') => asks_for_help = true,
+            Arg::Long("version") | Arg::Short('V') => {
+                return print(concat!("accountd ", env!("CARGO_PKG_VERSION"), "\n"));
+            }
+            Arg::Long(name) => {
+                let known = COMMANDS.iter().flat_map(|command| command.options).find(|option| option.name == name);
+                let option = known.ok_or_else(|| usage("", format!("--{name} is no option")))?;
+                let value = if option.value.is_empty() { Ok(OsString::new()) } else { parser.value() };
+                values.insert(option.name, value.map_err(|error| usage("", error.to_string()))?);
+            }
+            Arg::Value(word) => words.push(word),
+            other @ Arg::Short(_) => return Err(usage("", other.unexpected().to_string())),
+        }
+    }
+    if asks_for_help {
+        return print(&help_of(&words));
+    }
+    let (command, rest) = find(words)?;
+    if let Some(name) = values.keys().find(|name| !command.options.iter().any(|option| option.name == **name)) {
+        return Err(usage(command.name, format!("{} has no option --{name}", command.name)));
+    }
+    let mut rest = rest.into_iter();
+    for argument in command.arguments {
+        let missing = || usage(command.name, format!("{}: {} is missing", command.name, argument.name));
+        values.insert(argument.name, rest.next().ok_or_else(missing)?);
+    }
+    match rest.next() {
+        Some(word) => Err(usage(command.name, format!("unexpected argument {word:?}"))),
+        None => (command.run)(&Given::new(command, values)),
+    }
+}
+
+/// The command that these words name, and the words behind its name.
+fn find(mut words: Vec<OsString>) -> Result<(&'static Command, Vec<OsString>), Failure> {
+    let Some(first) = words.first() else { return Ok((COMMANDS[0], words)) };
+    let named = |name: &str| COMMANDS.iter().chain([&&commands::CHILD]).find(|command| command.name == name);
+    let first = first.to_string_lossy().into_owned();
+    if let Some(command) = named(&first) {
+        return Ok((command, words.split_off(1)));
+    }
+    let family: Vec<&str> = family(&first).filter_map(|command| command.name.split(' ').nth(1)).collect();
+    if family.is_empty() {
+        return Err(usage("", format!("{first} is no command")));
+    }
+    let second = words.get(1).map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let command = named(&format!("{first} {second}"))
+        .ok_or_else(|| usage(&first, format!("{first} is followed by one of {}", family.join(", "))))?;
+    Ok((command, words.split_off(2)))
+}
+
+/// The commands of two words that begin with this one.
+fn family(word: &str) -> impl Iterator<Item = &'static &'static Command> {
+    COMMANDS.iter().filter(move |command| command.name.split_once(' ').is_some_and(|(first, _)| first == word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_one_name_are_alike() {
+        let all: Vec<&Opt> = COMMANDS.iter().flat_map(|command| command.options).collect();
+        for option in &all {
+            let other = all.iter().find(|other| other.name == option.name && other.value != option.value);
+            assert!(other.is_none(), "--{} has a value here and none, or another, there", option.name);
+        }
+    }
+
+    #[test]
+    fn every_command_is_explained() {
+        for command in COMMANDS {
+            assert!(!command.doc.is_empty() && !command.about.is_empty(), "{}", command.name);
+            assert!(!command.examples.is_empty(), "{}", command.name);
+            assert!(command.name.split(' ').count() <= 2, "{}", command.name);
+            for (line, _) in command.examples {
+                let named = line.starts_with(command.name) || command.name == COMMANDS[0].name;
+                assert!(named, "{line} is no example of {}", command.name);
+            }
+        }
+    }
+}

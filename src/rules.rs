@@ -1,0 +1,71 @@
+//! Rules for new passwords, for who wants them; without settings everything is allowed.
+
+use crate::config::Config;
+
+/// A password a line, in lower case; lines of its head begin with `#`.
+static COMMON: &str = include_str!("common-passwords.txt");
+
+/// Asks that a new password is allowed to the user with this name.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence.
+pub fn allow(config: &Config, password: &str, name: &str) -> Result<(), &'static str> {
+    if password.chars().count() < config.min_password_length {
+        return Err("has fewer characters than min_password_length asks for");
+    }
+    if config.refuse_common_passwords {
+        let lower = password.to_lowercase();
+        if name.to_lowercase() == lower {
+            return Err("is the user's own name (refuse_common_passwords)");
+        }
+        if COMMON.lines().any(|line| line == lower) {
+            return Err("is one of the commonest (refuse_common_passwords)");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use std::path::Path;
+
+    fn config(text: &'static [(&str, &str)]) -> Config {
+        let given = |name: &str| text.iter().find(|one| one.0 == name).map(|one| one.1.to_string());
+        config::load(Path::new("/nowhere"), &given, &[]).unwrap().0
+    }
+
+    #[test]
+    fn without_settings_everything_is_allowed() {
+        let config = config(&[]);
+        for password in ["", "1", "123456", "rei"] {
+            assert!(allow(&config, password, "rei").is_ok(), "{password}");
+        }
+    }
+
+    #[test]
+    fn characters_are_counted_not_bytes() {
+        let config = config(&[("ACCOUNTD_MIN_PASSWORD_LENGTH", "4")]);
+        assert!(allow(&config, "阿巴阿", "rei").is_err() && allow(&config, "阿巴阿巴", "rei").is_ok());
+        assert!(allow(&config, "1234", "1234").is_ok(), "common ones are another setting");
+    }
+
+    #[test]
+    fn common_and_own_ones_are_refused_in_any_case() {
+        let config = config(&[("ACCOUNTD_REFUSE_COMMON_PASSWORDS", "true")]);
+        for password in ["123456", "PassWord", "qwerty", "Rei"] {
+            assert!(allow(&config, password, "rEI").is_err(), "{password}");
+        }
+        for password in ["", "password ", "correct horse", "rei's"] {
+            assert!(allow(&config, password, "rei").is_ok(), "{password}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_as_long_as_is_said_and_in_lower_case() {
+        let list: Vec<&str> = COMMON.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(list.len(), 2500);
+        assert!(list.iter().all(|password| !password.is_empty() && *password == password.to_lowercase()));
+    }
+}

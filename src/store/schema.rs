@@ -1,0 +1,47 @@
+//! The schema: the steps that lead to it.
+
+/// The steps from an empty file to today's schema. One is never changed once released; new ones follow at the end.
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    show_name TEXT NOT NULL,
+    email TEXT NOT NULL UNIQUE,
+    password TEXT NOT NULL,
+    key TEXT NOT NULL,
+    avatar TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX users_with_avatar ON users (avatar) WHERE avatar <> 'admin.jpg';
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY,
+    token_sha256 BLOB NOT NULL UNIQUE,
+    user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_of_user ON sessions (user_id);
+",
+    "
+ALTER TABLE users ADD COLUMN disabled_at INTEGER;
+CREATE TABLE audit_done (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    user_id INTEGER,
+    user TEXT,
+    event TEXT NOT NULL,
+    source TEXT NOT NULL
+) STRICT;
+CREATE TABLE audit_refused (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    user_id INTEGER,
+    user TEXT,
+    event TEXT NOT NULL,
+    source TEXT NOT NULL
+) STRICT;
+",
+];
+
+/// The schema's version once every step is done; kept in `user_version`.
+pub(super) const TODAY: u32 = MIGRATIONS.len() as u32;
