@@ -1,5 +1,7 @@
 //! The list of commands, the options that several have, and the rows of `serve` and `config`.
 
+use super::completions::COMPLETIONS;
+use super::man::MAN;
 use super::{Command, Opt, print};
 use crate::admin::{audit, health, user};
 use crate::config;
@@ -43,6 +45,8 @@ pub const COMMANDS: &[&Command] = &[
     &user::LOGOUT,
     &user::DELETE,
     &audit::AUDIT,
+    &MAN,
+    &COMPLETIONS,
 ];
 
 const SERVE: Command = Command {
