@@ -23,13 +23,19 @@ pub const COMPLETIONS: Command = Command {
     run: |given| {
         let shell = given.argument("SHELL")?;
         let script = SHELLS.iter().find(|(name, _)| *name == shell).map(|(_, script)| script);
-        let names = SHELLS.map(|(name, _)| name).join(", ");
+        let names = NAMES.join(", ");
         print(&script.ok_or_else(|| usage("completions", format!("SHELL is one of {names}, not {shell:?}")))?())
     },
 };
 
+/// The words that SHELL may be.
+const NAMES: [&str; 3] = ["bash", "zsh", "fish"];
+
+/// What makes a script.
+type Maker = fn() -> String;
+
 /// The shells, and what makes the script of each.
-const SHELLS: [(&str, fn() -> String); 3] = [("bash", bash), ("zsh", zsh), ("fish", fish)];
+const SHELLS: [(&str, Maker); 3] = [(NAMES[0], bash), (NAMES[1], zsh), (NAMES[2], fish)];
 
 /// What can stand behind some words of a command line.
 struct Place {
@@ -57,7 +63,7 @@ impl Value {
         match name {
             "DIR" | "FOLDER" => Value::Folder,
             "FILE" => Value::File,
-            "SHELL" => Value::Word(&["bash", "zsh", "fish"]),
+            "SHELL" => Value::Word(&NAMES),
             _ => Value::Unknown,
         }
     }
