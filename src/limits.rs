@@ -1,6 +1,6 @@
 //! Limits of this process: descriptors, memory, core files.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
 /// Fewer descriptors than this are not enough to serve: each connection takes two.
 const FEWEST: u64 = 256;
@@ -24,6 +24,12 @@ pub fn raise_descriptors() -> Result<u64, String> {
 #[must_use]
 pub fn descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The user as whom this process makes files.
+#[must_use]
+pub fn user() -> u32 {
+    geteuid().as_raw()
 }
 
 /// Ends the process when it asks for more memory than this, in bytes, and leaves no core file, which would hold

@@ -3,7 +3,7 @@
 use super::completions::COMPLETIONS;
 use super::man::MAN;
 use super::{Command, Opt, print};
-use crate::admin::{audit, health, user};
+use crate::admin::{audit, backup, check, harden, health, import_medusa, restore, user};
 use crate::config;
 use crate::failure::Failure;
 use crate::serve::{self, child};
@@ -45,6 +45,11 @@ pub const COMMANDS: &[&Command] = &[
     &user::LOGOUT,
     &user::DELETE,
     &audit::AUDIT,
+    &check::CHECK,
+    &backup::BACKUP,
+    &restore::RESTORE,
+    &import_medusa::IMPORT_MEDUSA,
+    &harden::HARDEN,
     &MAN,
     &COMPLETIONS,
 ];

@@ -89,6 +89,12 @@ pub fn path(target: &str) -> &str {
     after_host.unwrap_or(target).split(['?', '#']).next().unwrap_or_default()
 }
 
+/// Whether `If-None-Match` says that the client has what carries this `ETag` (RFC 9110, 13.1.2).
+#[must_use]
+pub fn knows(if_none_match: &str, tag: &str) -> bool {
+    if_none_match.split(',').map(str::trim).any(|one| one.trim_start_matches("W/") == tag || one == "*")
+}
+
 #[cfg(test)]
 mod tests {
     use super::path;

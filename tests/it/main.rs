@@ -2,10 +2,13 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod cli;
 mod contract;
 mod faults;
 mod flows;
+mod import;
+mod page;
 mod renewal;
 mod support;
 mod tidy;

@@ -454,3 +454,20 @@ fn failed_sign_ins_are_logged_in_one_form_with_the_real_client() {
     server.send("POST", "/api/login", &[("X-Forwarded-For", "198.51.100.1")], body.as_bytes());
     server.lines.wait("failed sign-in from 127.0.0.1 at /api/login");
 }
+
+/// A client may have its answer, and ask again, before the server is done with its first request; under load many do.
+#[test]
+fn requests_that_come_before_the_one_before_is_done_are_all_answered() {
+    const AHEAD: usize = 40;
+    let server = Server::start();
+    let one = b"GET /api/get_verification_code HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.write_all(&one.repeat(AHEAD)).unwrap();
+    }
+    for client in &mut clients {
+        for _ in 0..AHEAD {
+            assert_eq!(Response::read(client, false).status, 200);
+        }
+    }
+}
