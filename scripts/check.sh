@@ -10,7 +10,7 @@ cargo clippy --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 cargo test --quiet
 if command -v shellcheck >/dev/null; then
-    shellcheck scripts/*.sh .ci/run
+    shellcheck scripts/*.sh scripts/debian/p* scripts/service/accountd.init .ci/run
 fi
 scripts/smoke.sh
 scripts/page.sh
@@ -22,5 +22,7 @@ scripts/clock.py
 scripts/crowd.py
 scripts/timing.py
 scripts/openapi.py
+scripts/completions.py
+scripts/proxies.py
 scripts/hostile.py --seconds 2 --again
 scripts/fuzz.sh 0.1

@@ -6,6 +6,7 @@ pub mod unix;
 pub use unix::Access;
 
 use crate::config::Listen;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
@@ -48,6 +49,14 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// A second handle on it.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn try_clone(&self) -> io::Result<Bound> {
+        Ok(Bound { socket: self.socket.try_clone()?, listen: self.listen.clone() })
+    }
+
     /// Sets whether accept() waits for a connection, in every process that has the socket.
     ///
     /// # Errors
@@ -55,6 +64,16 @@ impl Bound {
     pub fn block(&self, wait: bool) -> io::Result<()> {
         // The same request for every kind of socket.
         TcpListener::from(self.socket.try_clone()?).set_nonblocking(!wait)
+    }
+
+    /// Waits, no longer than `patience`, until somebody is seen who has connected and is not accepted yet; says whether
+    /// it was so. One who is accepted at once may go unseen.
+    #[must_use]
+    pub fn wait(&self, patience: Duration) -> bool {
+        let patience = Timespec::try_from(patience).ok();
+        let mut listener = [PollFd::new(&self.socket, PollFlags::IN)];
+        // A signal is as good a reason to look as a connection.
+        poll(&mut listener, patience.as_ref()).map_or(true, |seen| seen > 0)
     }
 }
 

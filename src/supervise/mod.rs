@@ -7,7 +7,7 @@
 
 pub mod line;
 
-use crate::config::{self, Listen};
+use crate::config;
 use crate::failure::Failure;
 use crate::log::{self, Level};
 use crate::metrics::{Renewal, Renewals};
@@ -25,8 +25,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two questions whether the serving process answers.
+/// Between two questions whether the serving process answers, at the least; and how much later the next one is where
+/// nobody is seen to wait.
 const ROUND: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(10);
 /// How long an answer may take until the process counts as deaf.
 const DEAF: Duration = Duration::from_secs(2);
 /// How long a process that hands over may take to say its state.
@@ -115,7 +117,8 @@ struct Supervisor {
 /// If the first one can't start; it has said why on standard error.
 pub fn run(plan: Plan, events: (Sender<Event>, Receiver<Event>), serving: impl FnOnce()) -> Result<(), Failure> {
     let (sender, receiver) = events;
-    let listen = plan.bound.listen.clone();
+    let cannot = |error: io::Error| Failure::new(1, format!("a serving process cannot be started: {error}"));
+    let bound = plan.bound.try_clone().map_err(cannot)?;
     let mut supervisor = Supervisor {
         plan,
         events: sender.clone(),
@@ -126,8 +129,8 @@ pub fn run(plan: Plan, events: (Sender<Event>, Receiver<Event>), serving: impl F
         fresh: None,
         renewals: Renewals::default(),
     };
-    supervisor.start().map_err(|error| Failure::new(1, format!("a serving process cannot be started: {error}")))?;
-    let mut serving = Some(serving);
+    supervisor.start().map_err(cannot)?;
+    let mut serving = Some((serving, bound));
     loop {
         match receiver.recv_timeout(supervisor.pause()) {
             Ok(Event::Stop) => {
@@ -149,11 +152,11 @@ pub fn run(plan: Plan, events: (Sender<Event>, Receiver<Event>), serving: impl F
         }
         supervisor.advance();
         if supervisor.is(Stage::Serving)
-            && let Some(serving) = serving.take()
+            && let Some((serving, bound)) = serving.take()
         {
             serving();
             supervisor.children.values().for_each(|child| child.line.say(&Message::Sweep));
-            watch(listen.clone(), sender.clone());
+            watch(bound, sender.clone());
         }
     }
 }
@@ -368,14 +371,16 @@ impl Supervisor {
     }
 }
 
-/// Asks again and again whether requests are answered.
-fn watch(listen: Listen, events: Sender<Event>) {
+/// Asks again and again whether requests are answered: often while somebody waits to be accepted, as all do whom a deaf
+/// process leaves waiting, and seldom when all is quiet.
+fn watch(bound: Bound, events: Sender<Event>) {
     thread::spawn(move || {
         loop {
             thread::sleep(ROUND);
+            let _ = bound.wait(REST);
             // Whatever the answer is, there is somebody who gives it. HEAD asks nothing of the database: one that fails is
             // no reason to renew the process.
-            if question::ask(&listen, "HEAD", DEAF).is_err() && events.send(Event::Deaf).is_err() {
+            if question::ask(&bound.listen, "HEAD", DEAF).is_err() && events.send(Event::Deaf).is_err() {
                 return;
             }
         }
