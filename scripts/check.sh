@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: format, lints, tests, scripts, a person's way with curl, and what
-# attacks, crashes, full disks, failing writes, jumping clocks, crowds, and made-up requests and inputs do, in short forms.
+# Everything that must hold before a change lands: format, lints, tests, scripts, a person's way with curl, the web page
+# in a browser, and what attacks, crashes, full disks, failing writes, jumping clocks, crowds, and made-up requests and
+# inputs do, in short forms; longer by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +13,10 @@ if command -v shellcheck >/dev/null; then
     shellcheck scripts/*.sh .ci/run
 fi
 scripts/smoke.sh
+scripts/page.sh
 scripts/crash.py --rounds 20
 scripts/full.py
+scripts/backup.py --megabytes 20 --users 5000 --lull 1 --kills 3
 scripts/steps.py
 scripts/clock.py
 scripts/crowd.py

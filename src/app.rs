@@ -3,14 +3,20 @@
 use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::metrics::{self, Metrics};
+use crate::page::Page;
 use crate::secret;
-use crate::store::{self, Durable, Fault, Store};
+use crate::store::{self, BUSY, Durable, Fault, Reader, Store};
 use crate::throttle::{self, Throttle};
 use rusqlite::{Connection, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between two tries at a database that another process has locked.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// The server's state.
 pub struct App {
@@ -22,7 +28,10 @@ pub struct App {
     pub captcha_answer: Option<String>,
     /// What is counted.
     pub metrics: Metrics,
+    /// The web page, if it is switched on.
+    pub page: Option<Page>,
     store: Mutex<Store>,
+    reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
 }
@@ -38,13 +47,14 @@ struct State<C, T, M> {
 impl App {
     /// The state at a start.
     #[must_use]
-    pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store) -> App {
+    pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store, reader: Reader) -> App {
         let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
         let mut seed = [0; 8];
         secret::random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
-        let (metrics, store, captchas) = (Metrics::new(), Mutex::new(store), Mutex::new(captchas));
-        App { config, data, captcha_answer, metrics, store, captchas, throttle }
+        let page = config.page.then(|| Page::new(&config));
+        let (store, reader, captchas) = (Mutex::new(store), Mutex::new(reader), Mutex::new(captchas));
+        App { config, data, captcha_answer, metrics: Metrics::new(), page, store, reader, captchas, throttle }
     }
 
     /// Asks the database.
@@ -52,7 +62,7 @@ impl App {
     /// # Errors
     /// [`Fault::NotAsked`].
     pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
-        lock(&self.store).read(ask)
+        lock(&self.reader).read(ask)
     }
 
     /// Asks whether the database answers. Where somebody else asks it at this moment, that is left to them.
@@ -67,7 +77,7 @@ impl App {
         }
     }
 
-    /// Changes the database in one transaction.
+    /// Changes the database in one transaction. While another process has it locked, everybody else can still read it.
     ///
     /// # Errors
     /// A [`Fault`]; nothing has changed then.
@@ -76,7 +86,28 @@ impl App {
         durable: Durable,
         change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        lock(&self.store).write(durable, change)
+        self.write_within(BUSY, durable, change)
+    }
+
+    /// The same with another patience: how long another process may have it locked.
+    ///
+    /// # Errors
+    /// A [`Fault`]; nothing has changed then.
+    pub fn write_within<T>(
+        &self,
+        patience: Duration,
+        durable: Durable,
+        mut change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T, Fault> {
+        let since = Instant::now();
+        loop {
+            change = match lock(&self.store).try_write(durable, change) {
+                Ok(written) => return written,
+                Err(_) if since.elapsed() > patience => return Err(store::locked()),
+                Err(undone) => undone,
+            };
+            thread::sleep(RETRY);
+        }
     }
 
     /// Leaves the database as one whole file, at the end.

@@ -5,21 +5,28 @@ use crate::http::{self, Body, Reply};
 use crate::picture::{self, Kind};
 use crate::secret;
 use std::borrow::Cow;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The picture of a new user, part of the program.
 pub const FIRST: &str = "admin.jpg";
 static FIRST_PICTURE: &[u8] = include_bytes!("admin.jpg");
 
 /// The folder in the data folder.
-const FOLDER: &str = "avatars";
+pub const FOLDER: &str = "avatars";
 /// Letters before the Unix seconds in a name, `contract.md`.
 const LETTERS: usize = 10;
+
+/// A file that belongs to nobody may be an upload that is about to be recorded, unless it is older than this: from the
+/// end of a file to the record it takes a sync of the file and a commit.
+pub const UNRECORDED: Duration = Duration::from_secs(600);
+/// How long [`hold`] waits for those who remove pictures at this moment.
+const HOLD: Duration = Duration::from_secs(2);
 
 /// Letters behind the dot in the name of a file that is being written.
 const FRESH_LETTERS: usize = 20;
@@ -71,7 +78,7 @@ pub fn store(data: &Path, mut upload: File, now: i64) -> Result<String, Unfit> {
     let (path, mut file) = fresh(data)?;
     let name = write(&mut upload, &mut file, now).and_then(|name| {
         file.sync_all()?;
-        fs::rename(&path, folder(data).join(&name))?;
+        fs::rename(&path, self::path(data, &name))?;
         // The name is in the folder; it lasts when the folder is on disk.
         File::open(folder(data))?.sync_all()?;
         Ok(name)
@@ -94,25 +101,114 @@ fn write(upload: &mut File, file: &mut File, now: i64) -> Result<String, Unfit> 
     Ok(format!("{}{now}.{}", secret::letters(LETTERS), picture.kind.extension()))
 }
 
-/// Removes an avatar that no user has any more.
-pub fn remove(data: &Path, name: &str) {
-    if is_name(name) {
-        // Gone already is as good.
-        let _ = fs::remove_file(folder(data).join(name));
+/// Keeps all pictures in their places, whoever would remove one, until the result is dropped: the database may be copied
+/// first, and the pictures that it names after it.
+///
+/// # Errors
+/// A sentence, if somebody else does so already.
+pub fn hold(data: &Path) -> Result<File, String> {
+    let folder = folder(data);
+    let failed = |error: io::Error| format!("{}: {error}", folder.display());
+    if fs::create_dir(&folder).is_ok() {
+        // A command may be root's, the folder must be the server's.
+        let owner = fs::metadata(data).map_err(failed)?;
+        chown(&folder, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+    }
+    let held = File::open(&folder).map_err(failed)?;
+    let since = Instant::now();
+    loop {
+        match held.try_lock() {
+            Ok(()) => return Ok(held),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if since.elapsed() < HOLD => thread::sleep(Duration::from_millis(1)),
+            Err(TryLockError::WouldBlock) => {
+                let shown = folder.display();
+                return Err(format!(
+                    "{shown}: another accountd backup or import is using it; try again when it is done"
+                ));
+            }
+        }
     }
 }
 
-/// Removes what a crash left behind: files from before `start` that no user has. Says how many.
-pub fn sweep(data: &Path, start: SystemTime, mut is_used: impl FnMut(&str) -> bool) -> usize {
-    let Ok(entries) = fs::read_dir(folder(data)) else { return 0 };
-    let left = entries.filter_map(Result::ok).filter(|entry| {
+/// The right to remove pictures, until the result is dropped; nothing while they are held.
+#[must_use]
+pub fn may_remove(data: &Path) -> Option<File> {
+    let held = File::open(folder(data)).ok()?;
+    held.try_lock_shared().ok()?;
+    Some(held)
+}
+
+/// Removes an avatar that no user has any more. False if pictures are held: then it stays, for the next [`sweep`].
+///
+/// # Errors
+/// Whatever the file system says; gone already is as good.
+pub fn remove(data: &Path, name: &str) -> io::Result<bool> {
+    if !is_name(name) {
+        return Ok(true);
+    }
+    let right = may_remove(data);
+    let removed = match &right {
+        Some(_) => fs::remove_file(path(data, name)),
+        // As old as can be: no upload that is still to be recorded.
+        None => File::open(path(data, name)).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH)),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        other => other.map(|()| right.is_some()),
+    }
+}
+
+/// Files from before `start` that no user has: what a crash left behind.
+pub fn orphans(data: &Path, start: SystemTime, mut is_used: impl FnMut(&str) -> bool) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder(data)) else { return Vec::new() };
+    let mut is_orphan = |entry: &DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let ours = is_name(&name) || is_fresh_name(&name);
         // A younger one is being uploaded at this moment.
         let old = entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified < start);
         ours && old && !is_used(&name)
-    });
-    left.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+    };
+    entries.filter_map(Result::ok).filter(|entry| is_orphan(entry)).map(|entry| entry.path()).collect()
+}
+
+/// Removes [`orphans`], unless pictures are held, and says how many.
+pub fn sweep(data: &Path, start: SystemTime, is_used: impl FnMut(&str) -> bool) -> usize {
+    let Some(_right) = may_remove(data) else { return 0 };
+    orphans(data, start, is_used).iter().filter(|path| fs::remove_file(path).is_ok()).count()
+}
+
+/// Whether the file of an avatar is there and a picture.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(data: &Path, name: &str) -> Result<(), String> {
+    if !is_name(name) {
+        return Err("it is no name of a picture".into());
+    }
+    let bytes = fs::read(path(data, name)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "it is not there".into(),
+        _ => format!("it cannot be read: {error}"),
+    })?;
+    check_bytes(name, &bytes)
+}
+
+/// Whether these bytes are a picture of the kind that its name says.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), String> {
+    let picture = picture::read(bytes).map_err(|why| format!("it is damaged: {why}"))?;
+    match name.rsplit_once('.') {
+        Some((_, extension)) if picture.kind.extension() == extension => Ok(()),
+        _ => Err(format!("it is a picture of another kind: {}", picture.kind.extension())),
+    }
+}
+
+/// Where the file of an avatar is.
+#[must_use]
+pub fn path(data: &Path, name: &str) -> PathBuf {
+    folder(data).join(name)
 }
 
 /// What `GET /s/NAME` gets.
@@ -140,12 +236,14 @@ pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
 }
 
 fn open(data: &Path, name: &str) -> Option<(File, u64)> {
-    let file = is_name(name).then(|| File::open(folder(data).join(name)).ok())??;
+    let file = is_name(name).then(|| File::open(path(data, name)).ok())??;
     let size = file.metadata().ok()?.len();
     Some((file, size))
 }
 
-fn folder(data: &Path) -> PathBuf {
+/// The folder of all pictures.
+#[must_use]
+pub fn folder(data: &Path) -> PathBuf {
     data.join(FOLDER)
 }
 
@@ -154,10 +252,16 @@ fn is_fresh_name(name: &str) -> bool {
     letters.len() == FRESH_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// A name for a file that is being written, under which nobody asks for it.
+#[must_use]
+pub fn fresh_name() -> String {
+    format!(".{}", secret::letters(FRESH_LETTERS))
+}
+
 /// A new file in the folder, which is made if it is not there, under a name that nobody asks for.
 fn fresh(data: &Path) -> io::Result<(PathBuf, File)> {
     fs::create_dir_all(folder(data))?;
-    let path = folder(data).join(format!(".{}", secret::letters(FRESH_LETTERS)));
+    let path = path(data, &fresh_name());
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     Ok((path, file))
 }

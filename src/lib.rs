@@ -22,6 +22,7 @@
 //! | [`forwarded`] | who asks, where a proxy asks for others |
 //! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
+//! | [`page`] | the web page: files that are part of the program |
 //! | [`throttle`] | who has failed or asked how often |
 //! | [`rules`] | which new passwords are refused |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
@@ -42,11 +43,13 @@
 //! # What always holds
 //!
 //! - Handlers know no number and no sentence; a reason without a row is HTTP 500 and a line in the log.
-//! - The database's lock is taken for statements alone: never across hashing, drawing, file writing or another lock.
+//! - Who reads the database waits for nobody who writes: each has a connection of its own, behind a lock of its own.
+//! - Such a lock is taken for statements alone: never across hashing, drawing, file writing or another lock.
 //! - A token or password that is on disk is there as a digest; none is in the log.
 //! - An account change that was acknowledged is synced. A new session is not, and its loss costs a log-in.
 //! - No request makes the process allocate more than 16 MiB for what its client only announces.
 //! - Time and the client's address come with the request.
+//! - While a command holds the pictures ([`avatar::hold`]), none is removed: the database may be copied first.
 
 pub mod admin;
 pub mod api;
@@ -67,6 +70,7 @@ pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod openapi;
+pub mod page;
 pub mod picture;
 pub mod places;
 pub mod question;

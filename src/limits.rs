@@ -1,6 +1,6 @@
 //! Limits of this process: descriptors, memory, core files.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use std::fs;
 
 /// Fewer descriptors than this are not enough to serve: each connection takes two.
@@ -32,6 +32,12 @@ pub fn descriptors() -> u64 {
 pub fn resident() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
+}
+
+/// The user as whom this process makes files.
+#[must_use]
+pub fn user() -> u32 {
+    geteuid().as_raw()
 }
 
 /// Ends the process when it asks for more memory than this, in bytes, and leaves no core file, which would hold

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 
 /// Bytes that wait for a reader at the most; what comes on top is counted and dropped.
 const WAITING: usize = 64 * 1024;
+/// Between two writes at the least, so that many lines are one: each alone would wake the writing thread.
+const GATHER: Duration = Duration::from_millis(5);
 /// How long [`flush`] waits for a reader who stalls.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -60,12 +62,16 @@ pub fn line(level: Level, text: &str) {
     let mut line = String::with_capacity(text.len() + 40);
     let time = humantime::format_rfc3339_millis(SystemTime::now());
     let _ = write!(line, "{time} {}", ["error ", "info ", "debug "][level as usize]);
-    for character in text.chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
+    if text.contains(char::is_control) {
+        for character in text.chars() {
+            if character.is_control() {
+                line.extend(character.escape_default());
+            } else {
+                line.push(character);
+            }
         }
+    } else {
+        line.push_str(text);
     }
     line.push('\n');
     raw(&line);
@@ -108,6 +114,7 @@ fn write() {
         // A standard error that is closed is no reason to stop serving.
         let _ = io::stderr().lock().write_all(&lines);
         lines.clear();
+        thread::sleep(GATHER);
         queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
     }
 }

@@ -8,6 +8,7 @@ use rand::rngs::SysRng;
 use serde::Deserialize;
 use sha2::Sha256;
 use std::fmt::Write;
+use std::io::{self, Read};
 use std::sync::LazyLock;
 use std::thread;
 use subtle::ConstantTimeEq;
@@ -99,10 +100,33 @@ fn argon2() -> Argon2<'static> {
 }
 
 fn md5_hex(password: &str) -> String {
-    Md5::digest(password).iter().fold(String::with_capacity(32), |mut hex, byte| {
+    hex(&Md5::digest(password))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// Copies bytes to their end, and says how many there were and their SHA-256 in lower-case hex.
+///
+/// # Errors
+/// Whatever either side says.
+pub fn copy_with_checksum(from: &mut dyn Read, to: &mut dyn io::Write) -> io::Result<(u64, String)> {
+    let (mut digest, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 128 * 1024]);
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok((size, hex(&digest.finalize()))),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        digest.update(&buffer[..count]);
+        to.write_all(&buffer[..count])?;
+        size += count as u64;
+    }
 }
 
 /// The SHA-256 digest of a token or a captcha's key: what is kept instead of it.
@@ -187,6 +211,14 @@ mod tests {
             let count = text.bytes().filter(|byte| byte == letter).count();
             assert!((200..=460).contains(&count), "{} comes {count} times in 20,000", char::from(*letter));
         }
+    }
+
+    #[test]
+    fn checksums_are_those_of_sha256sum() {
+        let mut copy = Vec::new();
+        let (size, sum) = copy_with_checksum(&mut &b"abc"[..], &mut copy).unwrap();
+        assert_eq!((size, &*copy), (3, &b"abc"[..]));
+        assert_eq!(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]

@@ -16,11 +16,14 @@ const SINCE: Opt = Opt {
           90min, 12h or 7d",
 };
 
+/// Lines that are printed at once, each as text in its columns.
+const PAGE: usize = 1000;
+
 /// `audit`
 pub const AUDIT: Command = Command {
     name: "audit",
     doc: "print what was done to accounts, by whom, and who was refused",
-    about: "A line for each registration, log-in, log-out and change of an account, for each failed sign-in, and for each \
+    about: "A line for each registration, log-in, log-out and change of a password, key or picture, for each failed sign-in, and for each \
             command that changed something; the oldest first, times in UTC. EVENT is the last segment of the interface's \
             path, or the command. SOURCE is the client's address, or `command`. USER is the name at that time; of a failed \
             sign-in it is there only if a user has that name, since people type passwords into the wrong field.\n\
@@ -54,12 +57,14 @@ fn print_audit(given: &Given) -> Result<(), Failure> {
     let folder = Folder::open(given)?;
     let kept = clock::now() - folder.config.audit_days * audit::DAY;
     let lines = folder.read(|db| audit::list(db, who.as_ref(), since.max(kept)))?;
+    let mut pages = lines.chunks(PAGE);
     if given.has(JSON.name) {
-        return print(&lines.iter().map(json).collect::<String>());
+        return pages.try_for_each(|page| print(&page.iter().map(json).collect::<String>()));
     }
-    let head = ["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"].map(String::from);
-    let rows: Vec<_> = [head].into_iter().chain(lines.iter().map(row)).collect();
-    print(&Table::new(&rows).lines(&rows))
+    let mut table = Table::with(["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"]);
+    pages.try_for_each(|page| print(&table.page(page.iter().map(row))))?;
+    // Of nothing there is still the head.
+    print(&table.page([]))
 }
 
 fn json(line: &Line) -> String {

@@ -1,8 +1,15 @@
 //! Commands that work on a data folder, whether a server runs on it or not.
 
 pub mod audit;
+pub mod backup;
+pub mod check;
+pub mod harden;
 pub mod health;
+pub mod import_medusa;
+pub mod manifest;
 mod password;
+pub mod progress;
+pub mod restore;
 mod text;
 pub mod user;
 
@@ -10,32 +17,64 @@ use crate::cli::Given;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::failure::Failure;
+use crate::limits;
 use crate::store::audit::Event;
 use crate::store::{Durable, FILE, Fault, Store};
 use rusqlite::{Connection, Transaction};
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 /// How long a command waits for a server that writes.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the server's writes may have to wait for a command at once, and how often.
+const MOMENT: Duration = Duration::from_millis(50);
+const TRIES: usize = 20;
 
 /// Opens the database of the folder that a command line names, as a server would.
 ///
 /// # Errors
 /// If there is none, or it is not to be used.
 pub fn open(given: &Given) -> Result<Store, Failure> {
-    let path = given.data().join(FILE);
+    let mut store =
+        there(&given.data()).and_then(|()| Store::open(&given.data())).map_err(|error| Failure::new(1, error))?;
+    store.be_patient(PATIENCE)?;
+    Ok(store)
+}
+
+/// Opens the database of a folder as it is: an older one stays as old as it is.
+///
+/// # Errors
+/// A sentence, if there is none, or it is not to be used.
+pub fn visit(data: &Path) -> Result<Store, String> {
+    there(data)?;
+    let mut store = Store::visit(data)?;
+    store.be_patient(PATIENCE).map_err(|fault| String::from(fault.cause()))?;
+    Ok(store)
+}
+
+fn there(data: &Path) -> Result<(), String> {
+    let path = data.join(FILE);
     match path.try_exists() {
-        Ok(true) => {
-            let store = Store::open(&given.data()).map_err(|error| Failure::new(1, error))?;
-            store.be_patient(PATIENCE)?;
-            Ok(store)
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("{}: is not there; name the data folder with --data DIR", path.display())),
+        Err(error) => Err(format!("{}: cannot be read: {error}", path.display())),
+    }
+}
+
+/// Asks that files which this process makes can be read by a server of the data folder.
+///
+/// # Errors
+/// A sentence, if the folder belongs to another user.
+pub fn as_owner(data: &Path) -> Result<(), String> {
+    match fs::metadata(data) {
+        Ok(metadata) if metadata.uid() != limits::user() => {
+            let (shown, owner) = (data.display(), metadata.uid());
+            Err(format!("{shown}: belongs to the user with id {owner}; do this as that user (sudo -u \\#{owner} …)"))
         }
-        Ok(false) => {
-            let sentence = format!("{}: is not there; name the data folder with --data DIR", path.display());
-            Err(Failure::new(1, sentence))
-        }
-        Err(error) => Err(Failure::new(1, format!("{}: cannot be read: {error}", path.display()))),
+        _ => Ok(()),
     }
 }
 
@@ -59,10 +98,9 @@ impl Folder {
     /// If its configuration is not right, or its database is not to be used.
     pub fn open(given: &Given) -> Result<Folder, Failure> {
         let data = given.data();
-        let store = open(given)?;
         let loaded = config::load(&data, &config::variable, &[]);
         let (config, _) = loaded.map_err(|error| Failure::new(2, error))?;
-        Ok(Folder { data, config, store, command: given.command() })
+        Ok(Folder { data, config, store: open(given)?, command: given.command() })
     }
 
     /// Asks the database.
@@ -73,6 +111,12 @@ impl Folder {
         Ok(self.store.read(ask)?)
     }
 
+    /// What the audit log says of this command.
+    #[must_use]
+    pub fn event(&self) -> Event<'static> {
+        Event { at: clock::now(), name: self.command, source: "command", days: self.config.audit_days }
+    }
+
     /// Changes the database in one transaction, in which `change` takes note of the event.
     ///
     /// # Errors
@@ -81,14 +125,29 @@ impl Folder {
         &mut self,
         change: impl FnOnce(&Transaction, &Event) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
-        let event = Event { at: clock::now(), name: self.command, source: "command", days: self.config.audit_days };
+        let event = self.event();
         Ok(self.store.write(Durable::Now, |db| change(db, &event))?)
     }
 
-    /// The database.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
+    /// Overwrites whatever is deleted from now on, wherever it stood.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub fn leave_no_trace(&self) -> Result<(), Failure> {
+        Ok(self.store.leave_no_trace()?)
+    }
+
+    /// Empties the database's log, which still has what was deleted; says whether it is done. That holds writers up until
+    /// whoever reads has come to an end, so it waits for a moment at a time and lets them through in between.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub fn settle(&mut self) -> Result<bool, Failure> {
+        self.store.be_patient(MOMENT)?;
+        Ok((0..TRIES).any(|_| {
+            thread::sleep(MOMENT);
+            self.store.settle()
+        }))
     }
 }
 

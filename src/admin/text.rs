@@ -23,38 +23,38 @@ pub fn time(seconds: i64) -> String {
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
-/// Rows in columns, which grow as they have to.
+/// So many of something, whose plural ends in s.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Rows in columns, which grow from page to page as they have to.
 pub struct Table<const N: usize> {
     widths: [usize; N],
+    head: Option<[String; N]>,
 }
 
 impl<const N: usize> Table<N> {
-    /// Columns that have room for these rows.
-    pub fn new(rows: &[[String; N]]) -> Table<N> {
-        let mut table = Table { widths: [0; N] };
-        table.widen(rows);
-        table
+    /// Columns without a head.
+    pub fn bare() -> Table<N> {
+        Table { widths: [0; N], head: None }
     }
 
-    /// Makes room for these rows too.
-    pub fn widen(&mut self, rows: &[[String; N]]) {
-        for row in rows {
-            for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.width());
-            }
-        }
+    /// Columns whose head stands on the first page.
+    pub fn with(head: [&str; N]) -> Table<N> {
+        Table { widths: [0; N], head: Some(head.map(String::from)) }
     }
 
     /// A line for each row.
-    pub fn lines(&self, rows: &[[String; N]]) -> String {
+    pub fn page(&mut self, rows: impl IntoIterator<Item = [String; N]>) -> String {
+        let rows: Vec<_> = self.head.take().into_iter().chain(rows).collect();
+        for (column, width) in self.widths.iter_mut().enumerate() {
+            *width = rows.iter().map(|row| row[column].width()).fold(*width, usize::max);
+        }
         let mut text = String::new();
-        for row in rows {
-            let mut line = String::new();
-            for (width, cell) in self.widths.iter().zip(row) {
-                line += cell;
-                line += &" ".repeat(2 + width - cell.width());
-            }
-            text += line.trim_end();
+        for row in &rows {
+            let cell = |(cell, width): (&String, &usize)| format!("{cell}{}", " ".repeat(2 + width - cell.width()));
+            text += row.iter().zip(&self.widths).map(cell).collect::<String>().trim_end();
             text.push('\n');
         }
         text
@@ -69,7 +69,11 @@ mod tests {
     fn columns_are_aligned_in_every_script() {
         let row = |a: &str, b: &str| [a.to_string(), b.to_string()];
         let rows = [row("rei", "1"), row("阿巴", "2"), row("", "3"), row("e\u{301}", "")];
-        assert_eq!(Table::new(&rows).lines(&rows), "rei   1\n阿巴  2\n      3\ne\u{301}\n");
+        assert_eq!(Table::bare().page(rows), "rei   1\n阿巴  2\n      3\ne\u{301}\n");
+        let mut table = Table::with(["A", "B"]);
+        assert_eq!(table.page([row("1", "2")]), "A  B\n1  2\n");
+        assert_eq!(table.page([row("long", "3"), row("4", "5")]), "long  3\n4     5\n");
+        assert_eq!(table.page([row("6", "7")]), "6     7\n", "a column does not shrink");
     }
 
     #[test]

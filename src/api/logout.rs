@@ -1,6 +1,6 @@
 //! `/api/logout`: the end of a session, or of all that the token's owner has.
 
-use super::{as_owner, token};
+use super::{as_owner, note, token};
 use crate::app::App;
 use crate::contract::{Done, LOGOUT, Outcome};
 use crate::http::Request;
@@ -8,7 +8,8 @@ use crate::store::sessions;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let digest = token(&LOGOUT, request)?;
-    as_owner(app, &LOGOUT, request, &digest, |db, id| {
+    as_owner(app, &digest, request.now, |db, id| {
+        note(app, &LOGOUT, request, db, id)?;
         if request.form.is_true("everywhere") { sessions::end_all(db, id) } else { sessions::end(db, &digest) }
     })?;
     Ok(Done::Plain)

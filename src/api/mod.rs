@@ -83,18 +83,19 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     if let Some((endpoint, handler)) = found {
         return interface(app, endpoint, handler, request, body);
     }
-    if request.path == openapi::PATH && matches!(&*request.method, "GET" | "HEAD") {
-        return openapi::serve(&request.if_none_match);
+    if !matches!(&*request.method, "GET" | "HEAD") {
+        return outside(404).into();
     }
-    let ours = request.local && app.config.metrics_listen.is_none();
-    if request.path == metrics::PATH && ours && matches!(&*request.method, "GET" | "HEAD") {
-        return metrics::now::reply(app);
+    if let Some(name) = request.path.strip_prefix(AVATARS) {
+        return avatar::serve(&app.data, name, &request.if_none_match);
     }
-    match request.path.strip_prefix(AVATARS) {
-        Some(name) if matches!(&*request.method, "GET" | "HEAD") => {
-            avatar::serve(&app.data, name, &request.if_none_match)
+    match &*request.path {
+        openapi::PATH => openapi::serve(&request.if_none_match),
+        metrics::PATH if request.local && app.config.metrics_listen.is_none() => metrics::now::reply(app),
+        path => {
+            let page = app.page.as_ref().and_then(|page| page.serve(path, &request.if_none_match));
+            page.unwrap_or_else(|| outside(404).into())
         }
-        _ => outside(404).into(),
     }
 }
 
@@ -146,15 +147,22 @@ fn noted(
     request: &Request,
     change: impl FnOnce(&Transaction) -> rusqlite::Result<Option<i64>>,
 ) -> Result<Option<i64>, Fault> {
-    let source = request.source();
     app.write(durable, |db| {
         let user = change(db)?;
-        if user.is_some() {
-            audit::done(db, &event(app, endpoint, request, &source), user)?;
+        if let Some(id) = user {
+            note(app, endpoint, request, db, id)?;
         }
         Ok(user)
     })
 }
+
+/// Takes note of what a request does to the user with this id.
+fn note(app: &App, endpoint: &Endpoint, request: &Request, db: &Transaction, id: i64) -> rusqlite::Result<()> {
+    audit::done(db, &event(app, endpoint, request, &request.source()), Some(id))
+}
+
+/// How long a failed sign-in waits with its answer while another process has the database locked.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Takes note of a failed sign-in. That this fails changes no answer.
 fn remember_refusal(app: &App, endpoint: &Endpoint, request: &Request) {
@@ -163,7 +171,8 @@ fn remember_refusal(app: &App, endpoint: &Endpoint, request: &Request) {
     }
     let source = request.source();
     let event = event(app, endpoint, request, &source);
-    if let Err(fault) = app.write(Durable::Soon, |db| audit::refused(db, &event, name(&request.form))) {
+    let noted = app.write_within(MOMENT, Durable::Soon, |db| audit::refused(db, &event, name(&request.form)));
+    if let Err(fault) = noted {
         log::line(Level::Error, &format!("{}: audit: {}", endpoint.path, fault.cause()));
     }
 }
@@ -263,19 +272,16 @@ fn spend(app: &App, request: &Request, budget: Budget) -> Result<(), No> {
     app.throttle().spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
 }
 
-/// Changes the account of a token's owner, and takes note of it; in the same transaction the token is good.
+/// Changes the account of a token's owner; in the same transaction the token is good.
 fn as_owner<T>(
     app: &App,
-    endpoint: &Endpoint,
-    request: &Request,
     token: &[u8; 32],
+    now: i64,
     change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<T>,
 ) -> Result<T, Stop> {
-    let source = request.source();
-    let changed = app.write(Durable::Now, |db| {
-        let Some(id) = sessions::owner(db, token, request.now)? else { return Ok(None) };
-        audit::done(db, &event(app, endpoint, request, &source), Some(id))?;
-        change(db, id).map(Some)
+    let changed = app.write(Durable::Now, |db| match sessions::owner(db, token, now)? {
+        Some(id) => change(db, id).map(Some),
+        None => Ok(None),
     })?;
     changed.ok_or_else(|| No::TokenUnknown.into())
 }
@@ -289,14 +295,14 @@ fn value(value: &impl serde::Serialize) -> Outcome {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::store::Store;
+    use crate::store::{Reader, Store};
 
     #[test]
     fn answers_of_a_panic() {
         let data = std::env::temp_dir().join(format!("accountd-api-{}", secret::letters(10)));
         std::fs::create_dir(&data).unwrap();
         let (config, _) = config::load(&data, &|_| None, &[]).unwrap();
-        let app = App::new(config, data.clone(), None, Store::open(&data).unwrap());
+        let app = App::new(config, data.clone(), None, Store::open(&data).unwrap(), Reader::open(&data).unwrap());
         for (endpoint, status, code) in [
             (&contract::REGISTERED, 200, 400),
             (&contract::LOGIN, 500, 169),

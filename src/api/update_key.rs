@@ -1,6 +1,6 @@
 //! `/api/update_key`: a fresh user key.
 
-use super::{as_owner, token};
+use super::{as_owner, note, token};
 use crate::app::App;
 use crate::contract::{Done, Outcome, UPDATE_KEY};
 use crate::http::Request;
@@ -10,6 +10,9 @@ use crate::store::users;
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let digest = token(&UPDATE_KEY, request)?;
     let key = secret::letters(secret::KEY_LETTERS);
-    as_owner(app, &UPDATE_KEY, request, &digest, |db, id| users::set_key(db, id, &key))?;
+    as_owner(app, &digest, request.now, |db, id| {
+        note(app, &UPDATE_KEY, request, db, id)?;
+        users::set_key(db, id, &key)
+    })?;
     Ok(Done::Plain)
 }

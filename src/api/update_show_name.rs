@@ -12,6 +12,6 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     request.form.require(UPDATE_SHOW_NAME.fields)?;
     request.form.limit(UPDATE_SHOW_NAME.fields)?;
     let show_name = request.form.get("new_show_name");
-    as_owner(app, &UPDATE_SHOW_NAME, request, &digest, |db, id| users::set_show_name(db, id, show_name))?;
+    as_owner(app, &digest, request.now, |db, id| users::set_show_name(db, id, show_name))?;
     Ok(Done::Plain)
 }

@@ -1,6 +1,6 @@
 //! `/api/upload_avatar`: a new picture; the old one is removed once the database names the new one.
 
-use super::{admit, as_owner, spend, token, value};
+use super::{admit, as_owner, note, spend, token, value};
 use crate::app::App;
 use crate::avatar::{self, Unfit};
 use crate::contract::{No, Outcome, Stop, TOO_SMALL, UPLOAD_AVATAR};
@@ -21,13 +21,18 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
         return Err(No::FileTooSmall.into());
     }
     let name = avatar::store(&app.data, spool, request.now).map_err(unfit)?;
-    match as_owner(app, &UPLOAD_AVATAR, request, &digest, |db, id| users::set_avatar(db, id, &name)) {
+    let changed = as_owner(app, &digest, request.now, |db, id| {
+        note(app, &UPLOAD_AVATAR, request, db, id)?;
+        users::set_avatar(db, id, &name)
+    });
+    match changed {
         Ok(old) => {
-            avatar::remove(&app.data, &old);
+            // What is left is removed by the next start.
+            let _ = avatar::remove(&app.data, &old);
             value(&name)
         }
         Err(stop) => {
-            avatar::remove(&app.data, &name);
+            let _ = avatar::remove(&app.data, &name);
             Err(stop)
         }
     }

@@ -1,7 +1,7 @@
 //! The list of commands, the options that several have, and the rows of `serve` and `config`.
 
 use super::{Command, Opt, print};
-use crate::admin::{audit, health, user};
+use crate::admin::{audit, backup, check, harden, health, import_medusa, restore, user};
 use crate::config;
 use crate::failure::Failure;
 use crate::serve::{self, child};
@@ -43,6 +43,11 @@ pub const COMMANDS: &[&Command] = &[
     &user::LOGOUT,
     &user::DELETE,
     &audit::AUDIT,
+    &check::CHECK,
+    &backup::BACKUP,
+    &restore::RESTORE,
+    &import_medusa::IMPORT_MEDUSA,
+    &harden::HARDEN,
 ];
 
 const SERVE: Command = Command {

@@ -50,6 +50,7 @@ pub struct Config {
     pub throttle: bool,
     pub supervise: bool,
     pub memory_limit_mib: u64,
+    pub page: bool,
     pub log: Level,
 }
 

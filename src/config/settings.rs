@@ -181,6 +181,12 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Memory of the serving process in MiB, its threads' stacks counted whole; beyond it, it is replaced.",
     },
     Setting {
+        name: "page",
+        kind: Kind::Flag,
+        default: "true",
+        doc: "Whether `/` is a web page that does what the interfaces do.",
+    },
+    Setting {
         name: "log",
         kind: Kind::Word(&["error", "info", "debug"]),
         default: "\"info\"",

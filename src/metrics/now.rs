@@ -6,7 +6,7 @@ use crate::clock;
 use crate::http::{Body, Reply};
 use crate::limits;
 use crate::socket;
-use crate::store::{self, sessions, users};
+use crate::store::{self, check, sessions};
 use std::fmt::Display;
 
 /// The metrics as an answer.
@@ -30,7 +30,7 @@ pub fn text(app: &App) -> String {
     };
     gauge("accountd_captchas", "Captchas that wait for an answer.", &app.captchas().alive(now));
     gauge("accountd_connections", "Open connections over TCP.", &socket::census().peers.len());
-    if let Ok((users, sessions)) = app.read(|db| Ok((users::count(db)?, sessions::count(db, now)?))) {
+    if let Ok((users, sessions)) = app.read(|db| Ok((check::count_users(db)?, sessions::count_good(db, now)?))) {
         gauge("accountd_users", "Users.", &users);
         gauge("accountd_sessions", "Sessions that are good.", &sessions);
     }

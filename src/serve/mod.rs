@@ -174,7 +174,11 @@ fn hear_signals(events: &Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-fn lock(data: &Path) -> Result<File, Failure> {
+/// Takes the data folder for this process alone, until the result is dropped.
+///
+/// # Errors
+/// A [`Failure`] that names the process that has it.
+pub fn lock(data: &Path) -> Result<File, Failure> {
     let path = data.join(LOCK);
     let failed = |error: io::Error| Failure::new(1, format!("{}: {error}", path.display()));
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;

@@ -7,7 +7,7 @@ use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::log::{self, Level};
 use crate::server::DEAF;
-use crate::store::{Durable, Store, audit, users};
+use crate::store::{Durable, Reader, Store, audit, users};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -28,7 +28,8 @@ pub fn load(data: &Path, text: &str, listen: Option<String>) -> Result<Config, F
 /// If the database is not to be used.
 pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Result<App, Failure> {
     let store = Store::open(data).map_err(|error| Failure::new(1, error))?;
-    Ok(App::new(config, data.into(), captcha_answer, store))
+    let reader = Reader::open(data).map_err(|error| Failure::new(1, error))?;
+    Ok(App::new(config, data.into(), captcha_answer, store, reader))
 }
 
 /// Removes pictures from before `start` that belong to nobody, since a crash cut their upload off, and lines of the audit

@@ -17,12 +17,13 @@ use crate::places::{Place, Places};
 use crate::socket::{self, Bound, Knock};
 use connections::Turn;
 use heartbeat::Heartbeat;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,6 @@ use std::time::{Duration, Instant};
 static WORK: Places = Places::new(64);
 /// Answers that are being read slowly, at the same time; of those on top the connection ends.
 static SENDING: Places = Places::new(64);
-/// Connections with several requests at once that are answered at the same time; those on top end.
-static CHAINS: Places = Places::new(8);
 /// What the supervisor and monitors ask for again and again: no line in the log.
 const HEALTH: &str = "/health";
 /// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
@@ -77,6 +76,8 @@ pub struct Server {
     /// Held by the worker that waits for a request.
     order: Mutex<()>,
     connections: Connections<Arrived>,
+    /// Requests that waited behind another one of their connection and have their turn now; for each, a worker is woken.
+    turns: Mutex<VecDeque<(Arrived, SocketAddr)>>,
 }
 
 impl Server {
@@ -106,6 +107,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             order: Mutex::new(()),
             connections: Connections::new(),
+            turns: Mutex::default(),
         });
         let work = || {
             let server = server.clone();
@@ -139,7 +141,7 @@ impl Server {
         for worker in workers {
             let _ = worker.join();
         }
-        for places in [&WORK, &SENDING, &CHAINS] {
+        for places in [&WORK, &SENDING] {
             places.wait_empty(FAREWELL);
         }
     }
@@ -190,7 +192,13 @@ impl Server {
     /// enter in their order: the second can't be answered before the first.
     fn next(&self) -> io::Result<Option<(Arrived, Option<SocketAddr>)>> {
         let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let request = Arrived::new(self.http.recv()?);
+        let request = match self.http.recv() {
+            Ok(request) => Arrived::new(request),
+            Err(error) => {
+                let turn = self.turns().pop_front();
+                return turn.map(|(request, peer)| Some((request, Some(peer)))).ok_or(error);
+            }
+        };
         if request.url() != HEALTH {
             self.heartbeat.stir();
         }
@@ -244,28 +252,19 @@ impl Server {
         }
     }
 
-    /// Goes on with what waits behind a request that is answered, in a thread of its own: nobody else is to wait for it.
-    fn leave(self: &Arc<Server>, peer: Option<SocketAddr>) {
-        let Some(peer) = peer else { return };
-        let Some(mut request) = self.connections.leave(peer) else { return };
-        let Some(place) = CHAINS.take() else {
-            self.refuse(request, 503);
-            self.connections.leave(peer);
-            return;
-        };
-        let server = self.clone();
-        in_background(place, move || {
-            loop {
-                match http::framing(&request) {
-                    Framing::Broken => server.refuse(request, 400),
-                    framing => drop(server.answer(request, framing).map(Outgoing::finish)),
-                }
-                match server.connections.leave(peer) {
-                    Some(next) => request = next,
-                    None => return,
-                }
-            }
-        });
+    /// A request is answered: what waits behind it has its turn when those that have come meanwhile had theirs. A client
+    /// that is quick may have asked again before this worker gets here; one that sends many ahead is no quicker for it.
+    fn leave(&self, peer: Option<SocketAddr>) {
+        if let Some(peer) = peer
+            && let Some(request) = self.connections.leave(peer)
+        {
+            self.turns().push_back((request, peer));
+            self.http.unblock();
+        }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, VecDeque<(Arrived, SocketAddr)>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does what a request asks for. The answer is on its way, or nothing is left to send.

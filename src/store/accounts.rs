@@ -1,7 +1,7 @@
 //! Accounts as those see them who look after them: all there is to know of a user, and changes without a password.
 
 use super::sessions;
-use super::users::{User, unless_taken};
+use super::users::{User, unless_taken, user};
 use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
 
 /// Whom a command is about.
@@ -46,14 +46,7 @@ const COLUMNS: &str = "id, key, name, show_name, email, avatar, password, create
 
 fn account(row: &Row) -> Result<Account> {
     Ok(Account {
-        user: User {
-            id: row.get(0)?,
-            key: row.get(1)?,
-            name: row.get(2)?,
-            show_name: row.get(3)?,
-            email: row.get(4)?,
-            avatar: row.get(5)?,
-        },
+        user: user(row)?,
         password: row.get(6)?,
         created_at: row.get(7)?,
         disabled_at: row.get(8)?,

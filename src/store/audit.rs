@@ -45,10 +45,10 @@ pub fn done(db: &Transaction, event: &Event, user: Option<i64>) -> Result<()> {
         return Ok(());
     }
     db.prepare_cached(
-        "INSERT INTO audit_done (at, user_id, user, event, source)
-         VALUES (?1, ?2, (SELECT name FROM users WHERE id = ?2), ?3, ?4)",
+        "INSERT INTO audit_done (nth, at, user_id, user, event, source)
+         VALUES (?1, ?2, ?3, (SELECT name FROM users WHERE id = ?3), ?4, ?5)",
     )?
-    .execute(params![event.at, user, event.name, event.source])?;
+    .execute(params![next(db)?, event.at, user, event.name, event.source])?;
     prune_sometimes(db, "audit_done", event)
 }
 
@@ -61,11 +61,20 @@ pub fn refused(db: &Transaction, event: &Event, name: &str) -> Result<()> {
         return Ok(());
     }
     db.prepare_cached(
-        "INSERT INTO audit_refused (at, user_id, user, event, source)
-         SELECT ?1, users.id, users.name, ?3, ?4 FROM (SELECT 1) LEFT JOIN users ON users.name = ?2",
+        "INSERT INTO audit_refused (nth, at, user_id, user, event, source)
+         SELECT ?1, ?2, users.id, users.name, ?4, ?5 FROM (SELECT 1) LEFT JOIN users ON users.name = ?3",
     )?
-    .execute(params![event.at, name, event.name, event.source])?;
+    .execute(params![next(db)?, event.at, name, event.name, event.source])?;
     prune_sometimes(db, "audit_refused", event)
+}
+
+/// The place of a new line in the order of both kinds.
+fn next(db: &Transaction) -> Result<i64> {
+    db.prepare_cached(
+        "SELECT 1 + max(ifnull((SELECT nth FROM audit_done ORDER BY id DESC LIMIT 1), 0),
+                        ifnull((SELECT nth FROM audit_refused ORDER BY id DESC LIMIT 1), 0))",
+    )?
+    .query_row([], |row| row.get(0))
 }
 
 /// Removes what is older than so many days.
@@ -91,7 +100,7 @@ fn prune_sometimes(db: &Transaction, table: &str, event: &Event) -> Result<()> {
 }
 
 /// The lines since a time, the oldest first: all, or those of a user. A name means the user who has it now and whoever had
-/// it then. Of one second, refusals come first: whoever is let in tries no more.
+/// it then.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -102,7 +111,7 @@ pub fn list(db: &Connection, whose: Option<&Who>, since: i64) -> Result<Vec<Line
               lines AS (SELECT *, 'refused' AS outcome FROM audit_refused UNION ALL SELECT *, 'done' FROM audit_done)
          SELECT at, user, event, source, outcome FROM lines
          WHERE at >= ?3 AND (?1 IS NULL AND ?2 IS NULL OR user = ?1 OR user_id IN (SELECT id FROM whose))
-         ORDER BY at, outcome DESC, id",
+         ORDER BY nth",
     )?;
     let line = |row: &rusqlite::Row| {
         Ok(Line { at: row.get(0)?, user: row.get(1)?, event: row.get(2)?, source: row.get(3)?, outcome: row.get(4)? })

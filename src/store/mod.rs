@@ -2,6 +2,9 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod backup;
+pub mod check;
+pub mod medusa;
 mod schema;
 pub mod sessions;
 pub mod users;
@@ -20,9 +23,11 @@ pub const FILE: &str = "accountd.db";
 
 /// `acct`: how a database of ours is told from one of another program (SQLite's file format, offset 68).
 const APPLICATION_ID: u32 = 0x6163_6374;
-/// How long a statement waits for another process that holds the database locked. The mutex is held
-/// meanwhile, so this is also how long everybody else may have to wait.
-const BUSY: Duration = Duration::from_secs(1);
+/// How long a statement, or a write of the server, waits for another process that holds the database locked.
+pub const BUSY: Duration = Duration::from_secs(1);
+/// Memory for pages of the connection that writes, in KiB: it needs the few on the way to a row. The one that reads has
+/// SQLite's default, 2,000.
+const WRITING_CACHE: i64 = 500;
 
 /// Whether a write must survive a loss of power once it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +57,43 @@ impl Fault {
     }
 }
 
-/// The one connection.
+/// The connection that writes.
 pub struct Store {
     connection: Connection,
     durable: Durable,
+    patience: Duration,
+}
+
+/// The connection that reads, beside the one that writes: nobody who reads waits while a write is synced. It sees what is
+/// synced, and whatever was acknowledged.
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    /// Opens a database that [`Store::open`] has opened.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file.
+    pub fn open(data: &Path) -> Result<Reader, String> {
+        let path = data.join(FILE);
+        let connection = connect(&path).and_then(|connection| {
+            configure(&connection)?;
+            connection.busy_timeout(BUSY)?;
+            connection.pragma_update(None, "query_only", true)?;
+            Ok(connection)
+        });
+        let failed = |error| format!("{}: cannot be opened a second time: {error}", path.display());
+        connection.map(|connection| Reader { connection }).map_err(failed)
+    }
+
+    /// Asks the database.
+    ///
+    /// # Errors
+    /// [`Fault::NotAsked`].
+    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+        ask(&self.connection).map_err(not_asked)
+    }
 }
 
 impl Store {
@@ -68,18 +106,33 @@ impl Store {
         let shown = path.display();
         refuse_foreign(&path)?;
         let failed = |error| format!("{shown}: cannot be opened: {error}; restore it from a backup if it is damaged");
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        let mut connection = connect(&path).map_err(failed)?;
         refuse_newer(&connection, &path)?;
         prepare(&mut connection).map_err(failed)?;
-        Ok(Store { connection, durable: Durable::Now })
+        Ok(Store { connection, durable: Durable::Now, patience: BUSY })
+    }
+
+    /// Opens a database that is there, as it is: an older one stays as old as it is.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file and what to do.
+    pub fn visit(data: &Path) -> Result<Store, String> {
+        let path = data.join(FILE);
+        refuse_foreign(&path)?;
+        let failed = |error| format!("{}: cannot be opened: {error}", path.display());
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        refuse_newer(&connection, &path)?;
+        guard(&connection).map_err(failed)?;
+        Ok(Store { connection, durable: Durable::Now, patience: BUSY })
     }
 
     /// Waits so long for other processes, rather than for a second: a command has time.
     ///
     /// # Errors
     /// [`Fault::NotAsked`].
-    pub fn be_patient(&self, patience: Duration) -> Result<(), Fault> {
+    pub fn be_patient(&mut self, patience: Duration) -> Result<(), Fault> {
+        self.patience = patience;
         self.connection.busy_timeout(patience).map_err(not_asked)
     }
 
@@ -91,10 +144,11 @@ impl Store {
         self.connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(())).map_err(not_asked)
     }
 
-    /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it.
-    pub fn settle(&self) {
-        // Left undone, it is done by the next start.
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it. Says
+    /// whether that is done; left undone, it is done by the next start.
+    pub fn settle(&self) -> bool {
+        let undone = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        undone == Ok(0)
     }
 
     /// Asks the database.
@@ -114,20 +168,57 @@ impl Store {
         durable: Durable,
         change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        if self.durable != durable {
-            let level = if durable == Durable::Now { "FULL" } else { "NORMAL" };
-            self.connection.pragma_update(None, "synchronous", level).map_err(not_asked)?;
-            self.durable = durable;
-        }
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_asked)?;
+        self.transact(durable, self.patience, change).unwrap_or_else(|_| Err(locked()))
+    }
+
+    /// The same without waiting: if another process has the database locked, the change is given back.
+    ///
+    /// # Errors
+    /// The change, undone; inside, the same as of [`Store::write`].
+    pub fn try_write<T, C: FnOnce(&Transaction) -> rusqlite::Result<T>>(
+        &mut self,
+        durable: Durable,
+        change: C,
+    ) -> Result<Result<T, Fault>, C> {
+        self.transact(durable, Duration::ZERO, change)
+    }
+
+    fn transact<T, C: FnOnce(&Transaction) -> rusqlite::Result<T>>(
+        &mut self,
+        durable: Durable,
+        patience: Duration,
+        change: C,
+    ) -> Result<Result<T, Fault>, C> {
+        let transaction = match self.begin(durable, patience) {
+            Ok(transaction) => transaction,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return Err(change),
+            Err(error) => return Ok(Err(not_asked(error))),
+        };
         let written = change(&transaction).and_then(|value| transaction.commit().map(|()| value));
         if written.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull)) {
             // Makes room in the log, which otherwise grows until an automatic checkpoint that never comes.
             self.settle();
         }
-        written.map_err(not_written)
+        Ok(written.map_err(not_written))
     }
+
+    fn begin(&mut self, durable: Durable, patience: Duration) -> rusqlite::Result<Transaction<'_>> {
+        if self.durable != durable {
+            let level = if durable == Durable::Now { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.durable = durable;
+        }
+        self.connection.busy_timeout(patience)?;
+        let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate);
+        self.connection.busy_timeout(self.patience)?;
+        begun
+    }
+}
+
+/// What is said of a write that another process was in the way of for too long.
+#[must_use]
+pub fn locked() -> Fault {
+    Fault::NotAsked("database is locked".into())
 }
 
 /// Asks something that every database of ours has an answer to.
@@ -198,19 +289,35 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// A connection that asks for no mutex of SQLite's, since each is behind one of ours.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // Otherwise SQLite plans a prepared statement anew whenever a value that is bound to it changes.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // What is deleted or replaced leaves no copy in the pages that are written anyway.
-    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))?;
+    guard(connection)?;
     migrate(connection)?;
     // After the first migration, so that the head of the file names us before anything stands in a log beside it.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+}
+
+/// What holds for every connection that writes.
+fn guard(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    configure(connection)?;
+    connection.pragma_update(None, "cache_size", -WRITING_CACHE)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted or replaced leaves no copy in the pages that are written anyway.
+    connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))
+}
+
+/// What holds for every connection.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Otherwise SQLite plans a prepared statement anew whenever a value that is bound to it changes.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -278,6 +385,16 @@ mod tests {
     fn sqlite_is_new_enough_not_to_lose_commits() {
         // Up to 3.51.2 two connections that checkpoint at once could lose committed writes.
         assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+    }
+
+    #[test]
+    fn sqlite_is_built_as_cargo_config_says() {
+        let db = Connection::open_in_memory().unwrap();
+        let mut statement = db.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+        assert!(!options.iter().any(|option| option.starts_with("ENABLE_FTS")), "{options:?}");
     }
 
     #[test]
@@ -359,6 +476,26 @@ mod tests {
         assert!(matches!(result, Err(Fault::NotWritten(_))));
         let users = store.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
         assert_eq!(users.unwrap(), 0);
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn a_reader_waits_for_no_write_and_sees_what_is_acknowledged() {
+        let data = folder();
+        let mut store = Store::open(&data).unwrap();
+        let reader = Reader::open(&data).unwrap();
+        let users = || reader.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
+        store
+            .write(Durable::Now, |db| {
+                let user =
+                    users::New { name: "a", show_name: "a", email: "a", password: "x", key: "x", avatar: "admin.jpg" };
+                users::add(db, &user, 1)?;
+                assert_eq!(users().unwrap(), 0);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(users().unwrap(), 1);
+        assert!(reader.read(|db| db.execute("DELETE FROM users", [])).is_err());
         fs::remove_dir_all(data).unwrap();
     }
 

@@ -26,6 +26,7 @@ CREATE INDEX sessions_of_user ON sessions (user_id);
 ALTER TABLE users ADD COLUMN disabled_at INTEGER;
 CREATE TABLE audit_done (
     id INTEGER PRIMARY KEY,
+    nth INTEGER NOT NULL,
     at INTEGER NOT NULL,
     user_id INTEGER,
     user TEXT,
@@ -34,6 +35,7 @@ CREATE TABLE audit_done (
 ) STRICT;
 CREATE TABLE audit_refused (
     id INTEGER PRIMARY KEY,
+    nth INTEGER NOT NULL,
     at INTEGER NOT NULL,
     user_id INTEGER,
     user TEXT,

@@ -1,7 +1,8 @@
 //! Users: found by name, by token and by email, added and changed. Times are Unix seconds.
 
+use super::check::count;
 use super::sessions;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Transaction, ffi, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, Transaction, ffi, params};
 
 /// What users may know about their accounts.
 #[allow(missing_docs)] // the document's names
@@ -52,14 +53,6 @@ pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
     }
 }
 
-/// How many users there are.
-///
-/// # Errors
-/// Whatever the database says.
-pub fn count(db: &Connection) -> Result<i64> {
-    db.prepare_cached("SELECT count(*) FROM users")?.query_row([], |row| row.get(0))
-}
-
 /// The owner of the token with this digest, if it is good at this time.
 ///
 /// # Errors
@@ -69,17 +62,20 @@ pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<Us
         "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar
          FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_sha256 = ?1 AND s.expires_at > ?2",
     )?
-    .query_row(params![token, now], |row| {
-        Ok(User {
-            id: row.get(0)?,
-            key: row.get(1)?,
-            name: row.get(2)?,
-            show_name: row.get(3)?,
-            email: row.get(4)?,
-            avatar: row.get(5)?,
-        })
-    })
+    .query_row(params![token, now], user)
     .optional()
+}
+
+/// A user whose columns come first, in the order of [`User`].
+pub(super) fn user(row: &Row) -> Result<User> {
+    Ok(User {
+        id: row.get(0)?,
+        key: row.get(1)?,
+        name: row.get(2)?,
+        show_name: row.get(3)?,
+        email: row.get(4)?,
+        avatar: row.get(5)?,
+    })
 }
 
 /// What a log-in goes by.
@@ -100,14 +96,35 @@ pub fn password(db: &Connection, name: &str) -> Result<Option<Stored>> {
         .optional()
 }
 
-/// Stores another form of the same password; nothing happens if it is no longer `old`.
+/// Stores another form of the same password; false if it is no longer `old`.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<()> {
-    db.prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2")?
+pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
+    let changed = db
+        .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2")?
         .execute(params![id, old, new])?;
-    Ok(())
+    Ok(changed == 1)
+}
+
+/// Ids and stored passwords of so many users with MD5 digests and ids above `after`, in the order of ids.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn with_md5(db: &Connection, after: i64, most: i64) -> Result<Vec<(i64, String)>> {
+    db.prepare_cached(
+        "SELECT id, password FROM users WHERE id > ?1 AND password NOT LIKE '$argon2id$%' ORDER BY id LIMIT ?2",
+    )?
+    .query_map(params![after, most], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+/// How many users have MD5 digests.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn count_with_md5(db: &Connection) -> Result<u64> {
+    db.query_row("SELECT count(*) FROM users WHERE password NOT LIKE '$argon2id$%'", [], count)
 }
 
 /// Changes a password and ends every session of the user; false if the stored one is no longer `old`, or the user is

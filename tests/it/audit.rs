@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 /// The lines of the log: user, event, source, outcome.
 fn lines(server: &Server) -> Vec<String> {
     let database = server.database();
-    let both = "SELECT at, id, user, event, source, 'done' FROM audit_done
-                UNION ALL SELECT at, id, user, event, source, 'refused' FROM audit_refused ORDER BY 6, 2";
+    let both = "SELECT nth, user, event, source, 'done' FROM audit_done
+                UNION ALL SELECT nth, user, event, source, 'refused' FROM audit_refused ORDER BY nth";
     let mut ask = database.prepare(both).unwrap();
     let rows = ask.query_map([], |row| {
         let text = |column| row.get::<_, Option<String>>(column).map(|text| text.unwrap_or("-".into()));
-        Ok([text(2)?, text(3)?, text(4)?, text(5)?].join(" "))
+        Ok([text(1)?, text(2)?, text(3)?, text(4)?].join(" "))
     });
     rows.unwrap().map(Result::unwrap).collect()
 }
@@ -47,17 +47,16 @@ fn what_happens_to_accounts_is_noted() {
         [
             "rei registered 127.0.0.1 done",
             "rei login 127.0.0.1 done",
-            "rei update_show_name 127.0.0.1 done",
             "rei update_key 127.0.0.1 done",
             "rei upload_avatar 127.0.0.1 done",
             "rei logout 127.0.0.1 done",
-            "rei update_password 127.0.0.1 done",
-            "rei forget_password 127.0.0.1 done",
             "- login 127.0.0.1 refused",
             "rei login 127.0.0.1 refused",
             "rei update_password 127.0.0.1 refused",
+            "rei update_password 127.0.0.1 done",
             "rei forget_password 127.0.0.1 refused",
             "rei forget_password 127.0.0.1 refused",
+            "rei forget_password 127.0.0.1 done",
             "- registered 127.0.0.1 refused",
         ]
     );

@@ -89,6 +89,30 @@ fn a_login_rewrites_a_password_of_the_other_scheme() {
 }
 
 #[test]
+fn a_digest_that_is_replaced_leaves_no_trace() {
+    let mut server = Server::start();
+    for (name, password) in [("asuka", "x"), ("rei", "a password"), ("misato", "y")] {
+        let mut user = new_user(name);
+        user["passwd"] = password.into();
+        assert_eq!(server.post_solved("/api/registered", user).code(), 200);
+    }
+    let stop = |server: &mut Server| {
+        server.signal("TERM");
+        assert_eq!(server.wait(), Some(0));
+        let digest = accountd::secret::Scheme::Md5.hash("a password");
+        let file = std::fs::read(server.path("accountd.db")).unwrap();
+        file.windows(digest.len()).any(|bytes| bytes == digest.as_bytes())
+    };
+    assert!(stop(&mut server));
+    let mut settings = crate::support::settings();
+    settings["password_hash"] = "argon2id".into();
+    std::fs::write(server.path("config.json"), settings.to_string()).unwrap();
+    let mut server = Server::on(server.data.clone());
+    server.login("rei");
+    assert!(!stop(&mut server));
+}
+
+#[test]
 fn argon2id_from_the_start() {
     let server = Server::with(json!({"password_hash": "argon2id"}));
     let token = server.user("rei");

@@ -2,11 +2,14 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod cli;
 mod contract;
 mod faults;
 mod flows;
+mod import;
 mod metrics;
+mod page;
 mod reload;
 mod renewal;
 mod service;

@@ -49,7 +49,7 @@ fn packages_are_named_where_they_belong() {
         ("rand::", &["secret.rs", "captcha.rs", "captcha/"]),
         ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
         ("rustix::", &["clock.rs", "socket.rs", "socket/", "limits.rs", "admin/password.rs"]),
-        ("signal_hook::", &["serve/"]),
+        ("signal_hook::", &["serve/", "admin/progress.rs"]),
         ("lexopt::", &["cli/"]),
         ("unicode_width::", &["admin/text.rs"]),
     ];

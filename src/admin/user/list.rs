@@ -42,19 +42,14 @@ pub const SHOW: Command = Command {
 
 fn list(given: &Given) -> Result<(), Failure> {
     let folder = Folder::open(given)?;
-    let head = ["ID", "NAME", "SHOW NAME", "EMAIL", "REGISTERED", "SESSIONS", "STATE"].map(String::from);
-    let mut rows = vec![head];
-    let mut table = Table::new(&rows);
+    let mut table = Table::with(["ID", "NAME", "SHOW NAME", "EMAIL", "REGISTERED", "SESSIONS", "STATE"]);
     let mut last = 0;
     loop {
         let page = folder.read(|db| accounts::list(db, last, PAGE, clock::now()))?;
         if given.has(JSON.name) {
             print(&page.iter().map(json).collect::<String>())?;
         } else {
-            rows.extend(page.iter().map(row));
-            table.widen(&rows);
-            print(&table.lines(&rows))?;
-            rows.clear();
+            print(&table.page(page.iter().map(row)))?;
         }
         match page.last() {
             Some(account) => last = account.user.id,
@@ -89,5 +84,5 @@ fn show(given: &Given) -> Result<(), Failure> {
         ("sessions", format!("{sessions}{until}")),
     ]
     .map(|(name, value)| [name.into(), value]);
-    print(&Table::new(&rows).lines(&rows))
+    print(&Table::bare().page(rows))
 }

@@ -26,16 +26,24 @@ fn delete(given: &Given) -> Result<(), Failure> {
     let account = named(&folder, given)?;
     let (id, name) = (account.user.id, text::plain(&account.user.name));
     password::agree(&format!("Delete {name} (id {id}) for good?"))?;
-    folder.store().leave_no_trace()?;
+    folder.leave_no_trace()?;
     let picture = folder.change(|db, event| {
         // First, while there is a user with a name.
         audit::done(db, event, Some(id))?;
         accounts::delete(db, id)
     })?;
-    if let Some(picture) = picture {
-        avatar::remove(&folder.data, &picture);
+    let removed = picture.map_or(Ok(true), |picture| avatar::remove(&folder.data, &picture));
+    if !folder.settle()? {
+        eprintln!("accountd: somebody reads the database at length: accountd.db-wal has copies until that ends");
     }
-    // Otherwise the log of the database would still have what is deleted.
-    folder.store().settle();
+    let picture = &account.user.avatar;
+    match removed {
+        Ok(true) => {}
+        Ok(false) => eprintln!("accountd: a backup keeps the picture {picture}: it goes when the server starts again"),
+        Err(error) => {
+            let sentence = format!("{name} (id {id}) is deleted, but not the picture {picture}: {error}");
+            return Err(Failure::new(1, sentence));
+        }
+    }
     print(&if given.has(JSON.name) { json(&account) } else { format!("{name} (id {id}): deleted\n") })
 }

@@ -1,0 +1,135 @@
+//! What our figures are held against: the same packages and the same machine, with nothing of ours in between.
+//!
+//! - `floor http THREADS FILE`: a bare tiny_http server with our listening socket's options. It answers `/s/…` with the
+//!   file's bytes from memory, everything else with `200 ok`, and says its address as we do.
+//! - `floor commits FOLDER SECONDS`: one writer that changes display names in FOLDER/accountd.db with our pragmas, a
+//!   commit each; prints commits a second.
+//! - `floor files FOLDER BYTES SECONDS`: files of so many bytes, written and synced one after the other; then the same as
+//!   a picture that lasts takes it: the file is renamed, its folder synced, and a row of FOLDER/accountd.db changed.
+//!   Prints the median time of either in microseconds.
+
+use accountd::config::Listen;
+use accountd::socket::{self, Access, Knock};
+use rusqlite::{Connection, TransactionBehavior, params};
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tiny_http::{Response, Server};
+
+/// Commits before those that count: by then the write-ahead log has its size and is written anew from its beginning. While
+/// it grows each sync costs the file system a commit of its own, several times as much.
+const WARM: i64 = 1_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["http", threads, file] => http(threads.parse()?, fs::read(file)?),
+        ["commits", folder, seconds] => commits(Path::new(folder), Duration::from_secs_f64(seconds.parse()?)),
+        ["files", folder, bytes, seconds] => {
+            files(Path::new(folder), bytes.parse()?, Duration::from_secs_f64(seconds.parse()?))
+        }
+        _ => Err("usage: floor http THREADS FILE | commits FOLDER SECONDS | files FOLDER BYTES SECONDS".into()),
+    }
+}
+
+fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
+    let access = Access { mode: 0o600, group: None };
+    let bound = socket::bind(&Listen::Tcp("127.0.0.1:0".parse()?), &access)?;
+    let Listen::Tcp(address) = bound.listen else { return Err("it was bound to an address".into()) };
+    let listener = TcpListener::from(bound.socket);
+    let server = Server::from_listener(listener, None).map_err(|error| error.to_string())?;
+    let (server, file) = (Arc::new(server), Arc::new(file));
+    for _ in 0..threads {
+        let (server, file) = (server.clone(), file.clone());
+        thread::spawn(move || {
+            while let Ok(request) = server.recv() {
+                let _ = if request.url().starts_with("/s/") {
+                    let body = Response::new(200.into(), Vec::new(), &file[..], Some(file.len()), None);
+                    request.respond(body.with_chunked_threshold(usize::MAX))
+                } else {
+                    request.respond(Response::from_string("200 ok"))
+                };
+            }
+        });
+    }
+    eprintln!("listening on http://{address}");
+    loop {
+        // The socket's time-out ends accept() otherwise.
+        Knock::new(&Listen::Tcp(address))?.knock();
+        thread::sleep(socket::SILENCE / 4);
+    }
+}
+
+fn open(folder: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(folder.join(accountd::store::FILE))?;
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    Ok(db)
+}
+
+fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
+    let mut db = open(folder)?;
+    let users: i64 = db.query_row("SELECT max(id) FROM users", [], |row| row.get(0))?;
+    // A name that is there already would not be written.
+    let names = accountd::secret::letters(10);
+    let mut commit = |count: i64| -> rusqlite::Result<()> {
+        // Users all over the table, as clients come: a step that shares no factor with their number.
+        let id = count * 7_919 % users + 1;
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction
+            .prepare_cached("UPDATE users SET show_name = ?2 WHERE id = ?1")?
+            .execute(params![id, format!("{names} {count:010}")])?;
+        transaction.commit()
+    };
+    for count in 0..WARM {
+        commit(count)?;
+    }
+    let (since, mut count) = (Instant::now(), 0_i64);
+    while since.elapsed() < time {
+        commit(WARM + count)?;
+        count += 1;
+    }
+    println!("{:.1}", count as f64 / since.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Error>> {
+    let db = open(folder)?;
+    let (content, path, renamed) = (vec![0x5a; bytes], folder.join("floor"), folder.join("renamed"));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create_new(&path)?;
+        file.write_all(&content)?;
+        file.sync_all()
+    };
+    let last = |count: usize| -> Result<(), Box<dyn Error>> {
+        write()?;
+        fs::rename(&path, &renamed)?;
+        File::open(folder)?.sync_all()?;
+        db.prepare_cached("UPDATE users SET avatar = ?1 WHERE id = 1")?.execute([format!("{count}.png")])?;
+        Ok(())
+    };
+    let (mut files, mut pictures) = (Vec::new(), Vec::new());
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        let since = Instant::now();
+        write()?;
+        files.push(since.elapsed());
+        fs::remove_file(&path)?;
+        let since = Instant::now();
+        last(files.len())?;
+        pictures.push(since.elapsed());
+        fs::remove_file(&renamed)?;
+    }
+    for times in [&mut files, &mut pictures] {
+        times.sort_unstable();
+        println!("{}", times[times.len() / 2].as_micros());
+    }
+    Ok(())
+}

@@ -1,0 +1,498 @@
+"""Measures accountd beside a floor, in turns; scripts/bench.sh builds both and calls it.
+
+Each work is measured in rounds, ours and the floor one after the other; what is printed are medians of the rounds, and
+of the ratios within a round. The configuration is the default, but `throttle` is off, since one source sends
+everything, and each captcha has the same answer. The log goes to a file, as it would.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import harness  # noqa: E402
+
+WORKERS = 4  # as the default of `threads`
+CONNECTIONS = 32
+PICTURE = 100 * 1000  # bytes
+TICK = os.sysconf("SC_CLK_TCK")
+MB = 1e6
+
+
+@dataclass
+class Scale:
+    """How much is measured."""
+
+    rounds: int
+    seconds: float  # of one measurement
+    few: int  # users
+    usual: int
+    many: int
+    starts: int
+    rest: float  # seconds until memory is expected to be back
+
+
+WHOLE = Scale(rounds=5, seconds=3, few=1_000, usual=100_000, many=1_000_000, starts=15, rest=12)
+SHORT = Scale(rounds=1, seconds=0.7, few=100, usual=1_000, many=5_000, starts=3, rest=7)
+
+
+@dataclass
+class Target:
+    """A server under load."""
+
+    url: str
+    process: subprocess.Popen
+    log: Path
+    users: int
+    bare: bool = False
+
+    def processes(self) -> list[int]:
+        """The process and all that it started."""
+        found = [self.process.pid]
+        for pid in found:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += [int(child) for child in children.read_text().split()]
+        return found
+
+    def processor_time(self) -> float:
+        """Seconds that all processes have used."""
+        ticks = 0
+        for pid in self.processes():
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / TICK
+
+    def memory(self) -> float:
+        """MB of all processes, of what they share a share (PSS)."""
+        total = 0
+        for pid in self.processes():
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().split("\n")
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return total * 1024 / MB
+
+    def threads(self) -> int:
+        """Threads of all processes."""
+        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.processes())
+
+    def stop(self) -> None:
+        """Ends it as a service manager does."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+@dataclass
+class Load:
+    """What a load came to."""
+
+    rate: float  # requests a second
+    cost: float  # microseconds of the server's processor time a request
+    latency: tuple[float, float, float]  # milliseconds: 50, 99, 99.9 %
+
+
+# --- servers and their data ------------------------------------------------------------------------------------------
+
+
+def token(user: int) -> str:
+    """The token of a user; load.lua makes the same."""
+    return f"{user:010d}" * 25
+
+
+def folder(base: Path, binary: Path, users: int) -> Path:
+    """A data folder with so many users, each with a session: made by the server, filled while it is stopped."""
+    data = base / f"users-{users}"
+    ours(binary, data, 0).stop()
+    config = json.loads((data / "config.json").read_text()) | {"throttle": False}
+    (data / "config.json").write_text(json.dumps(config))
+    password = hashlib.md5(harness.PASSWORD.encode()).hexdigest()
+    now = int(time.time())
+    db = sqlite3.connect(data / "accountd.db")
+    db.execute("PRAGMA cache_size = -500000")
+    db.executemany(
+        "INSERT INTO users (id, name, show_name, email, password, key, avatar, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, 'admin.jpg', ?)",
+        (
+            (i, f"user{i}", f"name {i:010d}", f"user{i}@example.org", password, f"{i:040d}", now)
+            for i in range(1, users + 1)
+        ),
+    )
+    db.executemany(
+        "INSERT INTO sessions (token_sha256, user_id, expires_at) VALUES (?, ?, ?)",
+        ((hashlib.sha256(token(i).encode()).digest(), i, now + 86_400) for i in range(1, users + 1)),
+    )
+    db.commit()
+    db.close()
+    return data
+
+
+def ours(binary: Path, data: Path, users: int, cpus: set[int] | None = None) -> Target:
+    """Our server over a folder."""
+    arguments = [binary, "--data", data, "--listen", "127.0.0.1:0", "--captcha-answer", harness.CAPTCHA]
+    return launch(arguments, data.with_name(data.name + ".log"), users, cpus)
+
+
+def launch(arguments: list, log: Path, users: int = 0, cpus: set[int] | None = None) -> Target:
+    """Starts a server that says where it listens."""
+    log.write_bytes(b"")
+
+    def bind() -> None:
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+
+    with open(log, "ab") as sink:
+        process = subprocess.Popen(arguments, stderr=sink, preexec_fn=bind)
+    end = time.monotonic() + 15
+    while time.monotonic() < end and process.poll() is None:
+        for line in log.read_text().splitlines():
+            if line.startswith("listening on "):
+                return Target(line.removeprefix("listening on "), process, log, users)
+        time.sleep(0.01)
+    process.kill()
+    sys.exit(f"{arguments[0]} did not start: {log.read_text()}")
+
+
+def load(
+    target: Target, work: str, seconds: float, file: str = "-", connections: int = CONNECTIONS, pace: str = "fast"
+) -> Load:
+    """Lets wrk ask for so long."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
+    command += ["-s", HERE / "load.lua", target.url, "--", work, str(target.users), file, pace]
+    before = target.processor_time()
+    wrk = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    if target.bare:
+        wake(target)
+    output, _ = wrk.communicate()
+    used = target.processor_time() - before
+    lines = [line for line in target.log.read_text().splitlines() if " info " not in line][-5:]
+    os.truncate(target.log, 0)
+    result = next((line for line in output.splitlines() if line.startswith("RESULT ")), None)
+    if result is None:
+        sys.exit(f"wrk failed: {output}")
+    requests, duration, bad, *latency = (int(number) for number in result.split()[1:])
+    if bad or not requests:
+        sys.exit(f"{work}: {bad} of {requests} requests failed at {target.url}\n{output}{lines}")
+    return Load(requests / duration * 1e6, used / requests * 1e6, tuple(number / 1e3 for number in latency))
+
+
+def wake(target: Target) -> None:
+    """A bare tiny_http leaves connections that come at the same instant waiting, until others come."""
+    host, port = target.url.removeprefix("http://").rsplit(":", 1)
+    for _ in range(CONNECTIONS * 2):
+        time.sleep(0.003)
+        socket.create_connection((host, int(port))).close()
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+class Table:
+    """Rows of what was measured."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, ...]] = [("work", "ours", "floor", "ratio", "target", "")]
+        self.missed = 0
+
+    def add(self, work: str, ours: str, floor: str = "", ratio: str = "", target: str = "", met: bool | None = None):
+        """A row; without a target there is no verdict."""
+        verdict = "" if met is None else "yes" if met else "NO"
+        self.missed += met is False
+        self.rows.append((work, ours, floor, ratio, target, verdict))
+
+    def show(self) -> None:
+        """Prints it, as README has it."""
+        widths = [max(len(row[column]) for row in self.rows) for column in range(6)]
+        for nth, row in enumerate(self.rows):
+            print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
+            if nth == 0:
+                print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+def median(numbers) -> float:
+    """The median of some numbers."""
+    return statistics.median(list(numbers))
+
+
+def rate(loads: list[Load]) -> str:
+    return f"{median(load.rate for load in loads):,.0f}/s"
+
+
+def latency(loads: list[Load]) -> str:
+    return " · ".join(f"{median(load.latency[nth] for load in loads):.2f}" for nth in range(3)) + " ms"
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    """The median of the ratios within a round."""
+    return median(a / b for a, b in zip(one, other))
+
+
+def note(what: str) -> None:
+    """Says what goes on, beside the table."""
+    print(f"  {what} ...", file=sys.stderr, flush=True)
+
+
+# --- works -----------------------------------------------------------------------------------------------------------
+
+
+def reading(table: Table, scale: Scale, usual: Target, bare: Target) -> None:
+    note("user_info")
+    mine, theirs = [], []
+    for _ in range(scale.rounds):
+        mine.append(load(usual, "user_info", scale.seconds))
+        theirs.append(load(bare, "user_info", scale.seconds))
+    speed = ratio([one.rate for one in mine], [one.rate for one in theirs])
+    cost = ratio([one.cost for one in mine], [one.cost for one in theirs])
+    table.add("user_info: requests", rate(mine), rate(theirs), f"{speed:.2f}", "≥ 0.75", speed >= 0.75)
+    table.add(
+        "user_info: processor time a request",
+        f"{median(one.cost for one in mine):.1f} µs",
+        f"{median(one.cost for one in theirs):.1f} µs",
+        f"{cost:.2f}",
+        "≤ 1.35",
+        cost <= 1.35,
+    )
+    table.add("user_info: latency, 50 · 99 · 99.9 %", latency(mine), latency(theirs))
+
+
+def growing(table: Table, scale: Scale, binary: Path, base: Path) -> None:
+    note("user_info with few and with many users")
+    few, many = (ours(binary, folder(base, binary, users), users) for users in (scale.few, scale.many))
+    mine, theirs = [], []
+    for _ in range(scale.rounds):
+        mine.append(load(many, "user_info", scale.seconds))
+        theirs.append(load(few, "user_info", scale.seconds))
+    few.stop()
+    many.stop()
+    speed = ratio([one.rate for one in mine], [one.rate for one in theirs])
+    title = f"user_info at {many.users:,} users; floor: ours at {few.users:,}"
+    table.add(title, rate(mine), rate(theirs), f"{speed:.2f}", "≥ 0.95", speed >= 0.95)
+
+
+def captchas(table: Table, scale: Scale, binary: Path, data: Path) -> None:
+    note("captchas on one core")
+    single = ours(binary, data, scale.usual, cpus={max(os.sched_getaffinity(0))})
+    loads = [load(single, "captcha", scale.seconds / 2) for _ in range(scale.rounds)]
+    single.stop()
+    speed = median(one.rate for one in loads)
+    table.add("captcha, on one core", f"{speed:,.0f}/s", target="≥ 4,000/s", met=speed >= 4_000)
+    table.add("captcha: processor time", f"{median(one.cost for one in loads):.0f} µs")
+
+
+def logins(table: Table, scale: Scale, usual: Target) -> None:
+    note("captcha and login")
+    loads = [load(usual, "login", scale.seconds / 2) for _ in range(scale.rounds)]
+    pair = median(one.cost for one in loads) * 2 / 1000
+    table.add("captcha + login: processor time", f"{pair:.2f} ms", target="≤ 0.40 ms", met=pair <= 0.40)
+    table.add("captcha + login: pairs", f"{median(one.rate for one in loads) / 2:,.0f}/s")
+    table.add("captcha + login: latency of either", latency(loads))
+
+
+def writing(table: Table, scale: Scale, usual: Target, floor: Path, copy: Path) -> None:
+    note("update_show_name")
+    mine, theirs = [], []
+    for _ in range(scale.rounds):
+        mine.append(load(usual, "show_name", scale.seconds))
+        theirs.append(float(run([floor, "commits", copy, str(scale.seconds)])))
+    speed = ratio([one.rate for one in mine], theirs)
+    table.add(
+        "update_show_name; floor: a bare SQLite loop",
+        rate(mine),
+        f"{median(theirs):,.0f}/s",
+        f"{speed:.2f}",
+        "≥ 0.80",
+        speed >= 0.8,
+    )
+    table.add("update_show_name: latency, 50 · 99 · 99.9 %", latency(mine))
+    table.add("update_show_name: processor time", f"{median(one.cost for one in mine):.0f} µs")
+
+
+def pictures(table: Table, scale: Scale, usual: Target, bare: Target, floor: Path, copy: Path, base: Path) -> None:
+    note("avatars")
+    form, server = base / "form", harness.Server(usual.process, address(usual), base, usual.log)
+    form.write_bytes(harness.upload_start() + harness.png(316, 316, 0) + f"\r\n--{harness.BOUNDARY}--\r\n".encode())
+    mine, files, lasting = [], [], []
+    for _ in range(scale.rounds):
+        mine.append(load(usual, "upload", scale.seconds / 2, str(form), connections=1).latency[0])
+        floors = run([floor, "files", copy, str(PICTURE), str(scale.seconds / 2)]).split()
+        files.append(int(floors[0]) / 1000)
+        lasting.append(int(floors[1]) / 1000)
+    slower, slower_than_all = ratio(mine, files), ratio(mine, lasting)
+    cells = f"{median(mine):.2f} ms", f"{median(files):.2f} ms", f"{slower:.2f}"
+    table.add("avatar of 100 KB: upload; floor: a file written and synced", *cells, "≤ 1.50", slower <= 1.5)
+    cells = f"{median(mine):.2f} ms", f"{median(lasting):.2f} ms", f"{slower_than_all:.2f}"
+    table.add("the same; floor: and renamed, its folder synced, a row changed", *cells)
+    name = str(harness.upload(server, token(1), harness.png(316, 316, 0)).message)
+    mine, theirs = [], []
+    for _ in range(scale.rounds):
+        mine.append(load(usual, "fetch", scale.seconds / 2, name))
+        theirs.append(load(bare, "fetch", scale.seconds / 2, name))
+    speed = ratio([one.rate for one in mine], [one.rate for one in theirs])
+    cells = rate(mine), rate(theirs), f"{speed:.2f}"
+    table.add("avatar of 100 KB: fetch; floor: from memory", *cells, "≥ 0.80", speed >= 0.8)
+    table.add("avatar of 100 KB: fetch, latency", latency(mine), latency(theirs))
+
+
+def beside_uploads(table: Table, scale: Scale, usual: Target, bare: Target) -> None:
+    note("honest clients beside uploads")
+    server = harness.Server(usual.process, address(usual), usual.log, usual.log)
+    large = harness.png(3_160, 3_160, 0)
+    stop = threading.Event()
+
+    def keep_uploading(user: int) -> None:
+        while not stop.is_set():
+            harness.upload(server, token(user), large)
+
+    def slowest(target: Target) -> float:
+        """Milliseconds within which 99 % of the answers to calm clients come."""
+        return load(target, "user_info", scale.seconds, connections=8, pace="calm").latency[1]
+
+    calm, busy, bare_calm, bare_busy = [], [], [], []
+    for _ in range(scale.rounds):
+        calm.append(slowest(usual))
+        bare_calm.append(slowest(bare))
+        stop.clear()
+        uploads = [threading.Thread(target=keep_uploading, args=(user,)) for user in range(1, 5)]
+        for upload in uploads:
+            upload.start()
+        busy.append(slowest(usual))
+        bare_busy.append(slowest(bare))
+        stop.set()
+        for upload in uploads:
+            upload.join()
+    slower, bare_slower = ratio(busy, calm), ratio(bare_busy, bare_calm)
+    cells = f"{median(busy):.2f} ms", f"{median(calm):.2f} ms", f"{slower:.2f}"
+    table.add("8 calm clients beside 4 uploads of 10 MB: 99 %; floor: without", *cells, "≤ 3.00", slower <= 3)
+    cells = f"{median(bare_busy):.2f} ms", f"{median(bare_calm):.2f} ms", f"{bare_slower:.2f}"
+    table.add("the bare server beside the same uploads (to us): 99 %; floor: without", *cells)
+
+
+def memory(table: Table, scale: Scale, binary: Path, data: Path, users: int) -> None:
+    note("memory")
+    target = ours(binary, data, users)
+    time.sleep(2)
+    idle = target.memory(), target.threads()
+    most = {}
+    for connections in (CONNECTIONS, 256):
+        peak = [0.0, 0]
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.1):
+                peak[0], peak[1] = max(peak[0], target.memory()), max(peak[1], target.threads())
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        load(target, "user_info", scale.seconds + 1, connections=connections)
+        done.set()
+        watcher.join()
+        most[connections] = tuple(peak)
+    time.sleep(scale.rest)
+    after = target.memory(), target.threads()
+    target.stop()
+    for work, (size, threads), limit in [
+        ("memory (PSS, both processes): idle", idle, 5),
+        (f"memory under {CONNECTIONS} connections", most[CONNECTIONS], 10),
+        ("memory under 256 connections", most[256], 20),
+        (f"memory {scale.rest:.0f} seconds after that", after, 5),
+    ]:
+        table.add(work, f"{size:.1f} MB, {threads} threads", target=f"≤ {limit} MB", met=size <= limit)
+
+
+def starting(table: Table, scale: Scale, binary: Path, data: Path) -> None:
+    note("starts")
+    mine = []
+    for _ in range(scale.starts):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        mine.append(first_answer([binary, "--data", data, "--listen", f"127.0.0.1:{port}"], port))
+    time_ours = median(mine)
+    table.add("start to first answer", f"{time_ours:.1f} ms", target="≤ 15 ms", met=time_ours <= 15)
+
+
+def first_answer(arguments: list, port: int) -> float:
+    """Milliseconds from the start of a server to its first answer."""
+    since = time.perf_counter()
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+    while True:
+        try:
+            harness.exchange(("127.0.0.1", port), harness.request("GET", "/"))
+            break
+        except OSError:
+            time.sleep(0.0002)
+    took = time.perf_counter() - since
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    return took * 1000
+
+
+def address(target: Target) -> harness.Address:
+    host, port = target.url.removeprefix("http://").rsplit(":", 1)
+    return host, int(port)
+
+
+def run(arguments: list) -> str:
+    """What a command prints."""
+    return subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures accountd beside a floor; see scripts/bench.sh.")
+    parser.add_argument("--short", action="store_true", help="half a minute that only shows that it works")
+    parser.add_argument("--only", metavar="WORD", default="", help="only the works whose name has it")
+    parser.add_argument("--binary", type=Path, required=True)
+    parser.add_argument("--floor", type=Path, required=True)
+    parser.add_argument("--scratch", type=Path, required=True, help="a folder on the disk that is measured")
+    options = parser.parse_args()
+    scale = SHORT if options.short else WHOLE
+    binary, floor, table = options.binary.resolve(), options.floor.resolve(), Table()
+    base = Path(tempfile.mkdtemp(prefix="bench-", dir=options.scratch))
+    running: list[Target] = []
+    try:
+        note("making users")
+        data, copy = folder(base, binary, scale.usual), base / "copy"
+        shutil.copytree(data, copy)
+        picture = base / "picture"
+        picture.write_bytes(harness.png(316, 316, 0))
+        usual = ours(binary, data, scale.usual)
+        bare = launch([floor, "http", str(WORKERS), picture], base / "floor.log", scale.usual)
+        bare.bare = True
+        running += [usual, bare]
+        works = {
+            "reading": lambda: reading(table, scale, usual, bare),
+            "growing": lambda: growing(table, scale, binary, base),
+            "captchas": lambda: captchas(table, scale, binary, copy),
+            "writing": lambda: writing(table, scale, usual, floor, copy),
+            "pictures": lambda: pictures(table, scale, usual, bare, floor, copy, base),
+            "uploads": lambda: beside_uploads(table, scale, usual, bare),
+            "memory": lambda: memory(table, scale, binary, copy, scale.usual),
+            "starting": lambda: starting(table, scale, binary, copy),
+            # The last, since log-ins end the sessions that the others use.
+            "logins": lambda: logins(table, scale, usual),
+        }
+        for name, work in works.items():
+            if options.only in name:
+                work()
+        size = binary.stat().st_size / MB
+        table.add("binary", f"{size:.2f} MB", target="≤ 3 MB", met=size <= 3)
+    finally:
+        for target in running:
+            target.stop()
+        shutil.rmtree(base, ignore_errors=True)
+    table.show()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+// The account of who is signed in: what there is to see, and what can be changed.
+
+import { call } from "./api.js";
+import { crop } from "./crop.js";
+import { hush, hold, isHeld, show, wire } from "./forms.js";
+import * as session from "./session.js";
+import { say } from "./texts.js";
+
+const element = (id) => document.getElementById(id);
+const view = element("account");
+const form = (api) => view.querySelector(`[data-api=${api}]`);
+const message = element("account-message");
+const picture = element("picture");
+
+let account = null;
+
+function fill() {
+  const { id, key, name, show_name, email, avatar } = account;
+  element("account-title").textContent = show_name;
+  element("account-name").textContent = name;
+  element("account-email").textContent = email;
+  element("account-id").textContent = id;
+  element("key").value = key;
+  form("update_password").elements.username.value = name;
+  const image = element("avatar");
+  const source = `s/${encodeURIComponent(avatar)}`;
+  if (image.getAttribute("src") !== source) image.src = source;
+}
+
+function empty() {
+  account = null;
+  for (const id of ["account-title", "account-name", "account-email", "account-id"]) element(id).textContent = "";
+  element("key").value = "";
+  element("avatar").removeAttribute("src");
+  for (const input of view.querySelectorAll("form input[name]")) input.value = "";
+}
+
+function retry(load) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "plain";
+  say(button, "retry");
+  button.addEventListener("click", load);
+  message.append(button);
+}
+
+/// Makes the account view work. `leave(how)` is called when the session is over: how says what is shown then.
+export function wireAccount(leave) {
+  const ended = (answer) => leave({ answer, name: "expired" });
+
+  async function load() {
+    const token = session.current();
+    const answer = await call("user_info", { token });
+    // Somebody else is signed in meanwhile, or nobody.
+    if (token !== session.current()) return;
+    if (answer.status === 200 && answer.code !== 200) return ended(answer);
+    if (answer.code !== 200) {
+      show(message, { answer });
+      return retry(load);
+    }
+    hush(message);
+    account = answer.message;
+    fill();
+  }
+
+  const token = () => ({ token: session.current() });
+  const forms = [
+    wire(form("update_show_name"), {
+      members: token,
+      ended,
+      async done(answer) {
+        form("update_show_name").reset();
+        await load();
+        show(form("update_show_name").querySelector(".message"), { answer, good: true });
+      },
+    }),
+    wire(form("update_key"), {
+      members: token,
+      ended,
+      async done(answer) {
+        await load();
+        show(form("update_key").querySelector(".message"), { answer, good: true });
+      },
+    }),
+    wire(form("update_password"), {
+      done: (answer) => leave({ answer, name: "passwordChanged", good: true, username: account.name }),
+    }),
+  ];
+
+  element("copy").addEventListener("click", async () => {
+    const place = form("update_key").querySelector(".message");
+    const key = element("key");
+    show(place, (await copy(key)) ? { name: "copied", good: true } : { name: "notCopied" });
+  });
+
+  const ask = element("ask");
+  element("fresh-key").addEventListener("click", (event) => {
+    event.preventDefault();
+    if (isHeld(event.currentTarget)) return;
+    ask.returnValue = "";
+    ask.showModal();
+  });
+  for (const button of ask.querySelectorAll("button")) {
+    button.addEventListener("click", () => ask.close(button.value));
+  }
+  ask.addEventListener("close", () => ask.returnValue && form("update_key").requestSubmit());
+
+  async function signOut(button, everywhere) {
+    if (isHeld(button)) return;
+    hold(button, "working");
+    const answer = await call("logout", { ...token(), everywhere });
+    hold(button);
+    // 403: it had ended already.
+    if (answer.status === 200 && [200, 403].includes(answer.code)) {
+      session.close(true);
+      return leave({ answer: answer.code === 200 ? answer : null, name: "signedOut", good: true });
+    }
+    show(message, { answer });
+  }
+  element("sign-out").addEventListener("click", (event) => signOut(event.target, false));
+  element("sign-out-everywhere").addEventListener("click", (event) => signOut(event.target, true));
+
+  async function take(file) {
+    const place = picture.querySelector(".message");
+    hush(place);
+    try {
+      await crop(file, {
+        ended,
+        async done() {
+          await load();
+          show(place, { name: "pictureDone", good: true });
+        },
+      });
+    } catch {
+      show(place, { name: "noPicture" });
+    }
+  }
+
+  element("file").addEventListener("change", ({ target }) => {
+    if (target.files[0]) take(target.files[0]);
+    // The same file can be chosen again.
+    target.value = "";
+  });
+  const shown = () => !view.hidden;
+  addEventListener("dragover", (event) => {
+    if (!shown() || !event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
+    picture.classList.add("over");
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget || picture.classList.remove("over"));
+  addEventListener("drop", (event) => {
+    picture.classList.remove("over");
+    if (!shown() || !event.dataTransfer.files.length) return;
+    event.preventDefault();
+    take(event.dataTransfer.files[0]);
+  });
+  addEventListener("paste", (event) => {
+    if (!shown() || !event.clipboardData.files.length) return;
+    event.preventDefault();
+    take(event.clipboardData.files[0]);
+  });
+  addEventListener("online", () => shown() && !account && load());
+
+  return {
+    open() {
+      forms.forEach((one) => one.open());
+      return load();
+    },
+    leave() {
+      forms.forEach((one) => one.leave());
+      hush(message);
+      hush(picture.querySelector(".message"));
+      empty();
+    },
+  };
+}
+
+/// Copies what a field holds; false if the browser lets it not.
+async function copy(field) {
+  try {
+    await navigator.clipboard.writeText(field.value);
+    return true;
+  } catch {
+    // Without TLS a page of another machine has no clipboard.
+    const type = field.type;
+    field.type = "text";
+    field.select();
+    const copied = document.execCommand("copy");
+    if (copied) field.type = type;
+    return copied;
+  }
+}

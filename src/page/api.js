@@ -1,0 +1,61 @@
+// The server's interfaces: what is asked, and what comes back.
+//
+// An answer is { api, status, code, message }, of a 429 with `wait` in seconds; one that never came is
+// { api, offline: true }.
+
+const OFFLINE = (api) => ({ api, offline: true });
+
+function read(api, status, text, retryAfter) {
+  try {
+    const { code, message } = JSON.parse(text);
+    const answer = { api, status, code, message };
+    if (status === 429) answer.wait = Math.max(1, Number(retryAfter) || 1);
+    return answer;
+  } catch {
+    // Something between us and the server has answered.
+    return OFFLINE(api);
+  }
+}
+
+/// Calls an interface with these members.
+export async function call(api, members) {
+  try {
+    const response = await fetch(`api/${api}/`, { method: "POST", body: JSON.stringify(members) });
+    return read(api, response.status, await response.text(), response.headers.get("Retry-After"));
+  } catch {
+    return OFFLINE(api);
+  }
+}
+
+/// Fetches a captcha: an answer that has `key` and `picture`, or says why not.
+export async function captcha() {
+  const api = "get_verification_code";
+  try {
+    const response = await fetch(`api/${api}/`, { cache: "no-store" });
+    const key = response.headers.get("VerificationCodeKey");
+    if (key) return { api, key, picture: await response.blob() };
+    return read(api, response.status, await response.text(), response.headers.get("Retry-After"));
+  } catch {
+    return OFFLINE(api);
+  }
+}
+
+/// Sends a picture; `progress` hears how much of it is on its way, from 0 to 1. Calling what `started` gets ends it.
+export function upload(token, file, progress, started) {
+  const api = "upload_avatar";
+  return new Promise((resolve) => {
+    // fetch() does not tell how far an upload is.
+    const request = new XMLHttpRequest();
+    request.open("POST", `api/${api}/`);
+    request.setRequestHeader("token", token);
+    request.upload.addEventListener("progress", (event) => progress(event.loaded / event.total));
+    request.addEventListener("load", () =>
+      resolve(read(api, request.status, request.responseText, request.getResponseHeader("Retry-After"))),
+    );
+    for (const end of ["error", "abort"]) request.addEventListener(end, () => resolve(OFFLINE(api)));
+    const body = new FormData();
+    body.append("file", file, "picture");
+    request.send(body);
+    started(() => request.abort());
+  });
+}

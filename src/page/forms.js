@@ -1,0 +1,192 @@
+// Forms: what is checked, sent, said about the answer, and kept of what was typed.
+//
+// A form's `data-api` names its interface, and its fields are named as the interface names them.
+
+import { call } from "./api.js";
+import { captcha } from "./captcha.js";
+import { hasHint, say } from "./texts.js";
+
+const state = document.documentElement.dataset;
+/// Characters that the fields may have, by their names.
+const LIMITS = JSON.parse(state.limits);
+const HAN = /\p{Script=Han}/u;
+
+/// Says what an answer came to: the server's sentence as it is, and below it a hint of the page, if there is one.
+/// `name` is that hint; without it, it is found by the answer.
+export function show(place, { answer, name, values = [], good = false }) {
+  const lines = [];
+  if (answer?.message && typeof answer.message === "string") {
+    const sentence = document.createElement("p");
+    sentence.lang = HAN.test(answer.message) ? "zh-CN" : "en";
+    sentence.textContent = answer.message;
+    lines.push(sentence);
+  }
+  const hint = name ?? hintOf(answer);
+  if (hint) {
+    const line = document.createElement("p");
+    say(line, hint, ...values);
+    lines.push(line);
+  }
+  hush(place);
+  if (lines.length) place.classList.add(good ? "good" : "bad");
+  place.append(...lines);
+  place.scrollIntoView({ block: "nearest" });
+}
+
+function hintOf(answer) {
+  if (answer.offline) return "offline";
+  const name = answer.status === 200 ? `${answer.api} ${answer.code}` : `HTTP ${answer.status}`;
+  // Where common passwords are refused, the same code says that too.
+  return [state.common === "refused" && `${name} or common`, name].find(hasHint);
+}
+
+/// Removes what was said.
+export function hush(place) {
+  place.classList.remove("bad", "good");
+  place.replaceChildren();
+}
+
+const button = (form) => form.querySelector(".buttons button:not([type])");
+
+/// Whether the button of a form may not be pressed. It keeps the focus meanwhile.
+export const isHeld = (button) => button.getAttribute("aria-disabled") === "true";
+
+/// Holds a button back, and has it say why; without a name it is back.
+export function hold(button, name, ...values) {
+  button.dataset.usual ??= button.dataset.t;
+  button.setAttribute("aria-disabled", name ? "true" : "false");
+  say(button, name ?? button.dataset.usual, ...values);
+}
+
+/// Counts the seconds down on a button, which is back afterwards.
+export async function countDown(button, seconds) {
+  const until = performance.now() + seconds * 1000;
+  for (let left = seconds; left > 0; left = Math.ceil((until - performance.now()) / 1000)) {
+    hold(button, "wait", left);
+    await new Promise((next) => setTimeout(next, Math.min(1000, until - performance.now() - (left - 1) * 1000)));
+  }
+  hold(button);
+}
+
+/// Gives a password field a button that shows what was typed. What comes back hides it again.
+function reveal(input) {
+  const toggle = document.createElement("button");
+  toggle.type = "button";
+  toggle.className = "reveal";
+  toggle.setAttribute("aria-describedby", (input.labels[0].id = `${input.id}-label`));
+  const turn = (shown) => {
+    input.type = shown ? "text" : "password";
+    say(toggle, shown ? "hide" : "show");
+  };
+  toggle.addEventListener("click", () => turn(input.type === "password"));
+  const box = document.createElement("div");
+  box.className = "reveals";
+  input.replaceWith(box);
+  box.append(input, toggle);
+  turn(false);
+  return () => turn(false);
+}
+
+/// What is wrong with a field: the name of a text and its values, or nothing.
+function fault(input) {
+  const limit = LIMITS[input.name];
+  const length = [...input.value].length;
+  if (!length) return ["absent"];
+  if (length > limit) return ["tooLong", limit, length];
+  const least = Number(state.least);
+  if (input.autocomplete === "new-password" && length < least) return ["tooShort", least];
+  if (input.type === "email" && !/^\S+@\S+$/.test(input.value)) return ["badEmail"];
+  return null;
+}
+
+const part = (input, name) => document.getElementById(`${input.id}-${name}`);
+
+/// Says what is wrong with a field beside it, or that nothing is.
+function mark(input, what) {
+  part(input, "error")?.remove();
+  if (what) {
+    const line = document.createElement("p");
+    line.id = `${input.id}-error`;
+    line.className = "error";
+    say(line, ...what);
+    input.closest(".field").append(line);
+  }
+  input.ariaInvalid = what ? "true" : null;
+  const described = ["error", "hint"].map((name) => part(input, name)?.id).filter(Boolean);
+  if (described.length) input.setAttribute("aria-describedby", described.join(" "));
+  else input.removeAttribute("aria-describedby");
+}
+
+const fields = (form) => [...form.querySelectorAll(".field input[name]")];
+
+/// Makes a form work: `members` are what it sends beside its fields, `done` hears of an answer with code 200, `ended`
+/// of a token that is good no more. What comes back can be used to open it.
+export function wire(form, { members = () => ({}), done, ended }) {
+  const api = form.dataset.api;
+  const place = form.querySelector(".message");
+  const picture = captcha(form);
+  form.noValidate = true;
+  const passwords = [...form.querySelectorAll("input[type=password]")];
+  const hides = passwords.map(reveal);
+
+  function clear() {
+    for (const input of passwords.filter((input) => input.name)) input.value = "";
+    for (const hide of hides) hide();
+  }
+
+  for (const input of form.querySelectorAll(".field input")) {
+    const hint = input.closest(".field").querySelector(".hint");
+    if (hint) hint.id = `${input.id}-hint`;
+    // Names, keys and passwords are no prose.
+    input.spellcheck = false;
+    input.autocapitalize = "none";
+    mark(input, null);
+    input.addEventListener("input", () => mark(input, null));
+  }
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (isHeld(button(form))) return;
+    hush(place);
+    const faults = fields(form).map((input) => [input, fault(input)]);
+    faults.forEach(([input, what]) => mark(input, what));
+    const wrong = faults.find(([, what]) => what);
+    if (wrong) return wrong[0].focus();
+
+    hold(button(form), "working");
+    const answer = await call(api, { ...Object.fromEntries(new FormData(form)), ...picture?.members(), ...members() });
+    hold(button(form));
+    if (answer.code === 200) {
+      clear();
+      picture?.forget();
+      return done(answer);
+    }
+    if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);
+    // A captcha can be answered once, whatever came of it.
+    if (!answer.offline) picture?.renew();
+    if (!answer.offline && !answer.wait) {
+      clear();
+      (fields(form).find((input) => !input.value) ?? fields(form)[0]).focus();
+    }
+    show(place, { answer });
+    if (answer.wait) {
+      await countDown(button(form), answer.wait);
+      show(place, { name: "waited", good: true });
+    }
+  });
+
+  return {
+    form,
+    /// Fetches what it needs when it comes into view.
+    open() {
+      picture?.fetchOnce();
+    },
+    /// Forgets passwords and what was said, when it goes out of view.
+    leave() {
+      clear();
+      if (!isHeld(button(form))) hush(place);
+      fields(form).forEach((input) => mark(input, null));
+    },
+  };
+}
+

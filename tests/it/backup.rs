@@ -1,0 +1,424 @@
+//! Backups, made while the server is written to, broken on purpose, and restored; and what `check` finds.
+
+use crate::support::{Folder, Server, picture};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::SystemTime;
+
+/// Exit code, standard output and standard error of a command.
+pub fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_accountd")).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The output of a command that must succeed.
+pub fn succeed(arguments: &[&str]) -> String {
+    let (code, out, error) = run(arguments);
+    assert!(code == 0 && error.is_empty(), "{arguments:?}: {code} {out} {error}");
+    out
+}
+
+/// The one sentence of a command that must fail.
+pub fn refused(arguments: &[&str]) -> String {
+    let (code, out, error) = run(arguments);
+    assert!(code == 1 && out.is_empty() && error.lines().count() == 1, "{arguments:?}: {code} {out} {error}");
+    error
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Makes a backup and says where it is.
+fn backup(server: &Server, target: &Path) -> PathBuf {
+    let line = succeed(&["backup", text(target), "--data", text(&server.data.0)]);
+    let path = PathBuf::from(line.split_once(": ").unwrap().0);
+    assert!(path.starts_with(target) && path.is_dir(), "{line}");
+    path
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Stops a server and starts another one on its folder when `meanwhile` is done.
+fn restarted(mut server: Server, meanwhile: impl FnOnce(&Server)) -> Server {
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    meanwhile(&server);
+    Server::on(server.data.clone())
+}
+
+#[test]
+fn a_backup_is_a_data_folder_with_everything_and_nobody_else_may_read_it() {
+    let (server, target) = (Server::start(), Folder::new());
+    let token = server.user("rei");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    server.register("asuka");
+    let path = backup(&server, &target.0.join("new/folder"));
+    assert_eq!(names(&path), ["SHA256SUMS", "accountd.db", "avatars", "backup.json", "config.json"]);
+    assert_eq!(names(&path.join("avatars")), server.avatars());
+    for name in ["", "accountd.db", "config.json", "SHA256SUMS"] {
+        assert_eq!(fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o077, 0, "{name}");
+    }
+    assert!(
+        Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&path).status().unwrap().success()
+    );
+    let out = succeed(&["check", "--data", text(&path)]);
+    assert!(out.contains("sound: 2 users and 1 picture as of "), "{out}");
+    // Reading it leaves no trace in it.
+    assert_eq!(names(&path).len(), 5);
+    assert_eq!(names(path.parent().unwrap()).len(), 1, "nothing half stays");
+    assert!(refused(&["check", "--repair", "--data", text(&path)]).contains("is a backup, which is never changed"));
+    // One of the same second gets a name of its own.
+    assert_ne!(backup(&server, &target.0), backup(&server, &target.0));
+}
+
+#[test]
+fn backups_under_writes_are_sound_and_each_of_one_moment() {
+    let (server, target) = (Server::start(), Folder::new());
+    let tokens: Vec<String> = (0..4).map(|number| server.user(&format!("user{number}"))).collect();
+    let stop = &AtomicBool::new(false);
+    let server = &server;
+    thread::scope(|scope| {
+        for token in &tokens {
+            scope.spawn(move || {
+                // Each upload removes the picture before it, which a backup may be about to copy.
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(server.upload(token, &picture(11_000)).code(), 200);
+                    let name = json!({"token": token, "new_show_name": "x".repeat(60)});
+                    assert_eq!(server.post("/api/update_show_name", &name).code(), 200);
+                }
+            });
+        }
+        let _end = Ended(stop);
+        for _ in 0..6 {
+            let path = backup(server, &target.0);
+            succeed(&["check", "--data", text(&path)]);
+        }
+    });
+    // What was replaced while it was held is gone.
+    backup(server, &target.0);
+    assert_eq!(server.avatars().len(), 4);
+}
+
+#[test]
+fn pictures_that_are_held_stay_and_one_command_holds_them_at_a_time() {
+    let (server, target) = (Server::start(), Folder::new());
+    let token = server.user("rei");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    // As a backup does.
+    let held = File::open(server.path("avatars")).unwrap();
+    held.lock().unwrap();
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    assert_eq!(server.avatars().len(), 2);
+    let error = refused(&["backup", text(&target.0), "--data", text(&server.data.0)]);
+    assert!(error.contains("another accountd backup or import is using it"), "{error}");
+    assert_eq!(names(&target.0), Vec::<String>::new());
+    drop(held);
+    backup(&server, &target.0);
+    assert_eq!(server.avatars(), [server.info(&token)["avatar"].as_str().unwrap()]);
+}
+
+/// Ends the writers, even when a backup fails.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What is damaged, how, and what is said of it.
+type Break<'a> = (&'a str, &'a dyn Fn(), &'a str);
+
+#[test]
+fn a_backup_that_is_broken_anywhere_is_noticed() {
+    let (server, target) = (Server::start(), Folder::new());
+    let token = server.user("rei");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    let path = backup(&server, &target.0);
+    let sound = path.with_extension("sound");
+    let copy = |from: &Path, to: &Path| {
+        let _ = fs::remove_dir_all(to);
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    };
+    copy(&path, &sound);
+    let avatar = format!("avatars/{}", server.avatars()[0]);
+    let flip = |name: &str, at: usize| {
+        let mut bytes = fs::read(path.join(name)).unwrap();
+        bytes[at] ^= 1;
+        fs::write(path.join(name), bytes).unwrap();
+    };
+    let cut = |name: &str| {
+        let file = File::options().write(true).open(path.join(name)).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    };
+    let drop_line = |name: &str| {
+        let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
+        let rest: String = sums.lines().filter(|line| !line.ends_with(name)).map(|line| format!("{line}\n")).collect();
+        fs::write(path.join("SHA256SUMS"), rest).unwrap();
+    };
+    let breaks: [Break; 16] = [
+        ("a byte of a user", &|| flip("accountd.db", 4096 * 3 - 5), "accountd.db: is not what it was"),
+        ("a byte of the head", &|| flip("accountd.db", 20), "accountd.db: is not what it was"),
+        ("the first byte", &|| flip("accountd.db", 0), "is no SQLite database"),
+        ("half a database", &|| cut("accountd.db"), "accountd.db: is not what it was"),
+        ("no database", &|| fs::remove_file(path.join("accountd.db")).unwrap(), "accountd.db: is not there"),
+        ("a byte of a picture", &|| flip(&avatar, 15_000), "avatars/"),
+        ("half a picture", &|| cut(&avatar), "it is damaged"),
+        ("no picture", &|| fs::remove_file(path.join(&avatar)).unwrap(), "is not there"),
+        ("a byte of the configuration", &|| flip("config.json", 9), "config.json: is not what it was"),
+        ("no backup.json", &|| fs::remove_file(path.join("backup.json")).unwrap(), "backup.json"),
+        ("a byte of a checksum", &|| flip("SHA256SUMS", 3), "accountd.db: is not what it was"),
+        ("a byte of a name", &|| flip("SHA256SUMS", 66), "line 1 is none of a backup"),
+        ("a line of a picture", &|| drop_line(&avatar), "is missing"),
+        ("a line of the database", &|| drop_line("accountd.db"), "accountd.db is missing"),
+        ("half the checksums", &|| cut("SHA256SUMS"), "SHA256SUMS"),
+        ("no checksums", &|| fs::remove_file(path.join("SHA256SUMS")).unwrap(), "is no backup"),
+    ];
+    let empty = Folder::new();
+    for (what, damage, sentence) in breaks {
+        damage();
+        let error = refused(&["restore", text(&path), "--data", text(&empty.0)]);
+        assert!(error.contains("is broken: ") || error.contains("is no backup"), "{what}: {error}");
+        assert_eq!(names(&empty.0), Vec::<String>::new(), "{what}");
+        let (code, out, _) = run(&["check", "--data", text(&path)]);
+        // Without its checksums it is a data folder like any other.
+        assert!((code == 1 && out.contains(sentence)) || what.ends_with("checksums"), "{what}: {code} {out}");
+        copy(&sound, &path);
+    }
+    succeed(&["restore", text(&path), "--data", text(&empty.0)]);
+}
+
+#[test]
+fn a_state_that_is_not_sound_gives_no_backup() {
+    let (server, target) = (Server::start(), Folder::new());
+    let token = server.user("rei");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    let avatar = server.path("avatars").join(&server.avatars()[0]);
+    let bytes = fs::read(&avatar).unwrap();
+    let data = text(&server.data.0);
+    fs::write(&avatar, &bytes[..9000]).unwrap();
+    assert!(refused(&["backup", text(&target.0), "--data", data]).contains("it is damaged"));
+    fs::remove_file(&avatar).unwrap();
+    assert!(refused(&["backup", text(&target.0), "--data", data]).contains("is missing; accountd check --repair"));
+    assert_eq!(names(&target.0), Vec::<String>::new());
+    fs::write(&avatar, bytes).unwrap();
+    backup(&server, &target.0);
+    // One that was killed leaves a folder that the next one removes.
+    fs::create_dir(target.0.join(".accountd-abcdefgh.unfinished")).unwrap();
+    backup(&server, &target.0);
+    assert_eq!(names(&target.0).len(), 2);
+    assert!(
+        refused(&["backup", text(&target.0), "--data", text(&target.0)]).contains("name the data folder with --data")
+    );
+}
+
+#[test]
+fn restore_goes_back_and_keeps_what_was_there() {
+    let (server, target) = (Server::start(), Folder::new());
+    let token = server.user("rei");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    let then = server.avatars();
+    let picture_then = fs::read(server.path("avatars").join(&then[0])).unwrap();
+    let path = backup(&server, &target.0);
+    assert_eq!(server.upload(&token, &picture(30_000)).code(), 200);
+    let later = server.avatars();
+    server.register("asuka");
+    let data = server.data.clone();
+    let data = text(&data.0);
+    let error = refused(&["restore", text(&path), "--data", data]);
+    assert!(error.contains("an accountd with pid"), "{error}");
+
+    let mut aside = PathBuf::new();
+    let server = restarted(server, |server| {
+        let error = refused(&["restore", text(&path), "--data", data]);
+        assert!(
+            error.contains("is newer: 2 users added, changed or deleted there after") && error.contains("--force"),
+            "{error}"
+        );
+        assert_eq!(server.avatars(), later);
+        let out = succeed(&["restore", text(&path), "--force", "--data", data]);
+        assert!(out.contains("1 user and 1 picture as of "), "{out}");
+        aside = out.trim_end().rsplit_once(' ').unwrap().1.into();
+    });
+    assert_eq!(server.info(&token)["avatar"], then[0]);
+    assert_eq!(server.avatars(), then);
+    assert_eq!(server.send("GET", &format!("/s/{}", then[0]), &[], b"").body, picture_then);
+    server.register("asuka");
+    succeed(&["check", "--data", data]);
+
+    // The old state is a data folder too.
+    assert_eq!(names(&aside.join("avatars")), later);
+    succeed(&["check", "--data", text(&aside)]);
+    fs::copy(path.join("config.json"), aside.join("config.json")).unwrap();
+    let old = Server::on(std::sync::Arc::new(Folder(aside)));
+    old.login("asuka");
+}
+
+#[test]
+fn restore_into_an_empty_folder_brings_the_configuration_and_into_another_leaves_it() {
+    let (server, target, elsewhere) = (Server::start(), Folder::new(), Folder::new());
+    let token = server.user("rei");
+    let path = backup(&server, &target.0);
+    let data = elsewhere.0.join("not/there/yet");
+    succeed(&["restore", text(&path), "--data", text(&data)]);
+    assert_eq!(fs::read(data.join("config.json")).unwrap(), fs::read(path.join("config.json")).unwrap());
+    assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o077, 0);
+    // Nothing has changed there since: no reason to refuse.
+    let mut there: Value = serde_json::from_str(&fs::read_to_string(data.join("config.json")).unwrap()).unwrap();
+    there["threads"] = 1.into();
+    fs::write(data.join("config.json"), there.to_string()).unwrap();
+    succeed(&["restore", text(&path), "--data", text(&data)]);
+    assert_eq!(fs::read_to_string(data.join("config.json")).unwrap(), there.to_string());
+    let restored = Server::on(std::sync::Arc::new(Folder(data)));
+    assert_eq!(restored.info(&token)["name"], "rei", "sessions come with it");
+}
+
+#[test]
+fn a_restore_that_breaks_off_leaves_the_old_state_whole() {
+    let (server, target) = (Server::start(), Folder::new());
+    let token = server.user("rei");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    let path = backup(&server, &target.0);
+    server.register("asuka");
+    let data = server.data.clone();
+    let server = restarted(server, |server| {
+        // A folder where the new database should be: it can be neither removed as a file nor written.
+        fs::create_dir(server.path("accountd.db.new")).unwrap();
+        refused(&["restore", text(&path), "--force", "--data", text(&data.0)]);
+        fs::remove_dir(server.path("accountd.db.new")).unwrap();
+        let left: Vec<String> = names(&data.0).into_iter().filter(|name| name.contains("restore")).collect();
+        assert_eq!(left, Vec::<String>::new());
+    });
+    assert_eq!(server.info(&token)["name"], "rei");
+    server.login("asuka");
+    succeed(&["check", "--data", text(&data.0)]);
+}
+
+#[test]
+fn what_cannot_be_compared_is_restored_with_force_alone_and_kept() {
+    let (server, target) = (Server::start(), Folder::new());
+    server.register("rei");
+    let path = backup(&server, &target.0);
+    let data = server.data.clone();
+    let server = restarted(server, |server| {
+        let mut bytes = fs::read(server.path("accountd.db")).unwrap();
+        bytes[4096..].fill(0x5a);
+        fs::write(server.path("accountd.db"), &bytes).unwrap();
+        fs::write(server.path("accountd.db-wal"), b"a log of nothing").unwrap();
+        assert!(refused(&["restore", text(&path), "--data", text(&data.0)]).contains("--force restores the backup"));
+        let out = succeed(&["restore", text(&path), "--force", "--data", text(&data.0)]);
+        let aside = PathBuf::from(out.trim_end().rsplit_once(' ').unwrap().1);
+        assert!(fs::read(aside.join("accountd.db")).unwrap()[4096..] == bytes[4096..]);
+    });
+    server.login("rei");
+}
+
+#[test]
+fn a_log_that_is_left_is_not_played_back_into_what_is_restored() {
+    let (server, target, left) = (Server::start(), Folder::new(), Folder::new());
+    server.register("rei");
+    let path = backup(&server, &target.0);
+    server.register("asuka");
+    // As after a crash, and with a head that SQLite does not know.
+    for name in ["accountd.db", "accountd.db-wal"] {
+        fs::copy(server.path(name), left.0.join(name)).unwrap();
+    }
+    assert!(fs::metadata(left.0.join("accountd.db-wal")).unwrap().len() > 0);
+    let mut bytes = fs::read(left.0.join("accountd.db")).unwrap();
+    bytes[..16].fill(0);
+    fs::write(left.0.join("accountd.db"), bytes).unwrap();
+    let error = refused(&["restore", text(&path), "--data", text(&left.0)]);
+    assert!(error.contains("is no SQLite database") && error.contains("--force restores"), "{error}");
+    succeed(&["restore", text(&path), "--force", "--data", text(&left.0)]);
+    let out = succeed(&["check", "--data", text(&left.0)]);
+    assert!(out.contains("sound: 1 user and"), "{out}");
+}
+
+#[test]
+fn check_finds_and_repairs_what_is_missing_or_left() {
+    let server = Server::start();
+    let data = text(&server.data.0);
+    let token = server.user("rei");
+    assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+    let (other, gone) = (server.user("asuka"), "abcdefghij1700000000.png");
+    let out = succeed(&["check", "--data", data]);
+    assert!(out.ends_with("sound: 2 users and 1 picture\n"), "{out}");
+
+    server.database().execute("UPDATE users SET avatar = ?1 WHERE name = 'asuka'", [gone]).unwrap();
+    let orphan = |name: &str, old: bool| {
+        let path = server.path("avatars").join(name);
+        fs::write(&path, "left").unwrap();
+        if old {
+            File::open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        path
+    };
+    let left = [orphan("aaaaaaaaaa1700000000.jpg", true), orphan(".bbbbbbbbbbbbbbbbbbbb", true)];
+    // Uploads that are about to be recorded, and a file that is none of accountd's.
+    let kept =
+        [orphan("cccccccccc1700000000.jpg", false), orphan(".dddddddddddddddddddd", false), orphan("notes.txt", true)];
+    fs::write(server.path("accountd.db.new"), "left").unwrap();
+    File::open(server.path("accountd.db.new")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let (code, out, error) = run(&["check", "--data", data]);
+    assert_eq!((code, &*error), (1, ""), "{out}");
+    for line in [
+        format!("wrong: picture {gone}: it is not there\n").as_str(),
+        "wrong: picture aaaaaaaaaa1700000000.jpg: it belongs to nobody\n",
+        "wrong: picture .bbbbbbbbbbbbbbbbbbbb: it belongs to nobody\n",
+        "wrong: accountd.db.new: a command left it behind that broke off\n",
+    ] {
+        assert!(out.contains(line), "{out}");
+    }
+    assert_eq!(out.lines().count(), 4, "{out}");
+    let out = succeed(&["check", "--repair", "--data", data]);
+    assert!(
+        out.contains(&format!("repaired: picture {gone}: it is not there; user 2 has the built-in one now")),
+        "{out}"
+    );
+    assert!(out.contains("repaired: 2 pictures that belonged to nobody: removed") && out.contains("sound: "), "{out}");
+    assert!(left.iter().all(|path| !path.exists()) && kept.iter().all(|path| path.exists()));
+    assert!(!server.path("accountd.db.new").exists());
+    assert_eq!(server.info(&other)["avatar"], "admin.jpg");
+    succeed(&["check", "--data", data]);
+    // A damaged picture is told and left: it may be better than none.
+    let avatar = server.info(&token)["avatar"].as_str().unwrap().to_string();
+    fs::write(server.path("avatars").join(&avatar), [0; 20_000]).unwrap();
+    let (code, out, _) = run(&["check", "--repair", "--data", data]);
+    assert!(code == 1 && out.contains(&format!("wrong: picture {avatar}: it is damaged")), "{out}");
+}
+
+#[test]
+fn check_says_that_a_database_is_damaged() {
+    let server = Server::start();
+    (0..40).for_each(|number| server.register(&format!("user{number}")));
+    let data = server.data.clone();
+    let mut server = server;
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    let db = server.database();
+    // Bytes behind SQLite's back: a session of nobody, and an index that lacks a row.
+    db.execute_batch("PRAGMA foreign_keys = 0; INSERT INTO sessions VALUES (9, x'00', 4711, 1)").unwrap();
+    let (code, out, _) = run(&["check", "--data", text(&data.0)]);
+    assert!(code == 1 && out.contains("wrong: database: row 9 of sessions belongs to no row of users"), "{out}");
+    db.execute_batch("DELETE FROM sessions; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(db);
+    let file = server.path("accountd.db");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(6).rposition(|bytes| bytes == b"user39").unwrap();
+    bytes[at] = b'v';
+    fs::write(&file, bytes).unwrap();
+    let (code, out, _) = run(&["check", "--repair", "--data", text(&data.0)]);
+    assert!(code == 1 && out.contains("wrong: database: "), "{out}");
+}

@@ -1,0 +1,274 @@
+// A picture: chosen, dropped or pasted, cropped to a square, and made a file that the server takes.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, person, serve, signIn } from "./support.js";
+
+let server, browser;
+before(async () => ([server, browser] = await Promise.all([serve(), launch()])));
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/// A picture that the browser itself draws, in Base64: `colours` are its stripes from left to right, "noise" is none.
+const drawn = (page, { width, height, colours, type = "image/png" }) =>
+  page.evaluate(
+    async ({ width, height, colours, type }) => {
+      const canvas = new OffscreenCanvas(width, height);
+      const context = canvas.getContext("2d");
+      if (colours === "noise") {
+        const pixels = context.createImageData(width, height);
+        let seed = 1;
+        pixels.data.forEach((_, at) => {
+          seed = (seed * 48271) % 2147483647;
+          pixels.data[at] = at % 4 === 3 ? 255 : seed & 255;
+        });
+        context.putImageData(pixels, 0, 0);
+      } else {
+        const step = width / colours.length;
+        colours.forEach((colour, nth) => {
+          context.fillStyle = colour;
+          context.fillRect(nth * step, 0, step, height);
+        });
+      }
+      const reader = new FileReader();
+      const read = new Promise((resolve) => (reader.onload = resolve));
+      reader.readAsDataURL(await canvas.convertToBlob({ type }));
+      await read;
+      return reader.result.split(",")[1];
+    },
+    { width, height, colours, type },
+  );
+
+const choose = (page, base64, name = "a.png", mimeType = "image/png") =>
+  page.setInputFiles("#file", { name, mimeType, buffer: Buffer.from(base64, "base64") });
+
+/// The pixels of the account's picture at these places, as parts of its side, and what is known of its file.
+const seen = async (page, server, places) => {
+  const file = await page.evaluate(async (places) => {
+    const address = document.getElementById("avatar").src;
+    const response = await fetch(address, { cache: "reload" });
+    const blob = await response.blob();
+    const bitmap = await createImageBitmap(blob);
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
+    context.drawImage(bitmap, 0, 0);
+    const at = ([x, y]) => [...context.getImageData(x * bitmap.width, y * bitmap.height, 1, 1).data];
+    return { type: blob.type, size: blob.size, width: bitmap.width, height: bitmap.height, pixels: places.map(at), address };
+  }, places);
+  assert.equal(file.width, file.height);
+  return file;
+};
+
+const near = (pixel, expected) => pixel.every((value, nth) => Math.abs(value - expected[nth]) < 24);
+
+/// Presses the button of the crop and waits until the account has another picture.
+const use = async (page) => {
+  const before = await page.getAttribute("#avatar", "src");
+  await page.click("#upload");
+  await page.waitForFunction((before) => document.getElementById("avatar").getAttribute("src") !== before, before);
+  await page.locator("#picture .message.good").waitFor();
+  assert.equal(await page.locator("#crop").isVisible(), false);
+};
+
+test("the middle of a picture by default, and with pointer, wheel and keyboard another part", async () => {
+  await server.register("rei");
+  const { page, open, leave } = await person(browser, server);
+  await open();
+  await signIn(page, "rei");
+  const wide = await drawn(page, { width: 900, height: 300, colours: ["#f00", "#0f0", "#00f"] });
+  await choose(page, wide);
+  await page.locator("#crop").waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "stage");
+  await use(page);
+  let file = await seen(page, server, [[0.1, 0.5], [0.9, 0.5]]);
+  assert.ok(file.pixels.every((pixel) => near(pixel, [0, 255, 0, 255])), JSON.stringify(file));
+  assert.ok(file.size > 10_240, "three stripes are a small file, which grows");
+
+  // By the keyboard alone: to the left edge, and closer.
+  await choose(page, wide);
+  await page.locator("#crop").waitFor();
+  for (let nth = 0; nth < 15; nth++) await page.keyboard.press("Shift+ArrowLeft");
+  await page.keyboard.press("+");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "zoom");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Tab");
+  await use(page);
+  file = await seen(page, server, [[0.1, 0.5], [0.9, 0.5]]);
+  assert.ok(file.pixels.every((pixel) => near(pixel, [255, 0, 0, 255])), JSON.stringify(file));
+
+  // By the pointer: the picture goes to the left, so its right end comes into view.
+  await choose(page, wide);
+  await page.locator("#crop").waitFor();
+  const box = await page.locator("#stage").boundingBox();
+  for (let nth = 0; nth < 3; nth++) {
+    await page.mouse.move(box.x + box.width * 0.9, box.y + box.height / 2);
+    await page.mouse.down();
+    await page.mouse.move(box.x + 5, box.y + box.height / 2, { steps: 4 });
+    await page.mouse.up();
+  }
+  await page.mouse.wheel(0, -100);
+  await page.waitForFunction(() => Number(document.getElementById("zoom").value) > 0);
+  await use(page);
+  file = await seen(page, server, [[0.1, 0.5], [0.9, 0.5]]);
+  assert.ok(file.pixels.every((pixel) => near(pixel, [0, 0, 255, 255])), JSON.stringify(file));
+
+  // Away without a change.
+  await choose(page, wide);
+  await page.locator("#crop").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#crop").waitFor({ state: "hidden" });
+  assert.ok((await page.getAttribute("#avatar", "src")).endsWith(file.address.split("/").at(-1)));
+  await leave();
+});
+
+test("two fingers zoom", async () => {
+  await server.register("kaworu");
+  const { context, page, open, leave } = await person(browser, server, { width: 320, height: 640, touch: true });
+  await open();
+  await signIn(page, "kaworu");
+  await choose(page, await drawn(page, { width: 400, height: 300, colours: ["#f00", "#00f"] }));
+  await page.locator("#crop").waitFor();
+  const box = await page.locator("#stage").boundingBox();
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  const session = await context.newCDPSession(page);
+  const fingers = (type, apart) =>
+    session.send("Input.dispatchTouchEvent", {
+      type,
+      touchPoints: apart ? [{ x: x - apart, y, id: 1 }, { x: x + apart, y, id: 2 }] : [],
+    });
+  await fingers("touchStart", 20);
+  for (const apart of [30, 40, 60]) await fingers("touchMove", apart);
+  await page.waitForFunction(() => Number(document.getElementById("zoom").value) > 40);
+  await fingers("touchEnd", 0);
+  await use(page);
+  await leave();
+});
+
+test("a picture is dropped, and another one pasted", async () => {
+  await server.register("asuka");
+  const { page, open, leave } = await person(browser, server);
+  await open();
+  await signIn(page, "asuka");
+  for (const [kind, colour, rgba] of [["drop", "#f00", [255, 0, 0, 255]], ["paste", "#00f", [0, 0, 255, 255]]]) {
+    const bytes = await drawn(page, { width: 300, height: 200, colours: [colour] });
+    await page.evaluate(
+      ({ kind, bytes }) => {
+        const data = new DataTransfer();
+        data.items.add(new File([Uint8Array.from(atob(bytes), (one) => one.charCodeAt())], "a.png", { type: "image/png" }));
+        const options = { bubbles: true, cancelable: true };
+        const target = document.getElementById("picture");
+        if (kind === "drop") {
+          target.dispatchEvent(new DragEvent("dragover", { ...options, dataTransfer: data }));
+          if (!target.classList.contains("over")) throw new Error("the place does not show that it takes it");
+          target.dispatchEvent(new DragEvent("drop", { ...options, dataTransfer: data }));
+        } else {
+          target.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: data }));
+        }
+      },
+      { kind, bytes },
+    );
+    await page.locator("#crop").waitFor();
+    await use(page);
+    const file = await seen(page, server, [[0.5, 0.5]]);
+    assert.ok(near(file.pixels[0], rgba), `${kind}: ${JSON.stringify(file)}`);
+  }
+  assert.equal(await page.locator("#picture.over").count(), 0);
+  await leave();
+});
+
+test("files stay between what the server finds too small and too large", async () => {
+  await server.register("shinji");
+  const narrow = await serve({ max_avatar_bytes: 16_000 });
+  await narrow.register("shinji");
+  for (const [where, least, most] of [[server, 10_241, 10_485_760], [narrow, 10_241, 16_000]]) {
+    const { page, open, leave } = await person(browser, where);
+    await open();
+    await signIn(page, "shinji");
+    for (const [what, type] of [
+      [{ width: 1, height: 1, colours: ["#fff"] }, /jpeg|png/],
+      [{ width: 64, height: 64, colours: ["#fff", "#000"] }, /jpeg|png/],
+      [{ width: 900, height: 700, colours: "noise" }, /jpeg/],
+      [{ width: 200, height: 200, colours: ["#f000", "#00f"] }, where === server ? /png/ : /jpeg|png/],
+    ]) {
+      await choose(page, await drawn(page, what));
+      await page.locator("#crop").waitFor();
+      await use(page);
+      const file = await seen(page, where, [[0.1, 0.5]]);
+      assert.ok(file.size >= least && file.size <= most, `${JSON.stringify(what)}: ${JSON.stringify(file)}`);
+      assert.match(file.type, type);
+      if (what.width === 200 && where === server) assert.equal(file.pixels[0][3], 0, "what is transparent stays so");
+    }
+    await leave();
+  }
+  await narrow.stop();
+});
+
+test("what can't be done is said", async () => {
+  await server.register("misato");
+  const tight = await serve({ max_avatar_bytes: 10_241 });
+  await tight.register("misato");
+  const { page, open, leave } = await person(browser, tight);
+  await open();
+  await signIn(page, "misato");
+  await choose(page, btoa("no picture"), "a.txt", "text/plain");
+  await page.locator("#picture .message").getByText("Your browser can’t read this file").waitFor();
+  await choose(page, await drawn(page, { width: 800, height: 800, colours: "noise" }));
+  await page.click("#upload");
+  await page.locator("#crop .message").getByText("This picture can’t be made a file of more than 10.0 KB and at most 10.0 KB.").waitFor();
+  await leave();
+  await tight.stop();
+});
+
+test("an upload shows how far it is, can be cancelled, and says what the server said", async () => {
+  await server.register("ritsuko");
+  const { context, page, open, leave } = await person(browser, server, { expected: [/ERR_INTERNET_DISCONNECTED/] });
+  await open();
+  await signIn(page, "ritsuko");
+  const bytes = await drawn(page, { width: 700, height: 700, colours: "noise" });
+  await page.evaluate(() => {
+    window.values = [];
+    const bar = document.querySelector("#crop progress");
+    new MutationObserver(() => bar.hidden || values.push(bar.value)).observe(bar, { attributes: true });
+  });
+
+  // The server does not answer: the bar is there, and a cancel ends it.
+  let held;
+  const arrived = new Promise((resolve) => (held = resolve));
+  await page.route("**/api/upload_avatar/", (route) => held(route));
+  await choose(page, bytes);
+  await page.click("#upload");
+  const route = await arrived;
+  await page.locator("#crop progress").waitFor();
+  await page.locator("#crop .message").getByText(/Sending [\d.]+ KB \(512 × 512 pixels\)/).waitFor();
+  const failed = page.waitForEvent("requestfailed");
+  await page.click("#away");
+  await failed;
+  await page.locator("#crop").waitFor({ state: "hidden" });
+  await route.abort().catch(() => {});
+  await page.unroute("**/api/upload_avatar/");
+
+  await context.setOffline(true);
+  await choose(page, bytes);
+  await page.click("#upload");
+  await page.locator("#crop .message.bad").getByText("The server can’t be reached.").waitFor();
+  await context.setOffline(false);
+  await use(page);
+  assert.equal(await page.evaluate(() => window.values.at(-1)), 1, "the bar has come to its end");
+
+  // The server's own sentence, as of a file that it does not like.
+  await page.route("**/api/upload_avatar/", (route) =>
+    route.fulfill({ json: { message: "它实在是太小了，莎酱真的一点感觉都没有o(TヘTo)", code: 603 } }),
+  );
+  await choose(page, bytes);
+  await page.click("#upload");
+  await page.locator("#crop .message.bad").getByText("它实在是太小了").waitFor();
+  await page.unroute("**/api/upload_avatar/");
+
+  // The token ends while the picture is being cropped.
+  await server.login("ritsuko");
+  await page.click("#upload");
+  await page.locator("#notice").getByText("Your session has ended. Please sign in again.").waitFor();
+  await leave();
+});

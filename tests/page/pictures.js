@@ -1,0 +1,103 @@
+// README's picture of the page, and in a folder that is named each view, to be looked at.
+
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { CAPTCHA, fill, launch, person, root, serve, signIn, submit } from "./support.js";
+
+const README = join(root, "tests/page/page.png");
+const PICTURE = join(root, "tests/pictures/progressive-gps.jpg");
+const LONG_NAME = "a-user-name-that-goes-on-without-a-single-space-for-64-characters";
+const folder = process.argv[2];
+
+const [server, closed, browser] = await Promise.all([
+  serve(),
+  serve({ registration_function_status: false, forgot_password_function_status: false }),
+  launch(),
+]);
+await server.register("rei", { show_name: "綾波レイ Rei Ayanami" });
+
+/// Waits until captchas and pictures are there, and takes a picture.
+async function shoot(page, path, fullPage) {
+  await page.waitForFunction(() => !document.querySelector(".view:not([hidden]) .waiting"));
+  await page.evaluate(() => Promise.all([...document.images].filter((image) => image.src).map((image) => image.decode())));
+  await page.evaluate(() => (document.getElementById("host").textContent = "127.0.0.1:9999"));
+  await page.screenshot({ path, fullPage });
+}
+
+async function readme() {
+  const { page, open, leave } = await person(browser, server, { width: 1120, height: 960 });
+  await open();
+  await signIn(page, "rei");
+  await page.evaluate(() => document.activeElement.blur());
+  await shoot(page, README, false);
+  await leave();
+}
+
+/// Every view of a person with these wishes.
+async function views(wishes) {
+  const { language, width, dark } = wishes;
+  const height = width === 320 ? 640 : 860;
+  const { page, open, leave } = await person(browser, server, { ...wishes, height });
+  const take = (name, fullPage = true) =>
+    shoot(page, join(folder, `${name}-${dark ? "dark" : "light"}-${width}-${language.slice(0, 2)}.png`), fullPage);
+  await open();
+  await take("sign-in");
+  await fill(page, "login", { username: "rei", passwd: "wrong", verification_code: CAPTCHA });
+  await submit(page, "login");
+  await page.locator("[data-api=login] .message.bad").waitFor();
+  await take("sign-in-refused");
+  await page.click("[href='#/register']");
+  await take("register");
+  await submit(page, "registered");
+  await take("register-absent");
+  await page.click("#register [href='#/sign-in']");
+  await page.click("[href='#/reset']");
+  await take("reset");
+  await page.click("#reset [href='#/sign-in']");
+  await signIn(page, "rei");
+  await take("account");
+  await submit(page, "update_show_name");
+  await fill(page, "update_password", { old_passwd: "wrong", new_passwd: "another", verification_code: CAPTCHA });
+  await submit(page, "update_password");
+  await page.locator("[data-api=update_password] .message.bad").waitFor();
+  await page.click("#copy");
+  await take("account-errors");
+  await page.click("#fresh-key");
+  await take("question", false);
+  await page.click("#ask .plain");
+  await page.setInputFiles("#file", PICTURE);
+  await page.locator("#crop").waitFor();
+  await take("crop", false);
+  await page.route("**/api/upload_avatar/", (route) => route.fulfill({ status: 503, json: { code: 503, message: "the server is busy, try again later" } }));
+  await page.click("#upload");
+  await page.locator("#crop .message.bad").waitFor();
+  await take("crop-refused", false);
+  await page.click("#away");
+  await page.click("#sign-out");
+  await page.locator("#notice.good").waitFor();
+  await take("signed-out");
+  await signIn(page, LONG_NAME.slice(0, 64));
+  await take("account-long");
+  await leave().catch(() => {});
+
+  const other = await person(browser, closed, { ...wishes, height });
+  await other.open("#/register");
+  await shoot(other.page, join(folder, `closed-${dark ? "dark" : "light"}-${width}-${language.slice(0, 2)}.png`), true);
+  await other.leave();
+}
+
+await readme();
+if (folder) {
+  mkdirSync(folder, { recursive: true });
+  await server.register(LONG_NAME.slice(0, 64), {
+    show_name: [..."Великолепная Ἀφροδίτη العربية שלום 綾波レイ 阿巴阿巴 Donaudampfschifffahrt"].slice(0, 64).join(""),
+    email: `${"long".repeat(15)}@${"subdomain.".repeat(12)}example.org`,
+  });
+  for (const dark of [false, true]) {
+    for (const width of [1280, 320]) {
+      for (const language of ["en", "zh-CN"]) await views({ language, width, dark });
+    }
+  }
+}
+await browser.close();
+await Promise.all([server.stop(), closed.stop()]);
