@@ -26,10 +26,10 @@ pub struct App {
     pub data: PathBuf,
     /// The answer of every captcha, in a smoke test.
     pub captcha_answer: Option<String>,
-    /// The web page, if it is switched on.
-    pub page: Option<Page>,
     /// What is counted.
     pub metrics: Metrics,
+    /// The web page, if it is switched on.
+    pub page: Option<Page>,
     store: Mutex<Store>,
     reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
@@ -52,9 +52,9 @@ impl App {
         let mut seed = [0; 8];
         secret::random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
-        let (page, metrics) = (config.page.then(|| Page::new(&config)), Metrics::new());
+        let page = config.page.then(|| Page::new(&config));
         let (store, reader, captchas) = (Mutex::new(store), Mutex::new(reader), Mutex::new(captchas));
-        App { config, data, captcha_answer, page, metrics, store, reader, captchas, throttle }
+        App { config, data, captcha_answer, metrics: Metrics::new(), page, store, reader, captchas, throttle }
     }
 
     /// Asks the database.

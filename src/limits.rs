@@ -27,17 +27,17 @@ pub fn descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// The user as whom this process makes files.
-#[must_use]
-pub fn user() -> u32 {
-    geteuid().as_raw()
-}
-
 /// Bytes of memory that this process has in use (proc(5), `statm`, in pages of 4 KiB).
 #[must_use]
 pub fn resident() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
+}
+
+/// The user as whom this process makes files.
+#[must_use]
+pub fn user() -> u32 {
+    geteuid().as_raw()
 }
 
 /// Ends the process when it asks for more memory than this, in bytes, and leaves no core file, which would hold

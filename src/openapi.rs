@@ -6,7 +6,6 @@ use crate::avatar;
 use crate::contract::{ADDITIONS, AVATARS, Answer, DOCUMENT, Endpoint, OUTSIDE, outside};
 use crate::http::{self, Body, Reply};
 use crate::picture::Kind;
-use crate::secret;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
@@ -19,11 +18,11 @@ const ABOUT: &str = "Every interface answers with HTTP status 200 and an object 
      and members that nobody asked for are ignored. A captcha can be answered once, right or wrong. Browsers of other \
      origins may use it all (CORS).";
 
-/// The text, and its `ETag`: half a SHA-256.
+/// The text, and its `ETag`.
 static FILE: LazyLock<(String, String)> = LazyLock::new(|| {
     let text = document().to_string();
-    let digits: String = secret::digest(&text)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    (text, format!("\"{digits}\""))
+    let tag = http::tag(&text);
+    (text, tag)
 });
 
 /// The document as it is sent.

@@ -86,17 +86,16 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     if !matches!(&*request.method, "GET" | "HEAD") {
         return outside(404).into();
     }
-    let metrics_are_here = request.local && app.config.metrics_listen.is_none();
+    if let Some(name) = request.path.strip_prefix(AVATARS) {
+        return avatar::serve(&app.data, name, &request.if_none_match);
+    }
     match &*request.path {
         openapi::PATH => openapi::serve(&request.if_none_match),
-        metrics::PATH if metrics_are_here => metrics::now::reply(app),
-        path => match path.strip_prefix(AVATARS) {
-            Some(name) => avatar::serve(&app.data, name, &request.if_none_match),
-            None => {
-                let page = app.page.as_ref().and_then(|page| page.serve(path, &request.if_none_match));
-                page.unwrap_or_else(|| outside(404).into())
-            }
-        },
+        metrics::PATH if request.local && app.config.metrics_listen.is_none() => metrics::now::reply(app),
+        path => {
+            let page = app.page.as_ref().and_then(|page| page.serve(path, &request.if_none_match));
+            page.unwrap_or_else(|| outside(404).into())
+        }
     }
 }
 

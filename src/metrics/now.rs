@@ -30,7 +30,7 @@ pub fn text(app: &App) -> String {
     };
     gauge("accountd_captchas", "Captchas that wait for an answer.", &app.captchas().alive(now));
     gauge("accountd_connections", "Open connections over TCP.", &socket::census().peers.len());
-    if let Ok((users, sessions)) = app.read(|db| Ok((check::count_users(db)?, sessions::count(db, now)?))) {
+    if let Ok((users, sessions)) = app.read(|db| Ok((check::count_users(db)?, sessions::count_good(db, now)?))) {
         gauge("accountd_users", "Users.", &users);
         gauge("accountd_sessions", "Sessions that are good.", &sessions);
     }

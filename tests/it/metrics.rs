@@ -1,8 +1,9 @@
 //! `/metrics`: its format, what it counts, and who gets to see it.
 
-use crate::support::{Server, picture, request};
+use crate::support::{Server, picture, request, settings};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -169,6 +170,17 @@ fn a_listener_of_their_own() {
         assert_eq!(ask(&request("GET", "/api/login", &[], b"")).status, 404);
         assert_eq!(ask(&request("POST", "/metrics", &[], b"")).status, 404);
         assert_eq!(server.send("GET", "/metrics", &[], b"").status, 404, "not where everybody is");
+        if supervise {
+            // The next process takes the address over, and what was counted.
+            let mut all = settings();
+            all["metrics_listen"] = address.clone().into();
+            fs::write(server.path("config.json"), all.to_string()).unwrap();
+            server.signal("HUP");
+            server.lines.wait_for("metrics on http://", 2);
+            let seen = samples(&ask(&request("GET", "/metrics", &[], b"")).text());
+            assert_eq!(seen["accountd_renewals_total{reason=\"reload\"}"], 1.0);
+            assert_eq!(seen[&requests("/api/login", 200, 504)], 1.0);
+        }
     }
 }
 

@@ -455,23 +455,6 @@ fn failed_sign_ins_are_logged_in_one_form_with_the_real_client() {
     server.lines.wait("failed sign-in from 127.0.0.1 at /api/login");
 }
 
-/// A client may have its answer, and ask again, before the server is done with its first request; under load many do.
-#[test]
-fn requests_that_come_before_the_one_before_is_done_are_all_answered() {
-    const AHEAD: usize = 40;
-    let server = Server::start();
-    let one = b"GET /api/get_verification_code HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
-    for client in &mut clients {
-        client.write_all(&one.repeat(AHEAD)).unwrap();
-    }
-    for client in &mut clients {
-        for _ in 0..AHEAD {
-            assert_eq!(Response::read(client, false).status, 200);
-        }
-    }
-}
-
 #[test]
 fn the_openapi_document_is_served_once() {
     let server = Server::start();
@@ -487,4 +470,21 @@ fn the_openapi_document_is_served_once() {
     assert_eq!((head.status, head.body.len(), head.header("ETag")), (200, 0, Some(tag)));
     assert_eq!(head.header("Content-Length"), response.header("Content-Length"));
     assert_eq!(server.send("POST", "/openapi.json", &[], b"{}").status, 404);
+}
+
+/// A client may have its answer, and ask again, before the server is done with its first request; under load many do.
+#[test]
+fn requests_that_come_before_the_one_before_is_done_are_all_answered() {
+    const AHEAD: usize = 40;
+    let server = Server::start();
+    let one = b"GET /api/get_verification_code HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut clients: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.write_all(&one.repeat(AHEAD)).unwrap();
+    }
+    for client in &mut clients {
+        for _ in 0..AHEAD {
+            assert_eq!(Response::read(client, false).status, 200);
+        }
+    }
 }
