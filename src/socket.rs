@@ -155,6 +155,7 @@ impl Knock {
     }
 
     /// Connects. Dropped, the connection is reset, so that no port of ours stays in TIME_WAIT.
+    #[must_use]
     pub fn hold(self) -> OwnedFd {
         let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         let _ = sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Send, Some(Duration::from_secs(1)));

@@ -154,7 +154,9 @@ impl Server {
         // tiny_http ends its accept loop when accept() fails. Where it must not wait, it fails as soon as nobody is left;
         // the last knock wakes it.
         if self.socket.block(false).is_ok() {
-            last.map(Knock::knock);
+            if let Some(last) = last {
+                last.knock();
+            }
             let since = Instant::now();
             while !self.deaf.load(Ordering::SeqCst) && since.elapsed() < LINGER {
                 thread::sleep(Duration::from_millis(1));
