@@ -37,8 +37,10 @@ const HEALTH: &str = "/health";
 const STACK: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
 const FAREWELL: Duration = Duration::from_secs(30);
-/// Connections of our own that outlast the accept loop.
-const RESERVE: usize = 8;
+/// Connections of our own that outlast the accept loop, each with a thread of its own: tiny_http starts one for it if
+/// there is time between them.
+const RESERVE: usize = 24;
+const GAP: Duration = Duration::from_micros(500);
 /// So many connections that could not be ended, each a thread and two descriptors, are reason enough to start anew.
 const FORGOTTEN: usize = 64;
 /// How long a server that has retired leaves those that are connected to send what they began.
@@ -150,7 +152,11 @@ impl Server {
     pub fn retire(&self) {
         self.closing.store(true, Ordering::SeqCst);
         let knock = || Knock::new(&self.socket.listen).ok();
-        let (reserve, last): (Vec<_>, _) = ((0..RESERVE).filter_map(|_| knock()).map(Knock::hold).collect(), knock());
+        let hold = |knock: Knock| {
+            thread::sleep(GAP);
+            knock.hold()
+        };
+        let (reserve, last): (Vec<_>, _) = ((0..RESERVE).filter_map(|_| knock()).map(hold).collect(), knock());
         // tiny_http ends its accept loop when accept() fails. Where it must not wait, it fails as soon as nobody is left;
         // the last knock wakes it.
         if self.socket.block(false).is_ok() {
