@@ -143,7 +143,7 @@ def exchange(address: Address, raw: bytes, deadline: float = 10) -> Answer:
     answer = Answer(status, headers, b"".join(parts))
     if headers.get("content-type") == "application/json":
         members = json.loads(answer.body)
-        answer.code, answer.message = members["code"], members["message"]
+        answer.code, answer.message = members.get("code", 0), members.get("message")
     return answer
 
 

@@ -2,11 +2,14 @@
 
 use crate::config::Config;
 use crate::expiring::Expiring;
+use crate::metrics::{self, Metrics};
 use crate::page::Page;
 use crate::secret;
 use crate::store::{self, BUSY, Durable, Fault, Reader, Store};
 use crate::throttle::{self, Throttle};
 use rusqlite::{Connection, Transaction};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
@@ -23,12 +26,22 @@ pub struct App {
     pub data: PathBuf,
     /// The answer of every captcha, in a smoke test.
     pub captcha_answer: Option<String>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// The web page, if it is switched on.
     pub page: Option<Page>,
     store: Mutex<Store>,
     reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
+}
+
+/// What goes over to the next process.
+#[derive(Serialize, Deserialize)]
+struct State<C, T, M> {
+    captchas: C,
+    throttle: T,
+    metrics: M,
 }
 
 impl App {
@@ -41,7 +54,7 @@ impl App {
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
         let page = config.page.then(|| Page::new(&config));
         let (store, reader, captchas) = (Mutex::new(store), Mutex::new(reader), Mutex::new(captchas));
-        App { config, data, captcha_answer, page, store, reader, captchas, throttle }
+        App { config, data, captcha_answer, metrics: Metrics::new(), page, store, reader, captchas, throttle }
     }
 
     /// Asks the database.
@@ -105,15 +118,22 @@ impl App {
     /// What is in memory alone, for the process that goes on with it.
     #[must_use]
     pub fn state(&self) -> Vec<u8> {
-        let throttle = self.throttle().state();
-        serde_json::to_vec(&(self.captchas().entries(), throttle)).unwrap_or_default()
+        let (throttle, metrics) = (self.throttle().state(), self.metrics.state());
+        serde_json::to_vec(&State { captchas: self.captchas().entries(), throttle, metrics }).unwrap_or_default()
     }
 
-    /// Goes on with what another process had in memory; what can't be read is as good as lost.
+    /// Goes on with what another process had in memory. It may be of another version: a part that can't be read is lost,
+    /// the others aren't.
     pub fn restore(&self, state: &[u8]) {
-        if let Ok((captchas, throttle)) = serde_json::from_slice::<(_, throttle::State)>(state) {
+        let Ok(parts) = serde_json::from_slice::<State<&RawValue, &RawValue, &RawValue>>(state) else { return };
+        if let Ok(captchas) = serde_json::from_str(parts.captchas.get()) {
             self.captchas().restore(captchas);
+        }
+        if let Ok(throttle) = serde_json::from_str::<throttle::State>(parts.throttle.get()) {
             self.throttle().restore(throttle);
+        }
+        if let Ok(metrics) = serde_json::from_str::<metrics::State>(parts.metrics.get()) {
+            self.metrics.restore(&metrics);
         }
     }
 

@@ -3,6 +3,12 @@
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime};
 
+/// How long this machine has been awake since its start, as service managers count.
+#[must_use]
+pub fn monotonic() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
+}
+
 /// The time in Unix seconds.
 #[must_use]
 pub fn now() -> i64 {

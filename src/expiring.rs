@@ -37,6 +37,12 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         self.values.remove(key)
     }
 
+    /// How many entries can still be taken.
+    pub fn alive(&mut self, now: i64) -> usize {
+        self.expire(now);
+        self.values.len()
+    }
+
     /// Every entry with the time of its end, oldest first.
     #[must_use]
     pub fn entries(&self) -> Vec<(i64, &K, &V)> {

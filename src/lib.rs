@@ -12,9 +12,12 @@
 //! | [`supervise`] | the process that holds the socket, and what it and the one that serves say to each other |
 //! | [`server`] | threads and their requests; connections in their order, kept awake, and looked after |
 //! | [`socket`], [`question`] | the listening socket, and a hand on each connection; whether somebody answers there |
+//! | [`notify`] | what a service manager wants to know |
 //! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
 //! | [`api`] | the router, and a file for each interface, named as its path |
 //! | [`contract`] | every path, number and sentence of the wire |
+//! | [`metrics`] | what is counted, for Prometheus |
+//! | [`openapi`] | the contract as an OpenAPI document |
 //! | [`form`], [`upload`] | what a body holds: JSON, a file |
 //! | [`forwarded`] | who asks, where a proxy asks for others |
 //! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
@@ -64,6 +67,9 @@ pub mod forwarded;
 pub mod http;
 pub mod limits;
 pub mod log;
+pub mod metrics;
+pub mod notify;
+pub mod openapi;
 pub mod page;
 pub mod picture;
 pub mod places;

@@ -39,8 +39,13 @@ struct Queue {
 
 /// Starts the writing thread; what is below `level` is not written.
 pub fn start(level: Level) {
-    LEVEL.store(level as u8, Ordering::Relaxed);
+    set(level);
     thread::spawn(write);
+}
+
+/// Lines up to this level, from now on.
+pub fn set(level: Level) {
+    LEVEL.store(level as u8, Ordering::Relaxed);
 }
 
 /// Whether lines of this level are written.

@@ -3,7 +3,6 @@
 use crate::config::Config;
 use crate::contract::{DOCUMENT, TOO_SMALL};
 use crate::http::{self, Body, Reply};
-use crate::secret;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -52,7 +51,7 @@ impl Page {
     pub fn new(config: &Config) -> Page {
         let others = FILES.into_iter().map(|(name, text)| (format!("/page/{name}"), Cow::Borrowed(text)));
         let all = [("/".to_string(), Cow::Owned(index(config)))].into_iter().chain(others);
-        Page(all.map(|(path, text)| File { kind: kind(&path), tag: tag(&text), path, text }).collect())
+        Page(all.map(|(path, text)| File { kind: kind(&path), tag: http::tag(&text), path, text }).collect())
     }
 
     /// What GET gets under a path; nothing if no file is there.
@@ -109,10 +108,4 @@ fn kind(path: &str) -> &'static str {
         Some((_, "svg")) => "image/svg+xml",
         Some(other) => panic!("{other:?}: of what kind is it?"),
     }
-}
-
-/// Half a SHA-256: nobody looks for two files with one digest here.
-fn tag(text: &str) -> String {
-    let digits: String = secret::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{digits}\"")
 }

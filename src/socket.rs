@@ -1,6 +1,12 @@
 //! What tiny_http leaves to others: the listening socket with its options, and a hand on each connection.
 
+pub mod activation;
+pub mod unix;
+
+pub use unix::Access;
+
 use crate::config::Listen;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
@@ -14,7 +20,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +49,14 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// A second handle on it.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn try_clone(&self) -> io::Result<Bound> {
+        Ok(Bound { socket: self.socket.try_clone()?, listen: self.listen.clone() })
+    }
+
     /// Sets whether accept() waits for a connection, in every process that has the socket.
     ///
     /// # Errors
@@ -51,6 +65,16 @@ impl Bound {
         // The same request for every kind of socket.
         TcpListener::from(self.socket.try_clone()?).set_nonblocking(!wait)
     }
+
+    /// Waits, no longer than `patience`, until somebody is seen who has connected and is not accepted yet; says whether
+    /// it was so. One who is accepted at once may go unseen.
+    #[must_use]
+    pub fn wait(&self, patience: Duration) -> bool {
+        let patience = Timespec::try_from(patience).ok();
+        let mut listener = [PollFd::new(&self.socket, PollFlags::IN)];
+        // A signal is as good a reason to look as a connection.
+        poll(&mut listener, patience.as_ref()).map_or(true, |seen| seen > 0)
+    }
 }
 
 /// Binds an address, and sets what every connection that is accepted there inherits (Linux). An address that is in use
@@ -58,10 +82,10 @@ impl Bound {
 ///
 /// # Errors
 /// Whatever the operating system says.
-pub fn bind(listen: &Listen) -> io::Result<Bound> {
+pub fn bind(listen: &Listen, access: &Access) -> io::Result<Bound> {
     let since = Instant::now();
     loop {
-        match bind_once(listen) {
+        match bind_once(listen, access) {
             Err(error) if error.kind() == ErrorKind::AddrInUse && since.elapsed() < IN_USE => {
                 thread::sleep(Duration::from_millis(20));
             }
@@ -70,21 +94,27 @@ pub fn bind(listen: &Listen) -> io::Result<Bound> {
     }
 }
 
-fn bind_once(listen: &Listen) -> io::Result<Bound> {
-    let bound = match listen {
+fn bind_once(listen: &Listen, access: &Access) -> io::Result<Bound> {
+    prepare(match listen {
         Listen::Tcp(address) => {
             let listener = TcpListener::bind(address)?;
-            // Without it an answer in two writes waits for the client's delayed ACK, 40 ms.
-            sockopt::set_tcp_nodelay(&listener, true)?;
-            sockopt::set_tcp_user_timeout(&listener, u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX))?;
             let listen = Listen::Tcp(listener.local_addr()?);
             Bound { socket: listener.into(), listen }
         }
         Listen::Unix(path) => {
             remove_stale(path)?;
-            Bound { socket: UnixListener::bind(path)?.into(), listen: listen.clone() }
+            Bound { socket: unix::bind_path(path, access)?, listen: listen.clone() }
         }
-    };
+    })
+}
+
+/// Sets what connections inherit, and listens.
+fn prepare(bound: Bound) -> io::Result<Bound> {
+    if let Listen::Tcp(_) = bound.listen {
+        // Without it an answer in two writes waits for the client's delayed ACK, 40 ms.
+        sockopt::set_tcp_nodelay(&bound.socket, true)?;
+        sockopt::set_tcp_user_timeout(&bound.socket, u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX))?;
+    }
     sockopt::set_socket_timeout(&bound.socket, sockopt::Timeout::Recv, Some(SILENCE))?;
     sockopt::set_socket_timeout(&bound.socket, sockopt::Timeout::Send, Some(WRITE))?;
     sockopt::set_socket_send_buffer_size(&bound.socket, BUFFER)?;
@@ -161,6 +191,11 @@ pub fn shut(peer: SocketAddr) -> io::Result<()> {
         Ok(()) | Err(Errno::NOTCONN) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Ends a listening socket: whoever waits there for a connection waits no longer.
+pub fn shut_listener(listener: &TcpListener) {
+    let _ = shutdown(listener, Shutdown::Both);
 }
 
 /// Shuts the connections to these peers.

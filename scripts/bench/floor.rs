@@ -9,7 +9,7 @@
 //!   Prints the median time of either in microseconds.
 
 use accountd::config::Listen;
-use accountd::socket::{self, Knock};
+use accountd::socket::{self, Access, Knock};
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::error::Error;
 use std::fs::{self, File};
@@ -39,7 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
-    let bound = socket::bind(&Listen::Tcp("127.0.0.1:0".parse()?))?;
+    let access = Access { mode: 0o600, group: None };
+    let bound = socket::bind(&Listen::Tcp("127.0.0.1:0".parse()?), &access)?;
     let Listen::Tcp(address) = bound.listen else { return Err("it was bound to an address".into()) };
     let listener = TcpListener::from(bound.socket);
     let server = Server::from_listener(listener, None).map_err(|error| error.to_string())?;

@@ -492,6 +492,12 @@ def main() -> None:
             target.stop()
         shutil.rmtree(base, ignore_errors=True)
     table.show()
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    names = (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    name = next(names, ": unknown").split(":")[1].strip()
+    disk = run(["stat", "--file-system", "--format=%T", options.scratch]).strip()
+    print(f"\n{len(os.sched_getaffinity(0))} processors ({name}), {size:.0f} GB, {disk}, Linux {platform.release()};")
+    print(f"medians of {scale.rounds} rounds; not reached: {table.missed}")
 
 
 if __name__ == "__main__":

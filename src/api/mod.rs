@@ -18,6 +18,8 @@ use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, o
 use crate::form::Form;
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
+use crate::metrics;
+use crate::openapi;
 use crate::rules;
 use crate::secret::{self, Scheme};
 use crate::store::audit::{self, Event};
@@ -84,10 +86,14 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     if !matches!(&*request.method, "GET" | "HEAD") {
         return outside(404).into();
     }
-    match request.path.strip_prefix(AVATARS) {
-        Some(name) => avatar::serve(&app.data, name, &request.if_none_match),
-        None => {
-            let page = app.page.as_ref().and_then(|page| page.serve(&request.path, &request.if_none_match));
+    if let Some(name) = request.path.strip_prefix(AVATARS) {
+        return avatar::serve(&app.data, name, &request.if_none_match);
+    }
+    match &*request.path {
+        openapi::PATH => openapi::serve(&request.if_none_match),
+        metrics::PATH if request.local && app.config.metrics_listen.is_none() => metrics::now::reply(app),
+        path => {
+            let page = app.page.as_ref().and_then(|page| page.serve(path, &request.if_none_match));
             page.unwrap_or_else(|| outside(404).into())
         }
     }
@@ -126,7 +132,8 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
             if let Some(cause) = cause {
                 log::line(Level::Error, &format!("{}: {cause}", endpoint.path));
             }
-            endpoint.refusal(reason, request.form.fault()).into()
+            // GET has no body that could be wrong.
+            endpoint.refusal(reason, request.form.fault().filter(|_| endpoint.method == "POST")).into()
         }
     }
 }

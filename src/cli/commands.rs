@@ -1,5 +1,7 @@
 //! The list of commands, the options that several have, and the rows of `serve` and `config`.
 
+use super::completions::COMPLETIONS;
+use super::man::MAN;
 use super::{Command, Opt, print};
 use crate::admin::{audit, backup, check, harden, health, import_medusa, restore, user};
 use crate::config;
@@ -48,6 +50,8 @@ pub const COMMANDS: &[&Command] = &[
     &restore::RESTORE,
     &import_medusa::IMPORT_MEDUSA,
     &harden::HARDEN,
+    &MAN,
+    &COMPLETIONS,
 ];
 
 const SERVE: Command = Command {

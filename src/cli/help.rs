@@ -7,9 +7,14 @@ use std::fmt::Write;
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Exit codes that mean the same everywhere.
-const EXIT: [(u8, &str); 3] =
+pub(super) const EXIT: [(u8, &str); 3] =
     [(0, "done"), (1, "not done, for the reason that standard error gives"), (2, "bad usage or configuration")];
 const HELP: Opt = Opt { name: "help", value: "", doc: "print this" };
+/// The option of the program alone.
+pub(super) const VERSION: Opt = Opt { name: "version", value: "", doc: "print the version" };
+/// Where settings are.
+pub(super) const SETTINGS_STAND: &str = "Settings stand in DIR/config.json, which the first start writes; each can also \
+     be given as ACCOUNTD_<NAME> in the environment, a secret as ACCOUNTD_<NAME>_FILE too.";
 
 /// The help of the command or the family that these words name, of the program if they name none.
 #[must_use]
@@ -40,16 +45,10 @@ pub fn help() -> String {
     );
     table(&mut text, COMMANDS.iter().map(|command| (command.name.into(), command.doc)));
     text += "\n`accountd COMMAND --help` explains one, with its arguments and options.\n\nOptions:\n";
-    let version = Opt { name: "version", value: "", doc: "print the version" };
-    table(&mut text, COMMANDS[0].options.iter().chain([&HELP, &version]).map(|option| (shown(option), option.doc)));
+    let options = with_help(COMMANDS[0].options).chain([&VERSION]);
+    table(&mut text, options.map(|option| (shown(option), option.doc)));
     text += "\n";
-    wrap(
-        &mut text,
-        "",
-        "",
-        "Settings stand in DIR/config.json, which the first start writes; each can also be given as ACCOUNTD_<NAME> in \
-         the environment, a secret as ACCOUNTD_<NAME>_FILE too. README.md lists them.",
-    );
+    wrap(&mut text, "", "", &format!("{SETTINGS_STAND} README.md lists them."));
     text += "\nExit status:\n";
     table(&mut text, EXIT.map(|(code, doc)| (code.to_string(), doc)).into_iter());
     text += "\nExamples:\n";
@@ -71,16 +70,26 @@ fn one(command: &Command) -> String {
         table(&mut text, arguments.iter().map(|argument| (argument.name.into(), argument.doc)));
     }
     text += "\nOptions:\n";
-    table(&mut text, options.iter().chain([&HELP]).map(|option| (shown(option), option.doc)));
+    table(&mut text, with_help(options).map(|option| (shown(option), option.doc)));
     text += "\nExit status:\n";
-    let own = |code: u8| exit.iter().find(|(own, _)| *own == code).copied();
-    table(&mut text, EXIT.iter().map(|row| own(row.0).unwrap_or(*row)).map(|(code, doc)| (code.to_string(), doc)));
+    table(&mut text, exit_of(exit).map(|(code, doc)| (code.to_string(), doc)));
     text += "\nExamples:\n";
     examples(&mut text, command);
     text
 }
 
-fn shown(option: &Opt) -> String {
+/// A command's options, and the one that all have.
+pub(super) fn with_help(options: &'static [Opt]) -> impl Iterator<Item = &'static Opt> {
+    options.iter().chain([&HELP])
+}
+
+/// The exit codes of a command that says more than [`EXIT`] about some.
+pub(super) fn exit_of(own: &'static [(u8, &'static str)]) -> impl Iterator<Item = (u8, &'static str)> {
+    EXIT.into_iter().map(move |row| own.iter().find(|(code, _)| *code == row.0).copied().unwrap_or(row))
+}
+
+/// An option as it is written.
+pub(super) fn shown(option: &Opt) -> String {
     let short = match option.name {
         "help" => "-h, ",
         "version" => "-V, ",

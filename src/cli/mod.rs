@@ -1,8 +1,10 @@
 //! The command line: commands as data, from which they are read, explained and run.
 
 mod commands;
+mod completions;
 mod given;
 mod help;
+mod man;
 mod print;
 
 pub use commands::{COMMANDS, DATA, JSON, LISTEN};

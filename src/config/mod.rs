@@ -32,6 +32,9 @@ pub struct Config {
     pub secret_key_required_for_account_registration: Option<String>,
     pub forget_password_key: Option<String>,
     pub listen: Listen,
+    pub socket_mode: Mode,
+    pub socket_group: Option<String>,
+    pub metrics_listen: Option<SocketAddr>,
     pub threads: usize,
     pub token_ttl_seconds: i64,
     pub sessions_per_user: i64,
@@ -59,6 +62,21 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
+}
+
+/// Permission bits, written in octal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Mode(pub u32);
+
+impl TryFrom<String> for Mode {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Mode, &'static str> {
+        let octal = text.len() == 4 && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+        mode.map(Mode).ok_or("no permissions in octal")
+    }
 }
 
 /// Where the value of a setting comes from.
@@ -139,20 +157,40 @@ impl fmt::Display for Given {
 ///
 /// # Errors
 /// A sentence that names the member, its place and what would be right.
-///
-/// # Panics
-/// If the table of settings is not right itself.
 pub fn load(
     data: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
     arguments: &[(&'static str, &'static str, String)],
 ) -> Result<(Config, Vec<Given>), String> {
+    parse(data, &file(data)?, environment, arguments)
+}
+
+/// The text of the file; as if it were empty, if there is none.
+///
+/// # Errors
+/// A sentence that says why it can't be read.
+pub fn file(data: &Path) -> Result<String, String> {
     let path = data.join(FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => "{}".into(),
-        Err(error) => return Err(format!("{}: cannot be read: {error}", path.display())),
-    };
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok("{}".into()),
+        text => text.map_err(|error| format!("{}: cannot be read: {error}", path.display())),
+    }
+}
+
+/// Reads the configuration as [`load`] does, with this text of the file.
+///
+/// # Errors
+/// As of [`load`].
+///
+/// # Panics
+/// If the table of settings is not right itself.
+pub fn parse(
+    data: &Path,
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+    arguments: &[(&'static str, &'static str, String)],
+) -> Result<(Config, Vec<Given>), String> {
+    let path = data.join(FILE);
     let text = text.trim_start_matches('\u{feff}');
     let members = members(text).map_err(|error| format!("{}: {error}", path.display()))?;
     let line = |raw: &RawValue| 1 + text[..raw.get().as_ptr() as usize - text.as_ptr() as usize].matches('\n').count();

@@ -26,6 +26,12 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// `IP:PORT` or `unix:PATH`.
     Address,
+    /// Permission bits, as `0660`.
+    Mode,
+    /// A group's name or number, or none.
+    Group,
+    /// `IP:PORT`, or none.
+    Socket,
     /// `*`, or origins like `https://example.org`.
     Origins,
     /// IP, IP/BITS or `unix`.
@@ -65,6 +71,24 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Address,
         default: "\"127.0.0.1:9999\"",
         doc: "Where to listen; port 0 picks a free one.",
+    },
+    Setting {
+        name: "socket_mode",
+        kind: Kind::Mode,
+        default: "\"0660\"",
+        doc: "Permissions of a unix socket; connecting needs the one to write.",
+    },
+    Setting {
+        name: "socket_group",
+        kind: Kind::Group,
+        default: "null",
+        doc: "The group of a unix socket, instead of the server's own.",
+    },
+    Setting {
+        name: "metrics_listen",
+        kind: Kind::Socket,
+        default: "null",
+        doc: "Where `/metrics` is answered, to whoever asks; without it at `listen`, and to this machine alone.",
     },
     Setting {
         name: "threads",
@@ -178,6 +202,9 @@ impl fmt::Display for Kind {
             Kind::Number(least, most) => write!(f, "a whole number from {least} to {most}"),
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
             Kind::Address => f.write_str("IP:PORT or unix:PATH"),
+            Kind::Mode => f.write_str("permissions in octal like 0660"),
+            Kind::Group => f.write_str("a group's name or number, or null"),
+            Kind::Socket => f.write_str("IP:PORT or null"),
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
             Kind::Proxies => f.write_str("a list of IP, IP/BITS or unix"),
             Kind::Secret => f.write_str("a text of 1 to 1024 characters"),
@@ -193,6 +220,14 @@ impl Kind {
             Kind::Number(least, most) => value.as_u64().is_some_and(|number| (least..=most).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
             Kind::Address => value.as_str().is_some_and(|text| text.parse::<super::Listen>().is_ok()),
+            Kind::Mode => value.as_str().is_some_and(|text| super::Mode::try_from(text.to_string()).is_ok()),
+            Kind::Group => {
+                let name = |text: &str| !text.is_empty() && !text.contains([':', '\n', ' ']);
+                value.is_null() || value.as_str().is_some_and(name)
+            }
+            Kind::Socket => {
+                value.is_null() || value.as_str().is_some_and(|text| text.parse::<std::net::SocketAddr>().is_ok())
+            }
             Kind::Origins => value.as_array().is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
             Kind::Proxies => {
                 let proxy =
@@ -208,7 +243,7 @@ impl Kind {
         match self {
             Kind::Flag | Kind::Number(..) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
             Kind::Origins | Kind::Proxies => text.split(',').map(str::trim).collect(),
-            Kind::Word(_) | Kind::Address | Kind::Secret => text.into(),
+            Kind::Word(_) | Kind::Address | Kind::Mode | Kind::Group | Kind::Socket | Kind::Secret => text.into(),
         }
     }
 }

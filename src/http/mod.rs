@@ -11,6 +11,8 @@ pub use reply::{Body, Outgoing, Reply, cors};
 use crate::clock;
 use crate::form::Form;
 use crate::forwarded::{self, Proxy};
+use crate::metrics;
+use crate::secret;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -33,6 +35,9 @@ pub struct Request {
     pub preflight: bool,
     /// The members of a JSON body.
     pub form: Form,
+    /// Of a request for the metrics: whether somebody on this machine asks, and nobody elsewhere through a proxy or a
+    /// browser.
+    pub local: bool,
     /// Who asks, as far as it is known: nothing over a unix socket whose other end is not trusted to say.
     pub client: Option<IpAddr>,
     /// When, in Unix seconds.
@@ -79,6 +84,10 @@ pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
     }
     let peer = request.remote_addr().map(|address| address.ip().to_canonical());
     head.client = forwarded::client(peer, &forwarded, trusted);
+    if head.path == metrics::PATH {
+        let headers = request.headers().iter().map(|header| (header.field.as_str().as_str(), header.value.as_str()));
+        head.local = *request.http_version() >= (1, 1) && forwarded::is_local(peer, headers);
+    }
     head
 }
 
@@ -87,6 +96,13 @@ pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
 pub fn path(target: &str) -> &str {
     let after_host = target.strip_prefix("http://").map(|rest| rest.find('/').map_or("/", |at| &rest[at..]));
     after_host.unwrap_or(target).split(['?', '#']).next().unwrap_or_default()
+}
+
+/// The `ETag` of a text. Half a SHA-256: nobody looks for two texts with one digest here.
+#[must_use]
+pub fn tag(text: &str) -> String {
+    let digits: String = secret::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{digits}\"")
 }
 
 /// Whether `If-None-Match` says that the client has what carries this `ETag` (RFC 9110, 13.1.2).

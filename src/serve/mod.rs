@@ -6,19 +6,22 @@ mod process;
 use crate::config::{self, Config, Listen};
 use crate::failure::Failure;
 use crate::limits;
-use crate::log;
+use crate::log::{self, Level};
+use crate::notify;
 use crate::secret;
+use crate::server::scrape::Scrape;
 use crate::server::{Server, Trouble, janitor};
-use crate::socket::{self, Bound};
-use crate::supervise::{self, Event, Plan};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crate::socket::{self, Access, Bound, activation};
+use crate::supervise::{self, Adopt, Event, Plan};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::SystemTime;
@@ -36,24 +39,37 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let _lock = lock(data)?;
     let secrets = [secret::letters(secret::KEY_LETTERS), secret::letters(secret::KEY_LETTERS)];
     config::write_first(data, secrets).map_err(|error| failed(&data.join(config::FILE), error))?;
-    let config = process::load(data, listen)?;
+    let text = config::file(data).map_err(|error| Failure::new(2, error))?;
+    let config = process::load(data, &text, listen.clone())?;
+    let passed = activation::passed().map_err(|error| Failure::new(1, format!("LISTEN_FDS: {error}")))?;
+    let activated = passed.is_some();
     if let Some(answer) = &captcha_answer {
-        refuse_public(&config, answer)?;
+        refuse_public(passed.as_ref().map_or(&config.listen, |bound| &bound.listen), answer)?;
     }
     limits::raise_descriptors().map_err(|error| Failure::new(1, error))?;
-    let bound = socket::bind(&config.listen)
+    let access = Access { mode: config.socket_mode.0, group: config.socket_group.clone() };
+    let bound = passed
+        .map_or_else(|| socket::bind(&config.listen, &access), Ok)
         .map_err(|error| Failure::new(1, format!("cannot listen on {}: {error}", address(&config.listen))))?;
-    let path = if let Listen::Unix(path) = &bound.listen { Some(path.clone()) } else { None };
+    if let Some(address) = config.metrics_listen {
+        // The process that serves listens there itself, and can't refuse to start any more.
+        TcpListener::bind(address)
+            .map_err(|error| Failure::new(1, format!("metrics_listen: cannot listen on {address}: {error}")))?;
+    }
+    // A socket that was passed is somebody else's.
+    let path = if let Listen::Unix(path) = &bound.listen { Some(path.clone()).filter(|_| !activated) } else { None };
 
     let events = supervise::events();
     // Before the first line is written: whoever waits for it may send a signal at once.
-    hear_signals(events.0.clone()).map_err(|error| failed(data, error))?;
+    hear_signals(&events.0).map_err(|error| failed(data, error))?;
     process::report_panics();
     log::start(config.log);
     let greeting = greeting(data, &config, &bound.listen, captcha_answer.is_some());
     let end = if config.supervise {
-        let plan = plan(data, bound, captcha_answer).map_err(|error| failed(data, error))?;
-        supervise::run(plan, events, || log::raw(&greeting))
+        let (folder, before) = (data.to_path_buf(), config.clone());
+        let adopt = Box::new(move |text: &str| adopt(&folder, text, listen.clone(), &before, activated));
+        let plan = plan(data, bound, captcha_answer, text, adopt).map_err(|error| failed(data, error))?;
+        supervise::run(plan, events, || welcome(&greeting))
     } else {
         alone(data, config, bound, captcha_answer, events, &greeting)
     };
@@ -79,9 +95,17 @@ fn alone(
     let trouble = Box::new(move |trouble| drop((trouble == Trouble::Deaf).then(|| sender.send(Event::Deaf))));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
-    log::raw(greeting);
+    let _scrape = server.app().config.metrics_listen.map(|address| Scrape::start(server.clone(), address));
+    welcome(greeting);
     process::sweep(server.app(), start);
-    let event = receiver.recv();
+    let mut event = receiver.recv();
+    while matches!(event, Ok(Event::Reload)) {
+        notify::reloading();
+        log::line(Level::Error, "reload failed: it takes `supervise`; what was in force stays");
+        notify::say(notify::READY);
+        event = receiver.recv();
+    }
+    notify::say(notify::STOPPING);
     server.stop();
     server.app().settle();
     match event {
@@ -90,8 +114,8 @@ fn alone(
     }
 }
 
-fn plan(data: &Path, bound: Bound, captcha_answer: Option<String>) -> io::Result<Plan> {
-    let data = data.to_str().ok_or_else(|| io::Error::other("its path is not UTF-8"))?;
+fn plan(folder: &Path, bound: Bound, captcha_answer: Option<String>, text: String, adopt: Adopt) -> io::Result<Plan> {
+    let data = folder.to_str().ok_or_else(|| io::Error::other("its path is not UTF-8"))?;
     let listen = match &bound.listen {
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix(path) => format!("unix:{}", path.display()),
@@ -100,14 +124,53 @@ fn plan(data: &Path, bound: Bound, captcha_answer: Option<String>) -> io::Result
     if let Some(answer) = captcha_answer {
         arguments.extend(["--captcha-answer".into(), answer]);
     }
-    Ok(Plan { bound, program: std::env::current_exe()?, arguments })
+    Ok(Plan { bound, program: program()?, arguments, data: folder.into(), text, adopt })
 }
 
-fn hear_signals(events: Sender<Event>) -> io::Result<()> {
-    let (mut wake, woken) = UnixStream::pair()?;
-    pipe::register(SIGTERM, woken.try_clone()?)?;
-    pipe::register(SIGINT, woken)?;
-    thread::spawn(move || while wake.read_exact(&mut [0]).is_ok() && events.send(Event::Stop).is_ok() {});
+/// Where this program is, and where an upgrade puts the next one: as it was called, since that may be a link to one version
+/// of several.
+fn program() -> io::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let called = std::env::args_os().next().map(PathBuf::from).filter(|path| path.components().count() > 1);
+    let called = called.and_then(|path| std::path::absolute(path).ok());
+    if let Some(path) = called.filter(|path| path.canonicalize().is_ok_and(|real| real == this)) {
+        return Ok(path);
+    }
+    // Linux says so of a file that was replaced since.
+    let replaced = this.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.filter(|path| path.exists()).unwrap_or(this))
+}
+
+/// Takes a new configuration over as far as the supervisor goes by one, and names the settings that need a restart.
+fn adopt(data: &Path, text: &str, listen: Option<String>, before: &Config, activated: bool) -> Vec<&'static str> {
+    // One that a newer program alone can read is nothing to this one.
+    let Ok(now) = process::load(data, text, listen) else { return Vec::new() };
+    log::set(now.log);
+    let changed = [
+        ("listen", before.listen != now.listen && !activated),
+        ("socket_mode", before.socket_mode != now.socket_mode && !activated),
+        ("socket_group", before.socket_group != now.socket_group && !activated),
+        ("supervise", before.supervise != now.supervise),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Requests are answered.
+fn welcome(greeting: &str) {
+    log::raw(greeting);
+    notify::say(notify::READY);
+}
+
+fn hear_signals(events: &Sender<Event>) -> io::Result<()> {
+    for (signals, event) in [(&[SIGTERM, SIGINT][..], (|| Event::Stop) as fn() -> Event), (&[SIGHUP], || Event::Reload)]
+    {
+        let (mut wake, woken) = UnixStream::pair()?;
+        for signal in signals {
+            pipe::register(*signal, woken.try_clone()?)?;
+        }
+        let events = events.clone();
+        thread::spawn(move || while wake.read_exact(&mut [0]).is_ok() && events.send(event()).is_ok() {});
+    }
     Ok(())
 }
 
@@ -136,12 +199,12 @@ pub fn lock(data: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-fn refuse_public(config: &Config, answer: &str) -> Result<(), Failure> {
+fn refuse_public(listen: &Listen, answer: &str) -> Result<(), Failure> {
     let letters = (1..=12).contains(&answer.len()) && answer.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if !letters {
         return Err(Failure::new(2, "--captcha-answer takes 1 to 12 letters and digits".into()));
     }
-    match config.listen {
+    match listen {
         Listen::Tcp(address) if !address.ip().to_canonical().is_loopback() => {
             let sentence =
                 format!("--captcha-answer is for tests and refused on {address}: listen on 127.0.0.1 or a unix socket");

@@ -12,13 +12,13 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-/// The configuration in force, over it the address of the command line.
+/// The configuration with this text of its file, over it the address of the command line.
 ///
 /// # Errors
 /// What is not right about it.
-pub fn load(data: &Path, listen: Option<String>) -> Result<Config, Failure> {
+pub fn load(data: &Path, text: &str, listen: Option<String>) -> Result<Config, Failure> {
     let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
-    let loaded = config::load(data, &config::variable, &arguments);
+    let loaded = config::parse(data, text, &config::variable, &arguments);
     loaded.map(|(config, _)| config).map_err(|error| Failure::new(2, error))
 }
 

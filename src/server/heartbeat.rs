@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Between two beats when nobody asks anything; several fit into [`crate::socket::SILENCE`].
-const REST: Duration = Duration::from_secs(5);
+/// Between two beats when nobody asks anything; two fit into [`crate::socket::SILENCE`], in case one goes wrong.
+const REST: Duration = Duration::from_secs(9);
 /// Between two beats when connections may be waiting.
 const QUICK: Duration = Duration::from_millis(3);
 /// Quick beats after a request. Each that frees a connection leads to a request, and so to as many again.

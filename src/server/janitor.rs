@@ -4,14 +4,15 @@ use super::{DEAF, Server, Trouble};
 use crate::http;
 use crate::limits;
 use crate::socket::{self, Census};
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two rounds when all is quiet.
+/// Between two rounds when all is quiet; and how much later the next one is where nothing at all has changed, and nobody
+/// is seen to connect.
 const QUIET: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(9);
 /// Between two rounds when there are many connections.
 const BUSY: Duration = Duration::from_millis(10);
 /// Rounds at the start that are as close as if there were many: whoever was too much for the process before may be
@@ -43,10 +44,11 @@ pub fn start(server: Arc<Server>) {
     let most = usize::try_from(limits::descriptors() / 3 / 2).map_or(CONNECTIONS, |most| most.min(CONNECTIONS));
     thread::spawn(move || {
         let (mut rounds, mut burden, mut sockets) = (0_u32, None, Census::default());
+        let (mut before, mut rested) = (0, false);
         loop {
             let descriptors = socket::descriptors();
             let look = descriptors > FEW || burden.is_some() || server.connections().is_large();
-            if look || rounds.is_multiple_of(SELDOM) {
+            if look || rested || rounds.is_multiple_of(SELDOM) {
                 sockets = socket::census();
                 socket::shut_all(&server.connections().review(&sockets.peers, &sockets.gone, most));
                 if sockets.lost > LOST {
@@ -55,7 +57,7 @@ pub fn start(server: Arc<Server>) {
             }
             // Work in progress needs memory, and gives it back.
             let quiet = sockets.peers.len() <= QUIET_PEERS && server.is_idle();
-            let worn = || resident() > GROWN || http::forgotten() > SPARED || sockets.lost > SPARED_SOCKETS;
+            let worn = || limits::resident() > GROWN || http::forgotten() > SPARED || sockets.lost > SPARED_SOCKETS;
             let heavy = quiet && worn();
             burden = burden.filter(|_| heavy).or_else(|| heavy.then(Instant::now));
             if burden.is_some_and(|since| since.elapsed() > PATIENCE) {
@@ -66,12 +68,9 @@ pub fn start(server: Arc<Server>) {
             }
             rounds = rounds.wrapping_add(1);
             thread::sleep(if descriptors > most || rounds < WARY { BUSY } else { QUIET });
+            let still = rounds >= WARY && quiet && burden.is_none() && descriptors == before;
+            rested = still && !server.socket.wait(REST);
+            before = descriptors;
         }
     });
-}
-
-/// Bytes of memory that this process has in use (proc(5), `statm`, in pages of 4 KiB).
-fn resident() -> u64 {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
 }

@@ -3,6 +3,7 @@
 mod connections;
 mod heartbeat;
 pub mod janitor;
+pub mod scrape;
 
 pub use connections::Connections;
 
@@ -275,7 +276,11 @@ impl Server {
         // A chunked body is the last one of its connection: tiny_http takes lengths with a sign or spaces, which a proxy
         // before it may take otherwise.
         let whole = body.drain() && framing != Framing::Chunked;
-        let (status, code) = (reply.status, reply.code);
+        let (status, code, took) = (reply.status, reply.code, since.elapsed());
+        // The supervisor's question is nobody's request.
+        if head.path != HEALTH || head.method != "HEAD" {
+            self.app.metrics.count(&head.path, status, code, took);
+        }
         let cors = http::cors(&self.app.config.cors_origins, &head.origin);
         let outgoing = if whole {
             Some(Outgoing::new(request, reply, &cors, self.closing.load(Ordering::Relaxed)))
@@ -287,7 +292,7 @@ impl Server {
             let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
             let code = code.filter(|code| *code != status).map(|code| format!(" {code}")).unwrap_or_default();
             let path: String = head.path.chars().take(200).collect();
-            let took = since.elapsed().as_secs_f64() * 1e3;
+            let took = took.as_secs_f64() * 1e3;
             log::line(Level::Info, &format!("{client} {} {path} {status}{code} {took:.1}ms", head.method));
         }
         outgoing
@@ -296,6 +301,7 @@ impl Server {
     /// Answers about HTTP itself, without having read the body, and ends the connection.
     fn refuse(&self, request: Arrived, status: u16) {
         let head = http::head(&request, &self.app.config.trusted_proxies);
+        self.app.metrics.count(&head.path, status, None, Duration::ZERO);
         self.abandon(request, outside(status).into(), &http::cors(&self.app.config.cors_origins, &head.origin));
         let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
         log::line(Level::Debug, &format!("{client} refused {status}"));

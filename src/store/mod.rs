@@ -12,7 +12,7 @@ pub mod users;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use schema::{MIGRATIONS, TODAY};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -229,6 +229,13 @@ pub fn ask(db: &Connection) -> rusqlite::Result<()> {
     db.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists([]).map(drop)
 }
 
+/// Bytes of the database and its write-ahead log on disk.
+#[must_use]
+pub fn size(data: &Path) -> u64 {
+    let bytes = |name: &str| fs::metadata(data.join(name)).map_or(0, |metadata| metadata.len());
+    bytes(FILE) + bytes(&format!("{FILE}-wal"))
+}
+
 fn not_asked(error: rusqlite::Error) -> Fault {
     Fault::NotAsked(error.to_string())
 }
@@ -329,7 +336,6 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::path::PathBuf;
 
     /// A database in a folder of its own, removed at the end.

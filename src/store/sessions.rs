@@ -1,5 +1,6 @@
 //! Sessions: a token's SHA-256 digest, whose it is and until when. Times are Unix seconds.
 
+use super::check::count;
 use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
 
 /// Opens a session for a user who is not disabled and whose stored password is still `password`; false if not so. Of the
@@ -30,6 +31,14 @@ pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>>
     db.prepare_cached("SELECT user_id FROM sessions WHERE token_sha256 = ?1 AND expires_at > ?2")?
         .query_row(params![token, now], |row| row.get(0))
         .optional()
+}
+
+/// How many sessions are good at this time.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn count_good(db: &Connection, now: i64) -> Result<u64> {
+    db.prepare_cached("SELECT count(*) FROM sessions WHERE expires_at > ?1")?.query_row([now], count)
 }
 
 /// Ends the session of the token with this digest.

@@ -4,13 +4,20 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 
+/// Reasons of a renewal.
+pub const REASONS: usize = 4;
+
 /// A message, either way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// From the serving process: everything is open, and [`Message::Start`] may come.
+    /// To the serving process, first of all: the text of the configuration's file.
+    Configure(Vec<u8>),
+    /// From it: it can't start, and why.
+    Failed(Vec<u8>),
+    /// From it: everything is open, and [`Message::Start`] may come.
     Ready,
-    /// To it: answer requests, and go on with this state of the one before.
-    Start(Vec<u8>),
+    /// To it: answer requests, and go on with this state of the one before; and how many renewals there were, by reason.
+    Start([u64; REASONS], Vec<u8>),
     /// To it: no other process works on the folder, so what a crash left behind can go.
     Sweep,
     /// From it: it can't go on for long.
@@ -38,18 +45,21 @@ impl Line {
 
     /// Says something. That the other end is gone is heard, not said.
     pub fn say(&self, message: &Message) {
-        let (kind, body): (u8, &[u8]) = match message {
-            Message::Ready => (b'r', &[]),
-            Message::Start(state) => (b's', state),
-            Message::Sweep => (b'w', &[]),
-            Message::Renew => (b'n', &[]),
-            Message::Retire => (b'f', &[]),
-            Message::State(state) => (b'd', state),
-            Message::Stop => (b't', &[]),
+        let numbers = |numbers: &[u64; REASONS]| numbers.map(u64::to_be_bytes).concat();
+        let (kind, numbers, body): (u8, Vec<u8>, &[u8]) = match message {
+            Message::Configure(text) => (b'c', Vec::new(), text),
+            Message::Failed(why) => (b'x', Vec::new(), why),
+            Message::Ready => (b'r', Vec::new(), &[]),
+            Message::Start(renewals, state) => (b's', numbers(renewals), state),
+            Message::Sweep => (b'w', Vec::new(), &[]),
+            Message::Renew => (b'n', Vec::new(), &[]),
+            Message::Retire => (b'f', Vec::new(), &[]),
+            Message::State(state) => (b'd', Vec::new(), state),
+            Message::Stop => (b't', Vec::new(), &[]),
         };
         // A state has some megabytes at the most.
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        let head = [&[kind][..], &length.to_be_bytes()].concat();
+        let length = u32::try_from(numbers.len() + body.len()).unwrap_or(u32::MAX);
+        let head = [&[kind][..], &length.to_be_bytes(), &numbers].concat();
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = (&self.stream).write_all(&head).and_then(|()| (&self.stream).write_all(body));
     }
@@ -67,8 +77,14 @@ impl Line {
         let mut body = vec![0; u32::from_be_bytes(length) as usize];
         (&self.stream).read_exact(&mut body)?;
         match kind {
+            b'c' => Ok(Message::Configure(body)),
+            b'x' => Ok(Message::Failed(body)),
             b'r' => Ok(Message::Ready),
-            b's' => Ok(Message::Start(body)),
+            b's' => {
+                let (numbers, state) = body.split_at_checked(REASONS * 8).ok_or(io::ErrorKind::InvalidData)?;
+                let number = |nth: usize| u64::from_be_bytes(std::array::from_fn(|byte| numbers[nth * 8 + byte]));
+                Ok(Message::Start(std::array::from_fn(number), state.to_vec()))
+            }
             b'w' => Ok(Message::Sweep),
             b'n' => Ok(Message::Renew),
             b'f' => Ok(Message::Retire),
@@ -88,8 +104,11 @@ mod tests {
         let (one, other) = UnixStream::pair().unwrap();
         let (one, other) = (Line::new(one), Line::new(other));
         let all = [
+            Message::Configure(b"{}".to_vec()),
+            Message::Failed(b"a sentence".to_vec()),
             Message::Ready,
-            Message::Start(vec![1, 2, 3]),
+            Message::Start([1, 2, 1 << 40, 4], vec![1, 2, 3]),
+            Message::Start([0; REASONS], Vec::new()),
             Message::Sweep,
             Message::Renew,
             Message::Retire,

@@ -18,13 +18,15 @@ fuzz_target!(|data: &[u8]| {
     let method = METHODS[usize::from(*which) % METHODS.len()];
     let path = http::path(target).to_string();
     let preflight = method == "OPTIONS" && which & 0x80 != 0;
-    let (known, is_picture) = (endpoint(&path).is_some(), path == "/s/admin.jpg");
+    let known = endpoint(&path).is_some();
+    let is_file = matches!(&*path, "/s/admin.jpg" | "/openapi.json" | "/") || path.starts_with("/page/");
+    let is_file = is_file && matches!(method, "GET" | "HEAD");
     let request = Request { method: method.into(), path: path.clone(), preflight, ..Request::default() };
     let (status, _) = STAGE.with_borrow_mut(|stage| stage.answer(request, b"{}"));
     let expected = match status {
-        200 => known || is_picture && matches!(method, "GET" | "HEAD"),
+        200 => known || is_file,
         204 => preflight && (known || path.starts_with("/s/")),
-        404 => !known && !(is_picture && matches!(method, "GET" | "HEAD")),
+        404 => !known && (!is_file || path.starts_with("/page/")),
         _ => false,
     };
     assert!(expected, "{method} {path:?}: {status}");

@@ -3,10 +3,10 @@
 use accountd::api;
 use accountd::app::App;
 use accountd::config;
-use accountd::contract::{DOCUMENT, Endpoint, GET_VERIFICATION_CODE, OUTSIDE};
+use accountd::contract::{ADDITIONS, DOCUMENT, Endpoint, OUTSIDE};
 use accountd::http::{Body, Reply, Request};
 use accountd::secret;
-use accountd::store::{Durable, Store, sessions, users};
+use accountd::store::{Durable, Reader, Store, sessions, users};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,7 +45,8 @@ impl Stage {
         };
         let (config, _) = config::load(&data, &environment, &[]).unwrap();
         let password = config.password_hash.hash("a");
-        let app = App::new(config, data.clone(), None, Store::open(&data).unwrap());
+        let (store, reader) = (Store::open(&data).unwrap(), Reader::open(&data).unwrap());
+        let app = App::new(config, data.clone(), None, store, reader);
         let user = users::New {
             name: "a",
             show_name: "a",
@@ -54,7 +55,7 @@ impl Stage {
             key: "a",
             avatar: "admin.jpg",
         };
-        assert!(app.write(Durable::Now, |db| users::add(db, &user, NOW)).unwrap());
+        assert!(app.write(Durable::Now, |db| users::add(db, &user, NOW)).unwrap().is_some());
         Stage { data, app, left: SPAN }
     }
 
@@ -120,5 +121,5 @@ fn check(request: &Request, reply: Reply) -> (u16, Vec<u8>) {
 /// The interface of a path.
 pub fn endpoint(path: &str) -> Option<&'static Endpoint> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    DOCUMENT.into_iter().chain([&GET_VERIFICATION_CODE]).find(|endpoint| endpoint.path == path)
+    DOCUMENT.into_iter().chain(ADDITIONS).find(|endpoint| endpoint.path == path)
 }

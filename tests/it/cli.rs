@@ -35,6 +35,30 @@ fn help_and_version() {
 }
 
 #[test]
+fn the_manual_page_and_completions_are_printed() {
+    let page = String::from_utf8(run(&["man"], &[]).stdout).unwrap();
+    assert!(page.starts_with(".TH ACCOUNTD 1 ") && page.contains(".SS accountd user set\\-password USER"), "{page}");
+    let script = String::from_utf8(run(&["completions", "bash"], &[]).stdout).unwrap();
+    let completed = |words: &str, at: usize| {
+        let line = format!("{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}; _accountd; echo \"${{COMPREPLY[*]}}\"");
+        let output = Command::new("bash").args(["--norc", "-c", &line]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_string()
+    };
+    for (words, at, expected) in [
+        ("accountd con", 1, "config"),
+        ("accountd user set", 2, "set-password"),
+        ("accountd --data x user set", 4, "set-password"),
+        ("accountd --data = x user set", 5, "set-password"),
+        ("accountd user show rei --js", 4, "--json"),
+        ("accountd completions ''", 2, "bash zsh fish"),
+    ] {
+        assert_eq!(completed(words, at), expected, "{words}");
+    }
+    let (code, text) = refused(&["completions", "tcsh"], &[]);
+    assert!(code == 2 && text.contains("SHELL is one of bash, zsh, fish, not \"tcsh\""), "{text}");
+}
+
+#[test]
 fn a_reader_who_has_enough_is_no_failure() {
     let program = env!("CARGO_BIN_EXE_accountd");
     let (reader, writer) = std::io::pipe().unwrap();

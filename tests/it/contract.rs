@@ -486,6 +486,7 @@ fn health() {
     server.database().execute_batch("ALTER TABLE users RENAME TO hidden").unwrap();
     let response = server.send("GET", "/health", &[], b"");
     assert_eq!((response.status, response.code()), (500, 169));
+    assert_eq!(response.json().get("detail"), None, "GET has no body that could be wrong");
     server.lines.wait("error /health: no such table");
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 
 /// The serving processes of a server.
-fn children(server: &Server) -> Vec<u32> {
+pub fn children(server: &Server) -> Vec<u32> {
     let pid = server.pid();
     let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     listed.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
@@ -22,7 +22,7 @@ fn wear_out(server: &Server) {
     }
 }
 
-fn kill(pid: u32) {
+pub fn kill(pid: u32) {
     assert!(Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().unwrap().success());
 }
 
@@ -62,6 +62,17 @@ fn a_worn_out_process_hands_over_what_it_knows() {
         && children(&server).len() == 1
     {}
     assert_eq!(server.post("/api/registered", &open).code(), 200, "a captcha from before");
+    // The old process may still be the one that answers.
+    let mut metrics = String::new();
+    while !metrics.contains("accountd_renewals_total{reason=\"limit\"} 1\n") {
+        metrics = server.send("GET", "/metrics", &[], b"").text();
+    }
+    for line in [
+        "accountd_requests_total{interface=\"/api/login\",status=\"200\",code=\"200\"} 1\n",
+        "accountd_requests_total{interface=\"/api/login\",status=\"413\",code=\"413\"} 70\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
     upload.write_all(&[b'x'; 2000]).unwrap();
     let mut rest = Vec::new();
     let _ = upload.read_to_end(&mut rest);

@@ -52,10 +52,15 @@ impl Lines {
 
     /// Waits for a line that contains this text.
     pub fn wait(&self, text: &str) -> String {
-        let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
+        self.wait_for(text, 1)
+    }
+
+    /// Waits until so many lines contain this text, and says the last of them.
+    pub fn wait_for(&self, text: &str, count: usize) -> String {
+        let found = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).nth(count - 1).cloned();
         let lines = self.0.0.lock().unwrap();
         let (lines, _) = self.0.1.wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none()).unwrap();
-        found(&lines).unwrap_or_else(|| panic!("no line {text:?} among {lines:#?}"))
+        found(&lines).unwrap_or_else(|| panic!("no {count} lines {text:?} among {lines:#?}"))
     }
 }
 
@@ -93,17 +98,19 @@ impl Server {
 
     /// A server on a folder that is there.
     pub fn on(data: Arc<Folder>) -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_accountd"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA, "--data"])
-            .arg(&data.0)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA, "--data"]).arg(&data.0);
+        Server::started(data, command)
+    }
+
+    /// A server that this command starts on a folder.
+    pub fn started(data: Arc<Folder>, mut command: Command) -> Server {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = Lines::default();
         let (stderr, sink) = (child.stderr.take().unwrap(), lines.clone());
         thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| sink.push(line)));
-        let line = lines.wait("listening on http://");
-        let address = line.rsplit_once("//").unwrap().1.to_string();
+        let line = lines.wait("listening on ");
+        let address = line.trim_start_matches("listening on ").trim_start_matches("http://").to_string();
         Server { data, address, lines, child }
     }
 

@@ -49,7 +49,7 @@ fn packages_are_named_where_they_belong() {
         ("subtle::", &["secret.rs"]),
         ("rand::", &["secret.rs", "captcha.rs", "captcha/"]),
         ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
-        ("rustix::", &["clock.rs", "socket.rs", "limits.rs", "admin/password.rs"]),
+        ("rustix::", &["clock.rs", "socket.rs", "socket/", "limits.rs", "admin/password.rs"]),
         ("signal_hook::", &["serve/", "admin/progress.rs"]),
         ("lexopt::", &["cli/"]),
         ("unicode_width::", &["admin/text.rs"]),
@@ -71,7 +71,7 @@ fn packages_are_named_where_they_belong() {
 #[test]
 fn who_imports_whom() {
     // What stands on the ground imports nothing of ours but these.
-    let ground: [(&str, &[&str]); 17] = [
+    let ground: [(&str, &[&str]); 18] = [
         ("contract/", &[]),
         ("expiring.rs", &[]),
         ("log.rs", &[]),
@@ -80,6 +80,7 @@ fn who_imports_whom() {
         ("failure.rs", &[]),
         ("secret.rs", &["places"]),
         ("socket.rs", &["config", "server"]),
+        ("socket/", &[]),
         ("supervise/line.rs", &[]),
         ("limits.rs", &[]),
         ("server/connections.rs", &[]),
@@ -157,6 +158,30 @@ fn codes() -> String {
 }
 
 #[test]
+fn the_openapi_document_is_the_table() {
+    let document = accountd::openapi::document();
+    for (endpoint, tag) in
+        DOCUMENT.iter().map(|one| (one, "document")).chain(ADDITIONS.iter().map(|one| (one, "additions")))
+    {
+        let operation = &document["paths"][endpoint.path][endpoint.method.to_lowercase()];
+        assert_eq!(operation["tags"][0], tag, "{}", endpoint.path);
+        assert!(operation["summary"].is_string(), "{} has no summary in src/openapi/interface.rs", endpoint.path);
+        let answers =
+            operation["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"].as_array().unwrap();
+        for row in endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()) {
+            let found = answers.iter().find(|answer| answer["properties"]["code"]["const"] == row.code);
+            let message = &found.unwrap_or_else(|| panic!("{} {}", endpoint.path, row.code))["properties"]["message"];
+            assert!(row.code == 200 || message["const"] == row.message, "{} {message}", endpoint.path);
+        }
+        let members = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+        for field in endpoint.fields {
+            assert_eq!(members[field.name]["maxLength"], field.limit, "{} {}", endpoint.path, field.name);
+        }
+    }
+    assert_eq!(document["paths"].as_object().unwrap().len(), DOCUMENT.len() + ADDITIONS.len() + 2);
+}
+
+#[test]
 fn readme_is_fresh() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for (name, table) in [("settings", settings()), ("codes", codes())] {
@@ -178,8 +203,14 @@ fn code_in(text: &str) -> impl Iterator<Item = String> {
     text.split('`').skip(1).step_by(2).map(|code| code.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// Numbers in digits.
+fn numbers_in(text: &str) -> impl Iterator<Item = String> {
+    let digits = text.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ',');
+    digits.map(|digits| digits.trim_matches(['.', ',']).to_string()).filter(|digits| !digits.is_empty())
+}
+
 /// What README has in every language, by section: the heading's level, code blocks, the code in the first cell of each row of
-/// a table, and the code in all other text in the order of the alphabet. Beside it the heading itself.
+/// a table, then code and numbers of all other text in the order of the alphabet. Beside it the heading itself.
 fn skeleton(readme: &str) -> Vec<(&str, Vec<String>)> {
     let mut sections: Vec<(&str, Vec<String>, String)> = Vec::new();
     let mut in_block = false;
@@ -202,7 +233,7 @@ fn skeleton(readme: &str) -> Vec<(&str, Vec<String>)> {
         }
     }
     let finish = |(heading, mut bones, text): (_, Vec<String>, String)| {
-        bones.extend(code_in(&text).collect::<BTreeSet<_>>());
+        bones.extend(code_in(&text).chain(numbers_in(&text)).collect::<BTreeSet<_>>());
         (heading, bones)
     };
     sections.into_iter().map(finish).collect()

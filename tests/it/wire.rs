@@ -455,6 +455,23 @@ fn failed_sign_ins_are_logged_in_one_form_with_the_real_client() {
     server.lines.wait("failed sign-in from 127.0.0.1 at /api/login");
 }
 
+#[test]
+fn the_openapi_document_is_served_once() {
+    let server = Server::start();
+    let response = server.send("GET", "/openapi.json?a=b", &[], b"");
+    assert_eq!((response.status, response.header("Content-Type")), (200, Some("application/json")));
+    assert_eq!(response.header("Cache-Control"), Some("no-cache"));
+    assert_eq!(response.json(), accountd::openapi::document());
+    let tag = response.header("ETag").unwrap();
+    let known = server.send("GET", "/openapi.json", &[("If-None-Match", tag)], b"");
+    assert_eq!((known.status, known.body.len(), known.header("ETag")), (304, 0, Some(tag)));
+    assert_eq!(server.send("GET", "/openapi.json", &[("If-None-Match", "\"another\"")], b"").status, 200);
+    let head = server.send("HEAD", "/openapi.json", &[], b"");
+    assert_eq!((head.status, head.body.len(), head.header("ETag")), (200, 0, Some(tag)));
+    assert_eq!(head.header("Content-Length"), response.header("Content-Length"));
+    assert_eq!(server.send("POST", "/openapi.json", &[], b"{}").status, 404);
+}
+
 /// A client may have its answer, and ask again, before the server is done with its first request; under load many do.
 #[test]
 fn requests_that_come_before_the_one_before_is_done_are_all_answered() {

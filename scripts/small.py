@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""What a very small box does: 64 MB of memory, a disk of 16 MB whose every sync takes 100 ms, nobody asking for a minute.
+
+    scripts/small.py [--binary PATH] [--idle SECONDS]
+
+As root, with cgroups, tmpfs and strace. Passwords are Argon2id; 16 people log in at once, then 8 pictures of 10 MB come at
+once; then the same person changes the display name ten times on the slow disk. Says SKIPPED of what this machine does not allow.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import harness
+
+MEMORY = 64 << 20
+DISK = 16 << 20
+# What the kernel counts as a write that lasts, and as a wait for the disk.
+WRITES = "write,writev,pwrite64,pwritev,sendfile,copy_file_range,ftruncate,rename,renameat,renameat2,unlink,unlinkat"
+SYNCS = "fsync,fdatasync"
+
+
+def group() -> tuple[Path, str, str] | None:
+    """A new group of processes with a memory limit, the file that takes its processes, and the one that says its peak."""
+    for root, limit, peak in [
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
+        ("/sys/fs/cgroup", "memory.max", "memory.peak"),
+    ]:
+        folder = Path(root) / f"accountd-small-{os.getpid()}"
+        try:
+            folder.mkdir()
+            (folder / limit).write_text(str(MEMORY))
+            return folder, "cgroup.procs", peak
+        except OSError:
+            if folder.exists():
+                folder.rmdir()
+    return None
+
+
+def picture() -> bytes:
+    """A picture of the largest size; what follows its end is not kept."""
+    return (Path(__file__).resolve().parent.parent / "src" / "admin.jpg").read_bytes().ljust(10_485_760, b"\0")
+
+
+def took(work) -> float:
+    """Milliseconds."""
+    since = time.monotonic()
+    work()
+    return (time.monotonic() - since) * 1000
+
+
+def good(answer: harness.Answer) -> harness.Answer:
+    if answer.code != 200:
+        raise SystemExit(f"FAILED: {answer.status} {answer.code} {answer.message}")
+    return answer
+
+
+def little_memory(binary: Path, folder: Path) -> None:
+    made = group()
+    if made is None:
+        print("SKIPPED 64 MB of memory: no cgroup can be made here")
+        return
+    limited, processes, peak = made
+    server = None
+    try:
+        wrapper = folder / "limited"
+        wrapper.write_text(f'#!/bin/sh\necho $$ >{limited}/{processes}\nexec {binary} "$@"\n')
+        wrapper.chmod(0o755)
+        server = harness.start(wrapper, folder / "data")
+        good(harness.register(server, "rei"))
+        with ThreadPoolExecutor(16) as people:
+            times = list(people.map(lambda _: took(lambda: good(harness.login(server, "rei"))), range(16)))
+            # The last one's session is the one that is left.
+            token = good(harness.login(server, "rei")).message
+            uploads = list(people.map(lambda _: took(lambda: good(harness.upload(server, token, picture()))), range(8)))
+        used = int((limited / peak).read_text()) / (1 << 20)
+        renewed = sum("renewed" in line or "ended" in line for line in harness.log_since(server, 0))
+        print(
+            f"64 MB of memory: peak {used:.0f} MiB with what the kernel keeps of files; 16 log-ins with Argon2id at once, the "
+            f"slowest {max(times):.0f} ms; 8 pictures of 10 MB at once, the slowest {max(uploads):.0f} ms; "
+            f"{renewed} processes replaced"
+        )
+    finally:
+        if server:
+            harness.kill(server)
+        limited.rmdir()
+
+
+def slow_disk(binary: Path, folder: Path) -> None:
+    disk = folder / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", disk], stderr=subprocess.DEVNULL).returncode:
+        print("SKIPPED a slow, small disk: nothing can be mounted here")
+        return
+    server = None
+    try:
+        wrapper = folder / "slow"
+        delay = f"-e trace={SYNCS} -e inject={SYNCS}:delay_enter=100000"
+        wrapper.write_text(f'#!/bin/sh\nexec strace -f -qq -o /dev/null {delay} {binary} "$@"\n')
+        wrapper.chmod(0o755)
+        since = time.monotonic()
+        server = harness.start(wrapper, disk / "data", log=folder / "slow.log")
+        start = time.monotonic() - since
+        good(harness.register(server, "rei"))
+        token = good(harness.login(server, "rei")).message
+        info = lambda: good(harness.post(server.address, "/api/user_info", {"token": token}))
+        change = {"token": token, "new_show_name": "asuka"}
+        changes = [took(lambda: good(harness.post(server.address, "/api/update_show_name", change))) for _ in range(10)]
+        with ThreadPoolExecutor(1) as other:
+            writing = other.submit(lambda: [harness.post(server.address, "/api/update_show_name", change) for _ in range(10)])
+            reads = []
+            while not writing.done():
+                reads.append(took(info))
+        upload = took(lambda: good(harness.upload(server, token, picture())))
+        used = sum(file.stat().st_blocks * 512 for file in disk.rglob("*") if file.is_file()) / (1 << 20)
+        print(
+            f"a disk of 16 MB whose syncs take 100 ms: started in {start:.1f} s; a change {statistics.median(changes):.0f} ms, "
+            f"who only reads meanwhile {statistics.median(reads):.1f} ms (the slowest {max(reads):.0f}); "
+            f"a picture of 10 MB {upload:.0f} ms; {used:.1f} MiB used"
+        )
+    finally:
+        if server:
+            harness.kill(server)
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def switches(pid: int) -> int:
+    """How often the threads of a process have gone to sleep of themselves, and so were woken."""
+    texts = [status.read_text() for status in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", text, re.M)[1]) for text in texts)
+
+
+def idle(binary: Path, folder: Path, seconds: float) -> None:
+    server = harness.start(binary, folder / "idle")
+    try:
+        # Until what a start does is over.
+        time.sleep(10)
+        first = server.process.pid
+        second = int(Path(f"/proc/{first}/task/{first}/children").read_text().split()[0])
+        before = [switches(pid) for pid in (first, second)]
+        time.sleep(seconds)
+        woken = [now - then for now, then in zip([switches(pid) for pid in (first, second)], before)]
+        counted = "nothing was counted: strace is not there"
+        if shutil.which("strace"):
+            trace = folder / "trace"
+            command = ["timeout", str(seconds), "strace", "-f", "-qq", "-y", "-e", f"trace={WRITES},{SYNCS}", "-o", str(trace)]
+            subprocess.run([*command, "-p", str(first), "-p", str(second)], stderr=subprocess.DEVNULL)
+            # Answers to the supervisor go to sockets.
+            lines = [line for line in trace.read_text().splitlines() if "socket:" not in line and "(" in line]
+            counted = f"{len(lines)} writes and syncs of files"
+            for line in lines[:3]:
+                print(line)
+        print(f"{seconds:.0f} seconds of nobody: {woken[0]} wake-ups of the supervisor, {woken[1]} of the one that serves; {counted}")
+    finally:
+        harness.kill(server)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", default=str(harness.BINARY), help="(default: the release build)")
+    parser.add_argument("--idle", type=float, default=60, metavar="SECONDS", help="how long nobody asks (default: 60)")
+    options = parser.parse_args()
+    binary = harness.need_binary(options.binary)
+    os.environ["ACCOUNTD_PASSWORD_HASH"] = "argon2id"
+    os.environ["ACCOUNTD_SESSIONS_PER_USER"] = "100"
+    with tempfile.TemporaryDirectory() as name:
+        little_memory(binary, Path(name))
+        slow_disk(binary, Path(name))
+        idle(binary, Path(name), options.idle)
+    print("PASSED")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+//! All metrics: what was counted, and what there is at the moment.
+
+use super::{CONTENT_TYPE, head, sample};
+use crate::app::App;
+use crate::clock;
+use crate::http::{Body, Reply};
+use crate::limits;
+use crate::socket;
+use crate::store::{self, check, sessions};
+use std::fmt::Display;
+
+/// The metrics as an answer.
+#[must_use]
+pub fn reply(app: &App) -> Reply {
+    let headers = vec![("Content-Type", CONTENT_TYPE.into()), ("Cache-Control", "no-store".into())];
+    Reply { status: 200, code: None, headers, body: Body::Bytes(text(app).into_bytes().into()) }
+}
+
+/// The metrics; where the database can't be asked, without what it would say.
+#[must_use]
+pub fn text(app: &App) -> String {
+    let mut text = String::with_capacity(32 * 1024);
+    head(&mut text, "accountd_build_info", "gauge", "The version that answers.");
+    sample(&mut text, "accountd_build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
+    app.metrics.write(&mut text);
+    let now = clock::now();
+    let mut gauge = |name: &str, help: &str, value: &dyn Display| {
+        head(&mut text, name, "gauge", help);
+        sample(&mut text, name, "", value);
+    };
+    gauge("accountd_captchas", "Captchas that wait for an answer.", &app.captchas().alive(now));
+    gauge("accountd_connections", "Open connections over TCP.", &socket::census().peers.len());
+    if let Ok((users, sessions)) = app.read(|db| Ok((check::count_users(db)?, sessions::count_good(db, now)?))) {
+        gauge("accountd_users", "Users.", &users);
+        gauge("accountd_sessions", "Sessions that are good.", &sessions);
+    }
+    gauge("accountd_database_bytes", "The database on disk, with its write-ahead log.", &store::size(&app.data));
+    gauge("process_resident_memory_bytes", "Memory of the serving process.", &limits::resident());
+    gauge("process_open_fds", "Descriptors that the serving process has open.", &socket::descriptors());
+    gauge("process_max_fds", "Descriptors that it may have open.", &limits::descriptors());
+    text
+}
