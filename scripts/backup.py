@@ -32,11 +32,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import harness
-from harness import Server
+from harness import Server, check
 
 PICTURE = 100_000  # bytes, about
 WRITERS = 3
-failures: list[str] = []
 
 
 @dataclass
@@ -86,14 +85,6 @@ class Load:
             return "none"
         median, high = took[len(took) // 2], took[int(len(took) * 0.99)]
         return f"{len(took)} writes, median {median:.1f} ms, 99 % {high:.1f} ms, slowest {took[-1]:.1f} ms"
-
-
-def check(what: str, right: bool, seen: object = "", quiet: bool = False) -> None:
-    """Prints a line, and remembers what is not right."""
-    if not quiet or not right:
-        print(f"{'ok    ' if right else 'FAILED'} {what}{f': {seen}' if seen != '' else ''}", flush=True)
-    if not right:
-        failures.append(what)
 
 
 def fill(data: Path, users: int, megabytes: float) -> None:
@@ -225,7 +216,7 @@ def kill_restores(binary: Path, data: Path, backup: Path, kills: int, usual: flo
         seen["old" if now == old else "new"] += 1
         for path in data.glob("before-restore-*"):
             shutil.rmtree(path)
-    check(f"{kills} restores were killed, and left one whole state", not failures, seen)
+    check(f"{kills} restores were killed, and left one whole state", not harness.failures, seen)
 
 
 def kill_backups(binary: Path, data: Path, target: Path, kills: int, usual: float) -> None:
@@ -283,8 +274,7 @@ def main() -> int:
     finally:
         harness.kill(server)
         shutil.rmtree(work)
-    print(f"\nFAILED: {len(failures)}" if failures else "\nPASSED")
-    return 1 if failures else 0
+    return harness.verdict()
 
 
 if __name__ == "__main__":

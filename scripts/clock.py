@@ -22,18 +22,10 @@ import tempfile
 from pathlib import Path
 
 import harness
-from harness import Server
+from harness import Server, check
 
 DAY = 86_400
 LIBRARY = "/usr/lib/*/faketime/libfaketime.so.1"
-failures: list[str] = []
-
-
-def check(what: str, right: bool, seen: object = "") -> None:
-    """Says what holds and takes note of what does not."""
-    print(f"{'ok  ' if right else 'FAILED'} {what}" + ("" if right else f": {seen}"))
-    if not right:
-        failures.append(what)
 
 
 def set_clock(file: Path, seconds: int) -> None:
@@ -46,17 +38,17 @@ def set_clock(file: Path, seconds: int) -> None:
 def well(server: Server, when: str, tag: str) -> str:
     """Uses everything once; the token of a fresh log-in."""
     log_in = harness.login(server, "rei")
-    check(f"{when}: a log-in is good", log_in.code == 200, log_in)
+    check(f"{when}: a log-in is good", log_in.code == 200, log_in.code)
     token = str(log_in.message)
     info = harness.post(server.address, "/api/user_info", {"token": token})
-    check(f"{when}: its token is", info.code == 200, info)
+    check(f"{when}: its token is", info.code == 200, info.code)
     check(f"{when}: somebody can register", harness.register(server, tag).code == 200)
     change = harness.post(server.address, "/api/update_show_name", {"token": token, "new_show_name": tag})
-    check(f"{when}: a name can be changed", change.code == 200, change)
+    check(f"{when}: a name can be changed", change.code == 200, change.code)
     picture = harness.png(110, 110, tag)
     upload = harness.upload(server, token, picture)
     served = harness.exchange(server.address, harness.request("GET", f"/s/{upload.message}"))
-    check(f"{when}: a picture can be uploaded and is served", served.body == picture, upload)
+    check(f"{when}: a picture can be uploaded and is served", served.body == picture, upload.code)
     return token
 
 
@@ -78,11 +70,11 @@ def run(binary: Path, folder: Path, clock: Path) -> None:
 
         set_clock(clock, DAY + 60)
         info = harness.post(server.address, "/api/user_info", {"token": token})
-        check("a day on: the token of yesterday has expired", info.code == 403, info)
+        check("a day on: the token of yesterday has expired", info.code == 403, info.code)
         old = {"username": "rei", "passwd": harness.PASSWORD}
         old |= {"verification_code_key": key, "verification_code": harness.CAPTCHA}
         answer = harness.post(server.address, "/api/login", old)
-        check("a day on: the captcha of yesterday is refused", answer.code == 503, answer)
+        check("a day on: the captcha of yesterday is refused", answer.code == 503, answer.code)
         tomorrow = well(server, "a day on", "b")
         while guess(server)[0] != 429:
             pass
@@ -91,14 +83,14 @@ def run(binary: Path, folder: Path, clock: Path) -> None:
         set_clock(clock, -DAY)
         check("a day back: whoever guesses still waits", guess(server)[0] == 429 and guess(server)[1] <= wait)
         info = harness.post(server.address, "/api/user_info", {"token": tomorrow})
-        check("a day back: the token that was given last is good", info.code == 200, info)
+        check("a day back: the token that was given last is good", info.code == 200, info.code)
         well(server, "a day back", "c")
 
         set_clock(clock, 0)
         well(server, "home again", "d")
         lines = [line for line in harness.log_of(server, 0) if " error " in line]
-        check("the log has no fault", not lines, lines)
-        check("the server is the same one", server.process.poll() is None, "it ended")
+        check("the log has no fault", not lines, "; ".join(lines))
+        check("the server is the same one", server.process.poll() is None)
     finally:
         harness.kill(server)
 
@@ -124,8 +116,7 @@ def main() -> int:
         run(binary, folder, clock)
     finally:
         shutil.rmtree(folder)
-    print(f"\nFAILED: {len(failures)}" if failures else "\nPASSED")
-    return 1 if failures else 0
+    return harness.verdict()
 
 
 if __name__ == "__main__":

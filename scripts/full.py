@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import harness
-from harness import Answer, Server
+from harness import Answer, Server, check
 
 # What each writing interface answers when a write fails: HTTP status and code.
 WHEN_FULL = {
@@ -39,14 +39,6 @@ WHEN_FULL = {
     "/api/update_password": (500, 169),
 }
 PICTURE = harness.png(150, 150, "first")
-failures: list[str] = []
-
-
-def check(what: str, right: bool, seen: object = "") -> None:
-    """Prints a line, and remembers what is not right."""
-    print(f"{'ok    ' if right else 'FAILED'} {what}{f': {seen}' if seen != '' else ''}", flush=True)
-    if not right:
-        failures.append(what)
 
 
 def writes(server: Server, token: str, tag: str, before: Callable[[], object]) -> dict[str, Answer]:
@@ -256,8 +248,7 @@ def main() -> int:
     finally:
         if not os.path.ismount(mount):
             shutil.rmtree(work)
-    print(f"\nFAILED: {len(failures)}" if failures else "\nPASSED")
-    return 1 if failures else 0
+    return harness.verdict()
 
 
 if __name__ == "__main__":

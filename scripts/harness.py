@@ -45,6 +45,24 @@ class Answer:
     message: object = None
 
 
+# What `check` found to be wrong.
+failures: list[str] = []
+
+
+def check(what: str, right: bool, seen: object = "", quiet: bool = False) -> None:
+    """Prints a line, if something is wrong or `quiet` is not asked for, and remembers what is wrong."""
+    if not right:
+        failures.append(what)
+    if not (right and quiet):
+        print(f"{'ok    ' if right else 'FAILED'} {what}{f': {seen}' if seen != '' else ''}", flush=True)
+
+
+def verdict() -> int:
+    """Says what came of all checks; the exit code."""
+    print(f"\nFAILED: {len(failures)}" if failures else "\nPASSED")
+    return 1 if failures else 0
+
+
 def need_binary(path: str) -> Path:
     """The binary, or a hint and the end."""
     binary = Path(path).resolve()

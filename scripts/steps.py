@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import harness
-from harness import Answer, Server
+from harness import Answer, Server, check
 
 # Calls that change a disk, the error that each may meet there, and how many are tried at the most.
 CALLS = [
@@ -42,7 +42,6 @@ CALLS = [
     ("unlink", "EIO", 4),
     ("mkdir", "ENOSPC", 4),
 ]
-failures: list[str] = []
 
 
 @dataclass
@@ -63,13 +62,6 @@ class Way:
     refusals: set[tuple[int, int]]
     send: Callable[[str], Answer]
     done: Callable[[str, Answer], bool]
-
-
-def check(what: str, right: bool, seen: object) -> None:
-    """Takes note of what is not as it should be."""
-    if not right:
-        failures.append(what)
-        print(f"FAILED {what}: {seen}")
 
 
 class Refusing:
@@ -129,8 +121,8 @@ def ways(server: Server, account: Account) -> list[Way]:
     def picture_is(tag: str, _: Answer) -> bool:
         info = harness.post(server.address, "/api/user_info", {"token": account.token}).message
         served = harness.exchange(server.address, harness.request("GET", f"/s/{info['avatar']}"))
-        check(f"{tag}: the avatar is the acknowledged one", info["avatar"] == account.avatar, info["avatar"])
-        check(f"{tag}: its picture is served", served.body == account.picture, served.status)
+        check(f"{tag}: the avatar is the acknowledged one", info["avatar"] == account.avatar, info["avatar"], quiet=True)
+        check(f"{tag}: its picture is served", served.body == account.picture, served.status, quiet=True)
         return served.body == picture(tag)
 
     return [
@@ -152,15 +144,15 @@ def try_step(server: Server, account: Account, way: Way, call: str, error: str, 
     with Refusing(server, call, error, nth) as refusing:
         answer = way.send(tag)
     if answer.code == 200:
-        check(f"{tag}: acknowledged, and there", way.done(tag, answer), answer.code)
+        check(f"{tag}: acknowledged, and there", way.done(tag, answer), answer.code, quiet=True)
     else:
-        check(f"{tag}: the answer is the contract's", (answer.status, answer.code) in way.refusals, answer)
-        check(f"{tag}: refused, and not there", not way.done(tag, answer), answer.code)
+        check(f"{tag}: the answer is the contract's", (answer.status, answer.code) in way.refusals, answer, quiet=True)
+        check(f"{tag}: refused, and not there", not way.done(tag, answer), answer.code, quiet=True)
         lines = [line for line in harness.log_of(server, before) if " error " in line and way.path in line]
         # The log's own writes fail with the others.
-        check(f"{tag}: one line in the log", len(lines) == 1 or call == "write", lines or refusing.hit)
+        check(f"{tag}: one line in the log", len(lines) == 1 or call == "write", lines or refusing.hit, quiet=True)
         again = way.send(tag + "-again")
-        check(f"{tag}: works when nothing is refused", again.code == 200, f"{again.status} {again.code}")
+        check(f"{tag}: works when nothing is refused", again.code == 200, again.code, quiet=True)
     return bool(refusing.hit)
 
 
@@ -188,8 +180,8 @@ def run(binary: Path, folder: Path) -> None:
                     if not hit and call != "openat":
                         break
                 else:
-                    check(f"{way.path}: no more than {most} of {call}", call == "openat", "tried them all")
-            check(f"{way.path} has steps that can fail", steps >= 3, steps)
+                    check(f"{way.path}: no more than {most} of {call}", call == "openat", quiet=True)
+            check(f"{way.path} has steps that can fail", steps >= 3, steps, quiet=True)
             print(f"ok   {way.path}: {steps} steps failed in turn")
         # An old picture that could not be removed goes at the next start.
         harness.kill(server)
@@ -197,16 +189,16 @@ def run(binary: Path, folder: Path) -> None:
         end = time.monotonic() + 5
         while left(server, account) and time.monotonic() < end:
             time.sleep(0.02)
-        check("no file is left in avatars/ that nobody has", not left(server, account), left(server, account))
+        check("no file is left in avatars/ that nobody has", not left(server, account), ", ".join(left(server, account)))
         login = harness.login(server, "rei", account.password)
         check("after a kill and a start: the password is the acknowledged one", login.code == 200, login.code)
         info = harness.post(server.address, "/api/user_info", {"token": login.message}).message
-        check("after a kill and a start: the avatar is the acknowledged one", info["avatar"] == account.avatar, info)
+        check("after a kill and a start: the avatar is the acknowledged one", info["avatar"] == account.avatar, info["avatar"])
     finally:
         harness.kill(server)
     database = sqlite3.connect(shutil.copy(folder / "data" / "accountd.db", folder / "copy.db"))
     found = database.execute("PRAGMA integrity_check").fetchall()
-    check("the database is sound", found == [("ok",)], found)
+    check("the database is sound", found == [("ok",)])
 
 
 def main() -> int:
@@ -227,8 +219,7 @@ def main() -> int:
         return 0
     finally:
         shutil.rmtree(folder)
-    print(f"\nFAILED: {len(failures)}" if failures else "\nPASSED")
-    return 1 if failures else 0
+    return harness.verdict()
 
 
 if __name__ == "__main__":
