@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketType, connect, getpeername, recv,
-    shutdown, socket, sockopt,
+    AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketType, connect, connect_unspec,
+    getpeername, recv, shutdown, socket, sockopt,
 };
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::collections::HashSet;
@@ -154,12 +154,19 @@ impl Knock {
         Ok(Knock { socket: socket(family, SocketType::STREAM, None)?, address })
     }
 
-    /// Connects, and resets the connection at once, so that no port of ours stays in TIME_WAIT.
-    pub fn knock(self) {
+    /// Connects. Dropped, the connection is reset, so that no port of ours stays in TIME_WAIT.
+    #[must_use]
+    pub fn hold(self) -> OwnedFd {
         let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         let _ = sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Send, Some(Duration::from_secs(1)));
         // A failure is a full queue, and then there is somebody who wakes the listener.
         let _ = connect(&self.socket, &self.address);
+        self.socket
+    }
+
+    /// Connects, and resets the connection at once.
+    pub fn knock(self) {
+        drop(self.hold());
     }
 }
 
@@ -179,11 +186,23 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// # Errors
 /// If the kernel gives no handle on it.
 pub fn shut(peer: SocketAddr) -> io::Result<()> {
+    with(peer, |socket| shutdown(socket, Shutdown::Both))
+}
+
+/// Resets the connection to a peer, and throws away what it has sent: a socket that is merely shut goes on giving out what
+/// comes.
+pub fn cut(peer: SocketAddr) {
+    // An old kernel does not reset a connection that a thread reads from.
+    let _ = with(peer, |socket| connect_unspec(socket).or_else(|_| shutdown(socket, Shutdown::Both)));
+}
+
+/// Does something to the socket whose other end is this peer, if there is one.
+fn with(peer: SocketAddr, act: impl Fn(&OwnedFd) -> rustix::io::Result<()>) -> io::Result<()> {
     let mut result = Ok(());
     each_socket(|socket, of| {
         let found = of == Peer::At(peer);
         if found {
-            result = shutdown(socket, Shutdown::Both);
+            result = act(socket);
         }
         !found
     })?;

@@ -37,8 +37,8 @@ const HEALTH: &str = "/health";
 const STACK: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
 const FAREWELL: Duration = Duration::from_secs(30);
-/// Connections of our own at the end of the accept loop.
-const KNOCKS: usize = 8;
+/// Connections of our own that outlast the accept loop.
+const RESERVE: usize = 8;
 /// So many connections that could not be ended, each a thread and two descriptors, are reason enough to start anew.
 const FORGOTTEN: usize = 64;
 /// How long a server that has retired leaves those that are connected to send what they began.
@@ -149,11 +149,14 @@ impl Server {
     /// Accepts no more connections: those that come are left to whoever else has the listening socket.
     pub fn retire(&self) {
         self.closing.store(true, Ordering::SeqCst);
-        // tiny_http ends its accept loop when accept() fails. Where it must not wait, it fails as soon as nobody is left.
-        // The first knock wakes it; the others free connections that wait for a thread, as the heartbeat did until now.
-        let knocks: Vec<Knock> = (0..KNOCKS).filter_map(|_| Knock::new(&self.socket.listen).ok()).collect();
+        let knock = || Knock::new(&self.socket.listen).ok();
+        let (reserve, last): (Vec<_>, _) = ((0..RESERVE).filter_map(|_| knock()).map(Knock::hold).collect(), knock());
+        // tiny_http ends its accept loop when accept() fails. Where it must not wait, it fails as soon as nobody is left;
+        // the last knock wakes it.
         if self.socket.block(false).is_ok() {
-            knocks.into_iter().for_each(Knock::knock);
+            if let Some(last) = last {
+                last.knock();
+            }
             let since = Instant::now();
             while !self.deaf.load(Ordering::SeqCst) && since.elapsed() < LINGER {
                 thread::sleep(Duration::from_millis(1));
@@ -161,6 +164,8 @@ impl Server {
         }
         // The next process waits for connections on the same socket.
         let _ = self.socket.block(true);
+        // Each one that ends gives its thread to a connection that waits for one, as the heartbeat did until now.
+        drop(reserve);
     }
 
     /// Waits until every connection that was accepted had time for its request, and has its answer.
@@ -176,8 +181,7 @@ impl Server {
         loop {
             match self.next() {
                 // Handlers catch their own panics; none at all may cost a worker.
-                Ok(Some((request, peer))) => drop(catch_unwind(AssertUnwindSafe(|| self.dispatch(request, peer)))),
-                Ok(None) => {}
+                Ok((request, peer)) => drop(catch_unwind(AssertUnwindSafe(|| self.dispatch(request, peer)))),
                 Err(_) if self.stopping.load(Ordering::SeqCst) => return,
                 // Nothing can be accepted any more, but what is connected is still answered.
                 Err(_) => {
@@ -189,26 +193,28 @@ impl Server {
     }
 
     /// Waits for a request that is to be answered now. One thread at a time, since the requests of a connection must
-    /// enter in their order: the second can't be answered before the first.
-    fn next(&self) -> io::Result<Option<(Arrived, Option<SocketAddr>)>> {
+    /// enter in their order: the second can't be answered before the first. It goes on to the one that is, so that a flood
+    /// of others is not handed from thread to thread.
+    fn next(&self) -> io::Result<(Arrived, Option<SocketAddr>)> {
         let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let request = match self.http.recv() {
-            Ok(request) => Arrived::new(request),
-            Err(error) => {
-                let turn = self.turns().pop_front();
-                return turn.map(|(request, peer)| Some((request, Some(peer)))).ok_or(error);
+        loop {
+            let request = match self.http.recv() {
+                Ok(request) => Arrived::new(request),
+                Err(error) => {
+                    let turn = self.turns().pop_front();
+                    return turn.map(|(request, peer)| (request, Some(peer))).ok_or(error);
+                }
+            };
+            if request.url() != HEALTH {
+                self.heartbeat.stir();
             }
-        };
-        if request.url() != HEALTH {
-            self.heartbeat.stir();
+            let Some(peer) = request.remote_addr().copied() else { return Ok((request, None)) };
+            match self.connections.enter(peer, request) {
+                Turn::Now(request) => return Ok((request, Some(peer))),
+                Turn::Later => {}
+                Turn::Shut => socket::cut(peer),
+            }
         }
-        let Some(peer) = request.remote_addr().copied() else { return Ok(Some((request, None))) };
-        match self.connections.enter(peer, request) {
-            Turn::Now(request) => return Ok(Some((request, Some(peer)))),
-            Turn::Later => {}
-            Turn::Shut => drop(socket::shut(peer)),
-        }
-        Ok(None)
     }
 
     /// Answers a request here and now, or in a thread of its own if its body or its work may take long.
