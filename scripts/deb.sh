@@ -41,6 +41,7 @@ make() {
     sed 's/^$/./; s/^/ /' LICENSE-MIT | cat scripts/debian/copyright - >"$work/copyright"
     put 644 "$work/copyright" $doc/copyright
     put 644 README.md $doc/
+    put 644 README.zh.md $doc/
     gzip -9nc CHANGELOG.md >"$work/changes"
     put 644 "$work/changes" $doc/changelog.gz
     printf 'accountd (%s) unstable; urgency=medium\n\n  * What is new stands in changelog.gz.\n\n -- %s  %s\n' \

@@ -141,6 +141,11 @@ fn without_meaning(setting: &Setting) -> String {
 }
 
 /// README's table of codes, as it should be.
+/// A sentence without what Markdown would take for its own.
+fn plain(message: &str) -> String {
+    message.replace('*', "\\*").replace('~', "\\~")
+}
+
 fn codes() -> String {
     let mut table = String::from("| path | code | message |\n|---|---|---|\n");
     for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
@@ -148,7 +153,7 @@ fn codes() -> String {
             endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()).collect();
         rows.sort_by_key(|row| row.code);
         for row in rows {
-            table += &format!("| `{}` | {} | {} |\n", endpoint.path, row.code, row.message.replace('*', "\\*"));
+            table += &format!("| `{}` | {} | {} |\n", endpoint.path, row.code, plain(row.message));
         }
     }
     for (status, message) in OUTSIDE {
