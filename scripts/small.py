@@ -111,10 +111,15 @@ def slow_disk(binary: Path, folder: Path) -> None:
         good(harness.register(server, "rei"))
         token = good(harness.login(server, "rei")).message
         info = lambda: good(harness.post(server.address, "/api/user_info", {"token": token}))
-        change = {"token": token, "new_show_name": "asuka"}
-        changes = [took(lambda: good(harness.post(server.address, "/api/update_show_name", change))) for _ in range(10)]
+
+        def change(number: int) -> harness.Answer:
+            # Another name each time: a row that stays as it is needs no sync.
+            members = {"token": token, "new_show_name": f"asuka {number}"}
+            return good(harness.post(server.address, "/api/update_show_name", members))
+
+        changes = [took(lambda: change(number)) for number in range(10)]
         with ThreadPoolExecutor(1) as other:
-            writing = other.submit(lambda: [harness.post(server.address, "/api/update_show_name", change) for _ in range(10)])
+            writing = other.submit(lambda: [change(number) for number in range(10, 20)])
             reads = []
             while not writing.done():
                 reads.append(took(info))
