@@ -112,6 +112,12 @@ def token(user: int) -> str:
     return f"{user:010d}" * 25
 
 
+def session(user: int, expires_at: int) -> tuple:
+    """A row of sessions; its id is the beginning of the digest."""
+    digest = hashlib.sha256(token(user).encode()).digest()
+    return int.from_bytes(digest[:8], signed=True), digest, user, expires_at
+
+
 def folder(base: Path, binary: Path, users: int) -> Path:
     """A data folder with so many users, each with a session: made by the server, filled while it is stopped."""
     data = base / f"users-{users}"
@@ -131,8 +137,8 @@ def folder(base: Path, binary: Path, users: int) -> Path:
         ),
     )
     db.executemany(
-        "INSERT INTO sessions (token_sha256, user_id, expires_at) VALUES (?, ?, ?)",
-        ((hashlib.sha256(token(i).encode()).digest(), i, now + 86_400) for i in range(1, users + 1)),
+        "INSERT INTO sessions (id, token_sha256, user_id, nth, expires_at) VALUES (?, ?, ?, 1, ?)",
+        (session(i, now + 86_400) for i in range(1, users + 1)),
     )
     db.commit()
     db.close()

@@ -453,6 +453,7 @@ mod tests {
         old.execute_batch(
             "INSERT INTO users VALUES (7, 'rei', 'Rei', 'rei@example.org', 'a digest', 'a key', 'admin.jpg', 1);
              INSERT INTO sessions VALUES (1, x'00', 7, 2);
+             INSERT INTO sessions VALUES (2, x'fedcba98765432100000000000000000000000000000000000000000000000ff', 7, 9);
              PRAGMA application_id = 0x61636374; PRAGMA user_version = 1; PRAGMA journal_mode = WAL;",
         )
         .unwrap();
@@ -460,8 +461,13 @@ mod tests {
         let store = Store::open(&data).unwrap();
         let user = store.read(|db| users::password(db, "rei")).unwrap().unwrap();
         assert_eq!((user.id, &*user.password, user.disabled), (7, "a digest", false));
+        let mut token = [0; 32];
+        token[..8].copy_from_slice(&[0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10]);
+        token[31] = 0xff;
+        assert_eq!(store.read(|db| sessions::owner(db, &token, 8)).unwrap(), Some(7));
+        assert_eq!(store.read(|db| sessions::owner(db, &[0; 32], 0)).unwrap(), None, "an id alone opens nothing");
         let sessions = store.read(|db| db.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, u32>(0)));
-        assert_eq!((sessions.unwrap(), store.read(version).unwrap()), (1, TODAY));
+        assert_eq!((sessions.unwrap(), store.read(version).unwrap()), (2, TODAY));
         fs::remove_dir_all(data).unwrap();
     }
 

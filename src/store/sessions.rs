@@ -1,4 +1,6 @@
 //! Sessions: a token's SHA-256 digest, whose it is and until when. Times are Unix seconds.
+//!
+//! A session's id is the beginning of the digest: the row is where the token says, with no index on the way.
 
 use super::check::count;
 use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
@@ -11,16 +13,24 @@ use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
 pub fn open(db: &Transaction, user: i64, password: &str, token: &[u8; 32], expires_at: i64, most: i64) -> Result<bool> {
     let opened = db
         .prepare_cached(
-            "INSERT INTO sessions (token_sha256, user_id, expires_at)
-             SELECT ?1, id, ?4 FROM users WHERE id = ?2 AND password = ?3 AND disabled_at IS NULL",
+            "INSERT INTO sessions (id, token_sha256, user_id, nth, expires_at)
+             SELECT ?1, ?2, id, (SELECT ifnull(max(nth), 0) + 1 FROM sessions WHERE user_id = ?3), ?5
+             FROM users WHERE id = ?3 AND password = ?4 AND disabled_at IS NULL",
         )?
-        .execute(params![token, user, password, expires_at])?;
+        .execute(params![id(token), token, user, password, expires_at])?;
     db.prepare_cached(
         "DELETE FROM sessions WHERE id IN (
-             SELECT id FROM sessions WHERE user_id = ?1 ORDER BY id DESC LIMIT -1 OFFSET ?2)",
+             SELECT id FROM sessions WHERE user_id = ?1 ORDER BY nth DESC LIMIT -1 OFFSET ?2)",
     )?
     .execute(params![user, most])?;
     Ok(opened == 1)
+}
+
+/// The id of the session whose token has this digest: its first eight bytes, of which two of a million are alike once in
+/// forty million. Such a second session is not opened.
+#[must_use]
+pub(super) fn id(token: &[u8; 32]) -> i64 {
+    i64::from_be_bytes(token[..8].try_into().expect("a digest is longer"))
 }
 
 /// The id of the user whose token has this digest, if it is good at this time.
@@ -28,8 +38,8 @@ pub fn open(db: &Transaction, user: i64, password: &str, token: &[u8; 32], expir
 /// # Errors
 /// Whatever the database says.
 pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>> {
-    db.prepare_cached("SELECT user_id FROM sessions WHERE token_sha256 = ?1 AND expires_at > ?2")?
-        .query_row(params![token, now], |row| row.get(0))
+    db.prepare_cached("SELECT user_id FROM sessions WHERE id = ?1 AND token_sha256 = ?2 AND expires_at > ?3")?
+        .query_row(params![id(token), token, now], |row| row.get(0))
         .optional()
 }
 
@@ -46,7 +56,9 @@ pub fn count_good(db: &Connection, now: i64) -> Result<u64> {
 /// # Errors
 /// Whatever the database says.
 pub fn end(db: &Transaction, token: &[u8; 32]) -> Result<()> {
-    db.prepare_cached("DELETE FROM sessions WHERE token_sha256 = ?1")?.execute([token]).map(drop)
+    db.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND token_sha256 = ?2")?
+        .execute(params![id(token), token])
+        .map(drop)
 }
 
 /// Ends every session of a user.

@@ -60,9 +60,10 @@ pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
 pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<User>> {
     db.prepare_cached(
         "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar
-         FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_sha256 = ?1 AND s.expires_at > ?2",
+         FROM sessions s JOIN users u ON u.id = s.user_id
+         WHERE s.id = ?1 AND s.token_sha256 = ?2 AND s.expires_at > ?3",
     )?
-    .query_row(params![token, now], user)
+    .query_row(params![sessions::id(token), token, now], user)
     .optional()
 }
 

@@ -409,7 +409,7 @@ fn check_says_that_a_database_is_damaged() {
     assert_eq!(server.wait(), Some(0));
     let db = server.database();
     // Bytes behind SQLite's back: a session of nobody, and an index that lacks a row.
-    db.execute_batch("PRAGMA foreign_keys = 0; INSERT INTO sessions VALUES (9, x'00', 4711, 1)").unwrap();
+    db.execute_batch("PRAGMA foreign_keys = 0; INSERT INTO sessions VALUES (9, x'00', 4711, 1, 1)").unwrap();
     let (code, out, _) = run(&["check", "--data", text(&data.0)]);
     assert!(code == 1 && out.contains("wrong: database: row 9 of sessions belongs to no row of users"), "{out}");
     db.execute_batch("DELETE FROM sessions; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
