@@ -5,13 +5,13 @@ use crate::expiring::Expiring;
 use crate::metrics::{self, Metrics};
 use crate::page::Page;
 use crate::secret;
-use crate::store::{self, BUSY, Durable, Fault, Reader, Store};
+use crate::store::{self, BUSY, Durable, Fault, Reader, Store, Transaction, Writers};
 use crate::throttle::{self, Throttle};
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub struct App {
     pub metrics: Metrics,
     /// The web page, if it is switched on.
     pub page: Option<Page>,
-    store: Mutex<Store>,
+    writers: Writers,
     reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
@@ -53,8 +53,8 @@ impl App {
         secret::random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
         let page = config.page.then(|| Page::new(&config));
-        let (store, reader, captchas) = (Mutex::new(store), Mutex::new(reader), Mutex::new(captchas));
-        App { config, data, captcha_answer, metrics: Metrics::new(), page, store, reader, captchas, throttle }
+        let (writers, reader, captchas) = (Writers::new(store), Mutex::new(reader), Mutex::new(captchas));
+        App { config, data, captcha_answer, metrics: Metrics::new(), page, writers, reader, captchas, throttle }
     }
 
     /// Asks the database.
@@ -70,11 +70,7 @@ impl App {
     /// # Errors
     /// [`Fault::NotAsked`].
     pub fn ask_without_waiting(&self) -> Result<(), Fault> {
-        match self.store.try_lock() {
-            Ok(store) => store.read(store::ask),
-            Err(TryLockError::Poisoned(store)) => store.into_inner().read(store::ask),
-            Err(TryLockError::WouldBlock) => Ok(()),
-        }
+        self.writers.read_without_waiting(store::ask).unwrap_or(Ok(()))
     }
 
     /// Changes the database in one transaction. While another process has it locked, everybody else can still read it.
@@ -101,7 +97,7 @@ impl App {
     ) -> Result<T, Fault> {
         let since = Instant::now();
         loop {
-            change = match lock(&self.store).try_write(durable, change) {
+            change = match self.writers.write(durable, change) {
                 Ok(written) => return written,
                 Err(_) if since.elapsed() > patience => return Err(store::locked()),
                 Err(undone) => undone,
@@ -112,7 +108,7 @@ impl App {
 
     /// Leaves the database as one whole file, at the end.
     pub fn settle(&self) {
-        lock(&self.store).settle();
+        self.writers.settle();
     }
 
     /// What is in memory alone, for the process that goes on with it.

@@ -44,6 +44,7 @@
 //!
 //! - Handlers know no number and no sentence; a reason without a row is HTTP 500 and a line in the log.
 //! - Who reads the database waits for nobody who writes: each has a connection of its own, behind a lock of its own.
+//! - Those who write at the same time share a transaction and its sync; nobody is answered before it is on disk.
 //! - Such a lock is taken for statements alone: never across hashing, drawing, file writing or another lock.
 //! - A token or password that is on disk is there as a digest; none is in the log.
 //! - An account change that was acknowledged is synced. A new session is not, and its loss costs a log-in.

@@ -4,12 +4,17 @@
 //!   file's bytes from memory, everything else with `200 ok`, and says its address as we do.
 //! - `floor commits FOLDER SECONDS`: one writer that changes display names in FOLDER/accountd.db with our pragmas, a
 //!   commit each; prints commits a second.
+//! - `floor lookups FOLDER SECONDS KIB`: one reader that looks tokens up in FOLDER/accountd.db as `user_info` does, with so
+//!   much memory for pages; prints nanoseconds a look.
 //! - `floor files FOLDER BYTES SECONDS`: files of so many bytes, written and synced one after the other; then the same as
 //!   a picture that lasts takes it: the file is renamed, its folder synced, and a row of FOLDER/accountd.db changed.
 //!   Prints the median time of either in microseconds.
 
 use accountd::config::Listen;
+use accountd::secret;
 use accountd::socket::{self, Access, Knock};
+use accountd::store::users::by_token;
+use accountd::store::{Fault, Reader};
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::error::Error;
 use std::fs::{self, File};
@@ -31,10 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arguments[..] {
         ["http", threads, file] => http(threads.parse()?, fs::read(file)?),
         ["commits", folder, seconds] => commits(Path::new(folder), Duration::from_secs_f64(seconds.parse()?)),
+        ["lookups", folder, seconds, cache] => {
+            lookups(Path::new(folder), Duration::from_secs_f64(seconds.parse()?), cache.parse()?)
+        }
         ["files", folder, bytes, seconds] => {
             files(Path::new(folder), bytes.parse()?, Duration::from_secs_f64(seconds.parse()?))
         }
-        _ => Err("usage: floor http THREADS FILE | commits FOLDER SECONDS | files FOLDER BYTES SECONDS".into()),
+        _ => Err("usage: floor http THREADS FILE | commits FOLDER SECONDS | lookups FOLDER SECONDS KIB | files FOLDER BYTES SECONDS".into()),
     }
 }
 
@@ -78,7 +86,7 @@ fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
     let mut db = open(folder)?;
     let users: i64 = db.query_row("SELECT max(id) FROM users", [], |row| row.get(0))?;
     // A name that is there already would not be written.
-    let names = accountd::secret::letters(10);
+    let names = secret::letters(10);
     let mut commit = |count: i64| -> rusqlite::Result<()> {
         // Users all over the table, as clients come: a step that shares no factor with their number.
         let id = count * 7_919 % users + 1;
@@ -98,6 +106,31 @@ fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
     }
     println!("{:.1}", count as f64 / since.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn lookups(folder: &Path, time: Duration, cache: i64) -> Result<(), Box<dyn Error>> {
+    let reader = Reader::open(folder)?;
+    let users = |db: &Connection| {
+        db.pragma_update(None, "cache_size", -cache)?;
+        db.query_row("SELECT max(id) FROM users", [], |row| row.get::<_, i64>(0))
+    };
+    let users = reader.read(users).map_err(said)?;
+    let (mut since, mut count, mut warm) = (Instant::now(), 0, true);
+    while warm || since.elapsed() < time {
+        let digest = secret::digest(&format!("{:010}", count * 7_919 % users + 1).repeat(25));
+        reader.read(|db| by_token(db, &digest, 0)).map_err(said)?.ok_or("a token is not known")?;
+        count += 1;
+        // Once over every row, so that whatever fits into memory is there.
+        if warm && count > users {
+            (since, count, warm) = (Instant::now(), 0, false);
+        }
+    }
+    println!("{:.0}", since.elapsed().as_secs_f64() * 1e9 / count as f64);
+    Ok(())
+}
+
+fn said(fault: Fault) -> String {
+    fault.cause().into()
 }
 
 fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Error>> {

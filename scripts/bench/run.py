@@ -273,7 +273,7 @@ def reading(table: Table, scale: Scale, usual: Target, bare: Target) -> None:
     table.add("user_info: latency, 50 · 99 · 99.9 %", latency(mine), latency(theirs))
 
 
-def growing(table: Table, scale: Scale, binary: Path, base: Path) -> None:
+def growing(table: Table, scale: Scale, binary: Path, floor: Path, base: Path) -> None:
     note("user_info with few and with many users")
     few, many = (ours(binary, folder(base, binary, users), users) for users in (scale.few, scale.many))
     mine, theirs = [], []
@@ -285,6 +285,15 @@ def growing(table: Table, scale: Scale, binary: Path, base: Path) -> None:
     speed = ratio([one.rate for one in mine], [one.rate for one in theirs])
     title = f"user_info at {many.users:,} users; floor: ours at {few.users:,}"
     table.add(title, rate(mine), rate(theirs), f"{speed:.2f}", "≥ 0.95", speed >= 0.95)
+    # What of that is the database's: the same question without a server, with our memory for pages and with plenty.
+    for memory, words in [(2_000, "the same question to SQLite alone"), (4_000_000, "and with all of it in memory")]:
+        looks = [
+            [int(run([floor, "lookups", base / f"users-{users}", str(scale.seconds / 3), str(memory)])) / 1000
+             for users in (scale.many, scale.few)]
+            for _ in range(scale.rounds)
+        ]
+        mine, theirs = zip(*looks)
+        table.add(words, f"{median(mine):.1f} µs", f"{median(theirs):.1f} µs", f"{ratio(mine, theirs):.2f}")
 
 
 def captchas(table: Table, scale: Scale, binary: Path, data: Path) -> None:
@@ -478,7 +487,7 @@ def main() -> None:
         running += [usual, bare]
         works = {
             "reading": lambda: reading(table, scale, usual, bare),
-            "growing": lambda: growing(table, scale, binary, base),
+            "growing": lambda: growing(table, scale, binary, floor, base),
             "captchas": lambda: captchas(table, scale, binary, copy),
             "writing": lambda: writing(table, scale, usual, floor, copy),
             "pictures": lambda: pictures(table, scale, usual, bare, floor, copy, base),

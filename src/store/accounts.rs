@@ -1,8 +1,8 @@
 //! Accounts as those see them who look after them: all there is to know of a user, and changes without a password.
 
-use super::sessions;
 use super::users::{User, unless_taken, user};
-use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
+use super::{Transaction, sessions};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 /// Whom a command is about.
 pub enum Who {

@@ -2,8 +2,9 @@
 //!
 //! What was done and what was refused are bounded apart, so that a flood of guesses does not push out what was done.
 
+use super::Transaction;
 use super::accounts::Who;
-use rusqlite::{Connection, Result, Transaction, params};
+use rusqlite::{Connection, Result, params};
 
 /// Lines of each kind at the most, some 100 bytes each.
 const MOST: i64 = 100_000;

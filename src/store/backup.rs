@@ -1,7 +1,8 @@
 //! The database copied while others write, a copy opened without a trace, and one database put in another's place.
 
 use super::check::count;
-use super::{FILE, Store, refuse_foreign, refuse_newer};
+use super::opening::{refuse_foreign, refuse_newer};
+use super::{FILE, Store};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Result};
 use std::fmt::Write as _;

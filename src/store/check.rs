@@ -1,6 +1,7 @@
 //! What there is to check in a database: what SQLite finds wrong with it, and the pictures that users have.
 
-use rusqlite::{Connection, Result, Row, Transaction};
+use super::Transaction;
+use rusqlite::{Connection, Result, Row};
 
 /// What `integrity_check` and `foreign_key_check` of SQLite find; nothing if all is well.
 ///

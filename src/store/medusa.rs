@@ -3,10 +3,10 @@
 use super::audit::{self, Event};
 use super::backup::{OrWhy, immutable};
 use super::check::count;
-use super::{Durable, Store};
+use super::{Durable, Store, Transaction};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Result, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Result, Row, params};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;

@@ -2,8 +2,9 @@
 //!
 //! A session's id is the beginning of the digest: the row is where the token says, with no index on the way.
 
+use super::Transaction;
 use super::check::count;
-use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
 /// Opens a session for a user who is not disabled and whose stored password is still `password`; false if not so. Of the
 /// user's sessions the newest `most` stay.

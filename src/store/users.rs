@@ -1,8 +1,8 @@
 //! Users: found by name, by token and by email, added and changed. Times are Unix seconds.
 
 use super::check::count;
-use super::sessions;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, Transaction, ffi, params};
+use super::{Transaction, sessions};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, ffi, params};
 
 /// What users may know about their accounts.
 #[allow(missing_docs)] // the document's names
