@@ -1,12 +1,16 @@
 //! Avatars on disk: their names, how they get there, and how they are served.
 
+mod spool;
+
+pub use spool::Spool;
+
 use crate::contract::outside;
 use crate::http::{self, Body, Reply};
 use crate::picture::{self, Kind};
 use crate::secret;
 use std::borrow::Cow;
 use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -46,16 +50,6 @@ pub fn is_name(name: &str) -> bool {
         && seconds.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A file without a name for what is being uploaded; it is gone when it is closed.
-///
-/// # Errors
-/// Whatever the file system says.
-pub fn spool(data: &Path) -> io::Result<File> {
-    let (path, file) = fresh(data)?;
-    fs::remove_file(path)?;
-    Ok(file)
-}
-
 /// Why an uploaded file did not become an avatar.
 pub enum Unfit {
     /// It is no picture that we show, and why.
@@ -70,35 +64,33 @@ impl From<io::Error> for Unfit {
     }
 }
 
-/// Makes an avatar of an uploaded file, cleaned of what tells about its owner, and says its name.
+/// Makes an avatar of an uploaded file, cleaned of what tells about its owner, and says its name. It has that name from the
+/// beginning, since nobody knows it yet.
 ///
 /// # Errors
 /// [`Unfit`]; no file is left then.
-pub fn store(data: &Path, mut upload: File, now: i64) -> Result<String, Unfit> {
-    let (path, mut file) = fresh(data)?;
-    let name = write(&mut upload, &mut file, now).and_then(|name| {
+pub fn store(data: &Path, upload: Spool, now: i64) -> Result<String, Unfit> {
+    let (name, file, written) = {
+        let _turn = WORKBENCH.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = upload.into_bytes()?;
+        let picture = picture::read(&bytes).map_err(Unfit::NoPicture)?;
+        let name = format!("{}{now}.{}", secret::letters(LETTERS), picture.kind.extension());
+        let mut file = create(&path(data, &name))?;
+        let written = picture.pieces.iter().try_for_each(|piece| file.write_all(piece));
+        (name, file, written)
+    };
+    let lasts = written.and_then(|()| {
         file.sync_all()?;
-        fs::rename(&path, self::path(data, &name))?;
         // The name is in the folder; it lasts when the folder is on disk.
-        File::open(folder(data))?.sync_all()?;
-        Ok(name)
+        File::open(folder(data))?.sync_all()
     });
-    if name.is_err() {
-        let _ = fs::remove_file(path);
+    match lasts {
+        Ok(()) => Ok(name),
+        Err(error) => {
+            let _ = fs::remove_file(path(data, &name));
+            Err(error.into())
+        }
     }
-    name
-}
-
-fn write(upload: &mut File, file: &mut File, now: i64) -> Result<String, Unfit> {
-    let _turn = WORKBENCH.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut bytes = Vec::with_capacity(usize::try_from(upload.metadata()?.len()).unwrap_or_default());
-    upload.rewind()?;
-    upload.read_to_end(&mut bytes)?;
-    let picture = picture::read(&bytes).map_err(Unfit::NoPicture)?;
-    for piece in &picture.pieces {
-        file.write_all(piece)?;
-    }
-    Ok(format!("{}{now}.{}", secret::letters(LETTERS), picture.kind.extension()))
 }
 
 /// Keeps all pictures in their places, whoever would remove one, until the result is dropped: the database may be copied
@@ -258,12 +250,16 @@ pub fn fresh_name() -> String {
     format!(".{}", secret::letters(FRESH_LETTERS))
 }
 
-/// A new file in the folder, which is made if it is not there, under a name that nobody asks for.
-fn fresh(data: &Path) -> io::Result<(PathBuf, File)> {
-    fs::create_dir_all(folder(data))?;
-    let path = path(data, &fresh_name());
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    Ok((path, file))
+/// A new file in the folder of all pictures, which is made if it is not there.
+fn create(path: &Path) -> io::Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    match (open(), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            open()
+        }
+        (opened, _) => opened,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::admin::Folder;
 use crate::admin::progress::Progress;
 use crate::admin::text::{count, plain};
-use crate::avatar::{self, Unfit};
+use crate::avatar::{self, Spool, Unfit};
 use crate::cli::{Argument, Command, DATA, Given, JSON, Opt, print};
 use crate::clock;
 use crate::contract::REGISTERED;
@@ -157,7 +157,7 @@ impl Import<'_> {
             Ok(file) => file,
             Err(why) => return Ok(Err(why)),
         };
-        match avatar::store(&self.folder.data, file, clock::now()) {
+        match avatar::store(&self.folder.data, Spool::of(&self.folder.data, file), clock::now()) {
             Ok(name) => Ok(Ok(name)),
             Err(Unfit::NoPicture(why)) => Ok(Err(why.into())),
             Err(Unfit::Io(error)) => Err(format!("a picture could not be stored: {error}")),

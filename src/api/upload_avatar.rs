@@ -2,7 +2,7 @@
 
 use super::{admit, as_owner, note, spend, token, value};
 use crate::app::App;
-use crate::avatar::{self, Unfit};
+use crate::avatar::{self, Spool, Unfit};
 use crate::contract::{No, Outcome, Stop, TOO_SMALL, UPLOAD_AVATAR};
 use crate::http::Request;
 use crate::log::{self, Level};
@@ -15,7 +15,7 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
     let digest = token(&UPLOAD_AVATAR, request)?;
     admit(app, &digest, request.now)?;
     spend(app, request, Budget::Upload)?;
-    let mut spool = avatar::spool(&app.data).map_err(not_written)?;
+    let mut spool = Spool::new(&app.data);
     let size = upload::file(&request.content_type, body, app.config.max_avatar_bytes, &mut spool)?;
     if size <= TOO_SMALL {
         return Err(No::FileTooSmall.into());
