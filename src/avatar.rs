@@ -35,6 +35,8 @@ const HOLD: Duration = Duration::from_secs(2);
 /// Letters behind the dot in the name of a file that is being written.
 const FRESH_LETTERS: usize = 20;
 
+/// Bytes that are read or written at a time; in between, whoever has less to do has the processor.
+const PIECE: usize = 64 * 1024;
 /// One picture at a time is held in memory.
 static WORKBENCH: Mutex<()> = Mutex::new(());
 
@@ -76,7 +78,11 @@ pub fn store(data: &Path, upload: Spool, now: i64) -> Result<String, Unfit> {
         let picture = picture::read(&bytes).map_err(Unfit::NoPicture)?;
         let name = format!("{}{now}.{}", secret::letters(LETTERS), picture.kind.extension());
         let mut file = create(&path(data, &name))?;
-        let written = picture.pieces.iter().try_for_each(|piece| file.write_all(piece));
+        let mut pieces = picture.pieces.iter().flat_map(|piece| piece.chunks(PIECE));
+        let written = pieces.try_for_each(|piece| {
+            thread::yield_now();
+            file.write_all(piece)
+        });
         (name, file, written)
     };
     let lasts = written.and_then(|()| {

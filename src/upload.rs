@@ -3,6 +3,7 @@
 use crate::contract::{No, Stop};
 use multipart::server::Multipart;
 use std::io::{Read, Write};
+use std::thread;
 
 /// What a form may hold beside the file.
 const BESIDE: u64 = 1024 * 1024;
@@ -30,6 +31,8 @@ fn copy(part: &mut dyn Read, limit: u64, target: &mut dyn Write) -> Result<u64, 
     let mut buffer = [0; 16 * 1024];
     let mut size = 0;
     loop {
+        // Whoever has less to do goes first.
+        thread::yield_now();
         let count = part.read(&mut buffer).map_err(|_| No::FileUnusable)?;
         if count == 0 {
             return Ok(size);

@@ -1,9 +1,10 @@
 //! What is being uploaded, until it is whole: in memory while it is small, then in a file without a name.
 
-use super::{create, fresh_name, path};
+use super::{PIECE, create, fresh_name, path};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::thread;
 
 /// The longest upload in bytes that stays in memory: most avatars, and little even if every place for an upload is taken.
 const SMALL: usize = 128 * 1024;
@@ -33,7 +34,9 @@ impl<'a> Spool<'a> {
         if let Some(mut file) = self.file {
             self.bytes.reserve(usize::try_from(file.metadata()?.len()).unwrap_or_default());
             file.rewind()?;
-            file.read_to_end(&mut self.bytes)?;
+            while Read::by_ref(&mut file).take(PIECE as u64).read_to_end(&mut self.bytes)? > 0 {
+                thread::yield_now();
+            }
         }
         Ok(self.bytes)
     }
