@@ -7,7 +7,7 @@
 //! - `floor lookups FOLDER SECONDS KIB`: one reader that looks tokens up in FOLDER/accountd.db as `user_info` does, with so
 //!   much memory for pages; prints nanoseconds a look.
 //! - `floor files FOLDER BYTES SECONDS`: files of so many bytes, written and synced one after the other; then the same as
-//!   a picture that lasts takes it: the file is renamed, its folder synced, and a row of FOLDER/accountd.db changed.
+//!   a picture that lasts takes it: the folder is synced too, and a row of FOLDER/accountd.db changed.
 //!   Prints the median time of either in microseconds.
 
 use accountd::config::Listen;
@@ -135,7 +135,7 @@ fn said(fault: Fault) -> String {
 
 fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Error>> {
     let db = open(folder)?;
-    let (content, path, renamed) = (vec![0x5a; bytes], folder.join("floor"), folder.join("renamed"));
+    let (content, path) = (vec![0x5a; bytes], folder.join("floor"));
     let write = || -> std::io::Result<()> {
         let mut file = File::create_new(&path)?;
         file.write_all(&content)?;
@@ -143,7 +143,6 @@ fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Erro
     };
     let last = |count: usize| -> Result<(), Box<dyn Error>> {
         write()?;
-        fs::rename(&path, &renamed)?;
         File::open(folder)?.sync_all()?;
         db.prepare_cached("UPDATE users SET avatar = ?1 WHERE id = 1")?.execute([format!("{count}.png")])?;
         Ok(())
@@ -158,7 +157,7 @@ fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Erro
         let since = Instant::now();
         last(files.len())?;
         pictures.push(since.elapsed());
-        fs::remove_file(&renamed)?;
+        fs::remove_file(&path)?;
     }
     for times in [&mut files, &mut pictures] {
         times.sort_unstable();

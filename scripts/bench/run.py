@@ -349,7 +349,7 @@ def pictures(table: Table, scale: Scale, usual: Target, bare: Target, floor: Pat
     cells = f"{median(mine):.2f} ms", f"{median(files):.2f} ms", f"{slower:.2f}"
     table.add("avatar of 100 KB: upload; floor: a file written and synced", *cells, "≤ 1.50", slower <= 1.5)
     cells = f"{median(mine):.2f} ms", f"{median(lasting):.2f} ms", f"{slower_than_all:.2f}"
-    table.add("the same; floor: and renamed, its folder synced, a row changed", *cells)
+    table.add("the same; floor: and its folder synced, a row changed", *cells)
     name = str(harness.upload(server, token(1), harness.png(316, 316, 0)).message)
     mine, theirs = [], []
     for _ in range(scale.rounds):
