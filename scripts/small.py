@@ -21,6 +21,8 @@ from pathlib import Path
 import harness
 
 MEMORY = 64 << 20
+# Clients that change something at the same time: several for each thread of the server.
+WRITERS = 32
 DISK = 16 << 20
 # What the kernel counts as a write that lasts, and as a wait for the disk.
 WRITES = "write,writev,pwrite64,pwritev,sendfile,copy_file_range,ftruncate,rename,renameat,renameat2,unlink,unlinkat"
@@ -90,6 +92,10 @@ def little_memory(binary: Path, folder: Path) -> None:
     finally:
         if server:
             harness.kill(server)
+        # The process that served is gone a moment after the one that started it.
+        end = time.monotonic() + 10
+        while (limited / processes).read_text() and time.monotonic() < end:
+            time.sleep(0.01)
         limited.rmdir()
 
 
@@ -118,16 +124,19 @@ def slow_disk(binary: Path, folder: Path) -> None:
             return good(harness.post(server.address, "/api/update_show_name", members))
 
         changes = [took(lambda: change(number)) for number in range(10)]
-        with ThreadPoolExecutor(1) as other:
-            writing = other.submit(lambda: [change(number) for number in range(10, 20)])
+        with ThreadPoolExecutor(WRITERS) as others:
+            since = time.monotonic()
+            writing = [others.submit(change, number) for number in range(10, 10 + 5 * WRITERS)]
             reads = []
-            while not writing.done():
+            while not all(one.done() for one in writing):
                 reads.append(took(info))
+            rate = len(writing) / (time.monotonic() - since)
         upload = took(lambda: good(harness.upload(server, token, picture())))
         used = sum(file.stat().st_blocks * 512 for file in disk.rglob("*") if file.is_file()) / (1 << 20)
         print(
-            f"a disk of 16 MB whose syncs take 100 ms: started in {start:.1f} s; a change {statistics.median(changes):.0f} ms, "
-            f"who only reads meanwhile {statistics.median(reads):.1f} ms (the slowest {max(reads):.0f}); "
+            f"a disk of 16 MB whose syncs take 100 ms: started in {start:.1f} s; a change {statistics.median(changes):.0f} ms; "
+            f"{WRITERS} clients at once {rate:.0f} changes a second, and who only reads meanwhile waits {statistics.median(reads):.1f} ms "
+            f"(the slowest {max(reads):.0f}); "
             f"a picture of 10 MB {upload:.0f} ms; {used:.1f} MiB used"
         )
     finally:

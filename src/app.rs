@@ -11,10 +11,14 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// A synced write that takes longer is one that a thread waits for: the disk is slow, or another process has the database
+/// locked.
+const SLOW: Duration = Duration::from_millis(5);
 /// Between two tries at a database that another process has locked.
 const RETRY: Duration = Duration::from_millis(2);
 
@@ -31,6 +35,8 @@ pub struct App {
     /// The web page, if it is switched on.
     pub page: Option<Page>,
     writers: Writers,
+    /// Whether the last synced write was [`SLOW`].
+    slow: AtomicBool,
     reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
@@ -53,8 +59,9 @@ impl App {
         secret::random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
         let page = config.page.then(|| Page::new(&config));
+        let slow = AtomicBool::new(false);
         let (writers, reader, captchas) = (Writers::new(store), Mutex::new(reader), Mutex::new(captchas));
-        App { config, data, captcha_answer, metrics: Metrics::new(), page, writers, reader, captchas, throttle }
+        App { config, data, captcha_answer, metrics: Metrics::new(), page, writers, slow, reader, captchas, throttle }
     }
 
     /// Asks the database.
@@ -96,14 +103,24 @@ impl App {
         mut change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
         let since = Instant::now();
-        loop {
+        let written = loop {
             change = match self.writers.write(durable, change) {
-                Ok(written) => return written,
-                Err(_) if since.elapsed() > patience => return Err(store::locked()),
+                Ok(written) => break written,
+                Err(_) if since.elapsed() > patience => break Err(store::locked()),
                 Err(undone) => undone,
             };
+            self.slow.store(true, Ordering::Relaxed);
             thread::sleep(RETRY);
+        };
+        if durable == Durable::Now {
+            self.slow.store(since.elapsed() > SLOW, Ordering::Relaxed);
         }
+        written
+    }
+
+    /// Whether those who write had to wait lately.
+    pub fn writes_are_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
     }
 
     /// Leaves the database as one whole file, at the end.

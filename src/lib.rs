@@ -34,7 +34,8 @@
 //!
 //! A thread of tiny_http reads the head and queues the request; one of `threads` workers takes it ([`server`]). If its
 //! framing is not clear, it is refused and its connection ended ([`http::framing`]). If its body is still on the way or its
-//! work may take long, it goes to a thread of its own, so that small requests never wait behind it. Then
+//! work may take long, or it writes and the disk is slow, it goes to a thread of its own, so that small requests never wait
+//! behind it. Then
 //! [`api::answer`] finds the interface by its path, reads the form, and calls the one function that handles it. That
 //! function checks, spends the captcha, computes, visits the database once, and says what came of it: a
 //! [`contract::Done`] or a reason, [`contract::No`]. The endpoint's rows turn that into a number and a sentence, and one

@@ -37,7 +37,9 @@ const LONGEST: u64 = 64 * 1024;
 enum Handler {
     /// Reads a form, and answers at once.
     Quick(fn(&App, &Request) -> Outcome),
-    /// Reads a form, and hashes passwords, which takes long with Argon2id.
+    /// Reads a form, and writes.
+    Writing(fn(&App, &Request) -> Outcome),
+    /// Reads a form, hashes passwords, which takes long with Argon2id, and writes.
     Hashing(fn(&App, &Request) -> Outcome),
     /// Reads a body as large as it likes.
     Upload(fn(&App, &Request, &mut dyn Read) -> Outcome),
@@ -49,12 +51,12 @@ const ROUTES: [(&Endpoint, Handler); 11] = [
     (&contract::LOGIN, Handler::Hashing(login::handle)),
     (&contract::USER_INFO, Handler::Quick(user_info::handle)),
     (&contract::UPDATE_PASSWORD, Handler::Hashing(update_password::handle)),
-    (&contract::UPDATE_SHOW_NAME, Handler::Quick(update_show_name::handle)),
-    (&contract::UPDATE_KEY, Handler::Quick(update_key::handle)),
+    (&contract::UPDATE_SHOW_NAME, Handler::Writing(update_show_name::handle)),
+    (&contract::UPDATE_KEY, Handler::Writing(update_key::handle)),
     (&contract::FORGET_PASSWORD, Handler::Hashing(forget_password::handle)),
     (&contract::UPLOAD_AVATAR, Handler::Upload(upload_avatar::handle)),
     (&contract::GET_VERIFICATION_CODE, Handler::Quick(get_verification_code::handle)),
-    (&contract::LOGOUT, Handler::Quick(logout::handle)),
+    (&contract::LOGOUT, Handler::Writing(logout::handle)),
     (&contract::HEALTH, Handler::Quick(health::handle)),
 ];
 
@@ -63,13 +65,25 @@ fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {
     ROUTES.into_iter().find(|(endpoint, _)| endpoint.path == path)
 }
 
-/// Whether a request to this path may keep a thread busy for long, its body apart.
+/// How long a request keeps a thread, its body apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// No longer than it takes to hand it to another one.
+    Quick,
+    /// As long as the database takes, which is slow.
+    Waiting,
+    /// Long.
+    Long,
+}
+
+/// How long a request to this path may keep a thread.
 #[must_use]
-pub fn takes_long(app: &App, path: &str) -> bool {
+pub fn pace(app: &App, path: &str) -> Pace {
     match route(path) {
-        Some((_, Handler::Upload(_))) => true,
-        Some((_, Handler::Hashing(_))) => app.config.password_hash == Scheme::Argon2id,
-        _ => false,
+        Some((_, Handler::Upload(_))) => Pace::Long,
+        Some((_, Handler::Hashing(_))) if app.config.password_hash == Scheme::Argon2id => Pace::Long,
+        Some((_, Handler::Hashing(_) | Handler::Writing(_))) if app.writes_are_slow() => Pace::Waiting,
+        _ => Pace::Quick,
     }
 }
 
@@ -109,7 +123,7 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
         }
     }
     let outcome = catch_unwind(AssertUnwindSafe(|| match handler {
-        Handler::Quick(handle) | Handler::Hashing(handle) => handle(app, request),
+        Handler::Quick(handle) | Handler::Writing(handle) | Handler::Hashing(handle) => handle(app, request),
         Handler::Upload(handle) => handle(app, request, body),
     }));
     // The panic hook has written the line.

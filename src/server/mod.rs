@@ -7,7 +7,7 @@ pub mod scrape;
 
 pub use connections::Connections;
 
-use crate::api;
+use crate::api::{self, Pace};
 use crate::app::App;
 use crate::config::Listen;
 use crate::contract::outside;
@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// Uploads and other long work at the same time; whoever comes on top is told that the server is busy.
 static WORK: Places = Places::new(64);
+/// Changes that wait for a slow disk at the same time, so that who only reads need not; more wait where they are.
+static WRITING: Places = Places::new(32);
 /// Answers that are being read slowly, at the same time; of those on top the connection ends.
 static SENDING: Places = Places::new(64);
 /// What the supervisor and monitors ask for again and again: no line in the log.
@@ -143,7 +145,7 @@ impl Server {
         for worker in workers {
             let _ = worker.join();
         }
-        for places in [&WORK, &SENDING] {
+        for places in [&WORK, &WRITING, &SENDING] {
             places.wait_empty(FAREWELL);
         }
     }
@@ -226,14 +228,20 @@ impl Server {
     /// Answers a request here and now, or in a thread of its own if its body or its work may take long.
     fn dispatch(self: &Arc<Server>, request: Arrived, peer: Option<SocketAddr>) {
         let framing = http::framing(&request);
-        let place = match framing {
-            Framing::Broken => None,
-            Framing::AtHand if !api::takes_long(&self.app, http::path(request.url())) => {
-                let rest = self.answer(request, framing);
-                return self.send(rest, peer);
-            }
-            _ => WORK.take(),
+        let pace = match framing {
+            Framing::AtHand => api::pace(&self.app, http::path(request.url())),
+            _ => Pace::Long,
         };
+        let place = match pace {
+            _ if framing == Framing::Broken => None,
+            Pace::Long => WORK.take(),
+            Pace::Waiting => WRITING.take(),
+            Pace::Quick => None,
+        };
+        if place.is_none() && pace != Pace::Long {
+            let rest = self.answer(request, framing);
+            return self.send(rest, peer);
+        }
         let Some(place) = place else {
             self.refuse(request, if framing == Framing::Broken { 400 } else { 503 });
             return self.leave(peer);
@@ -322,7 +330,7 @@ impl Server {
     /// Whether no request is in hand.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.connections.busy() == 0 && WORK.is_empty()
+        self.connections.busy() == 0 && WORK.is_empty() && WRITING.is_empty()
     }
 
     /// Calls `trouble`, once, unless the server is about to end anyway.
