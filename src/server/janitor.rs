@@ -33,8 +33,9 @@ const LOST: usize = 128;
 /// Requests that had to be forgotten, and sockets that are lost, at the most: a quiet process is given up for more.
 const SPARED: usize = 4;
 const SPARED_SOCKETS: usize = 16;
-/// A quiet process that keeps more memory than this, in bytes, has been flooded: what was freed stays in pieces.
-const GROWN: u64 = 16 * 1024 * 1024;
+/// A quiet process that keeps so many bytes more than it began with has been flooded: what was freed stays in pieces. A
+/// hundred connections leave less.
+const GROWN: u64 = 6 * 1024 * 1024;
 /// How long a quiet process may be a burden until it is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,6 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn start(server: Arc<Server>) {
     // A third of the descriptors, two for each connection, leaves room for what comes until the next round.
     let most = usize::try_from(limits::descriptors() / 3 / 2).map_or(CONNECTIONS, |most| most.min(CONNECTIONS));
+    let first = limits::resident();
     thread::spawn(move || {
         let (mut rounds, mut burden, mut sockets) = (0_u32, None, Census::default());
         let (mut before, mut rested) = (0, false);
@@ -57,7 +59,8 @@ pub fn start(server: Arc<Server>) {
             }
             // Work in progress needs memory, and gives it back.
             let quiet = sockets.peers.len() <= QUIET_PEERS && server.is_idle();
-            let worn = || limits::resident() > GROWN || http::forgotten() > SPARED || sockets.lost > SPARED_SOCKETS;
+            let worn =
+                || limits::resident() > first + GROWN || http::forgotten() > SPARED || sockets.lost > SPARED_SOCKETS;
             let heavy = quiet && worn();
             burden = burden.filter(|_| heavy).or_else(|| heavy.then(Instant::now));
             if burden.is_some_and(|since| since.elapsed() > PATIENCE) {
