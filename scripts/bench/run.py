@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,16 @@ WHOLE = Scale(rounds=5, seconds=3, few=1_000, usual=100_000, many=1_000_000, sta
 SHORT = Scale(rounds=1, seconds=0.7, few=100, usual=1_000, many=5_000, starts=3, rest=7)
 
 
+def steady(measure: Callable[[], int]) -> int:
+    """What is measured of processes of which one may end meanwhile."""
+    for _ in range(100):
+        try:
+            return measure()
+        except (OSError, StopIteration):
+            time.sleep(0.01)
+    return measure()
+
+
 @dataclass
 class Target:
     """A server under load."""
@@ -72,23 +83,26 @@ class Target:
 
     def processor_time(self) -> float:
         """Seconds that all processes have used."""
-        ticks = 0
-        for pid in self.processes():
+
+        def ticks(pid: int) -> int:
             fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICK
+            # With what those had used that have ended: the one that serves is replaced now and then.
+            return sum(int(field) for field in fields[11:15])
+
+        return steady(lambda: sum(map(ticks, self.processes()))) / TICK
 
     def memory(self) -> float:
         """MB of all processes, of what they share a share (PSS)."""
-        total = 0
-        for pid in self.processes():
+
+        def share(pid: int) -> int:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().split("\n")
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        return total * 1024 / MB
+            return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+        return steady(lambda: sum(map(share, self.processes()))) * 1024 / MB
 
     def threads(self) -> int:
         """Threads of all processes."""
-        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.processes())
+        return steady(lambda: sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.processes()))
 
     def stop(self) -> None:
         """Ends it as a service manager does."""
