@@ -37,7 +37,7 @@ const FRESH_LETTERS: usize = 20;
 
 /// Bytes that are read or written at a time; in between, whoever has less to do has the processor.
 const PIECE: usize = 64 * 1024;
-/// One picture at a time is held in memory.
+/// One large picture at a time is held in memory.
 static WORKBENCH: Mutex<()> = Mutex::new(());
 
 /// Whether this is a name of the shape that [`store`] makes.

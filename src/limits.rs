@@ -48,3 +48,14 @@ pub fn limit_memory(bytes: u64) {
     let _ = setrlimit(Resource::Data, limit(bytes));
     let _ = setrlimit(Resource::Core, limit(0));
 }
+
+/// What glibc's allocator is told (<https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html>),
+/// before whatever somebody else tells it.
+#[must_use]
+pub fn tunables(others: Option<String>) -> String {
+    // Few arenas: each keeps what was freed in it. What is large goes back to the system as soon as it is freed: pictures,
+    // and what Argon2id needs. And each of hundreds of threads, one a connection, keeps two freed pieces of a size rather
+    // than seven: 14 MB under 256 connections instead of 19, and no slower.
+    let ours = "glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=1048576:glibc.malloc.tcache_count=2";
+    others.map_or_else(|| ours.into(), |others| format!("{ours}:{others}"))
+}

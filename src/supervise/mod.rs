@@ -9,6 +9,7 @@ pub mod line;
 
 use crate::config;
 use crate::failure::Failure;
+use crate::limits;
 use crate::log::{self, Level};
 use crate::metrics::{Renewal, Renewals};
 use crate::notify;
@@ -161,16 +162,6 @@ pub fn run(plan: Plan, events: (Sender<Event>, Receiver<Event>), serving: impl F
     }
 }
 
-/// What glibc's allocator is told (<https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html>),
-/// before whatever somebody else tells it.
-fn tunables(others: Option<String>) -> String {
-    // Few arenas: each keeps what was freed in it. What is large goes back to the system as soon as it is freed: pictures,
-    // and what Argon2id needs. And each of hundreds of threads, one a connection, keeps two freed pieces of a size rather
-    // than seven: 14 MB under 256 connections instead of 19, and no slower.
-    let ours = "glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=1048576:glibc.malloc.tcache_count=2";
-    others.map_or_else(|| ours.into(), |others| format!("{ours}:{others}"))
-}
-
 impl Supervisor {
     fn start(&mut self) -> io::Result<()> {
         let (ours, theirs) = UnixStream::pair()?;
@@ -182,7 +173,7 @@ impl Supervisor {
         let mut process = command
             .args(&self.plan.arguments)
             .env("RUST_MIN_STACK", STACK)
-            .env("GLIBC_TUNABLES", tunables(std::env::var("GLIBC_TUNABLES").ok()))
+            .env("GLIBC_TUNABLES", limits::tunables(std::env::var("GLIBC_TUNABLES").ok()))
             .stdin(Stdio::from(self.plan.bound.socket.try_clone()?))
             .stdout(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
             .spawn()?;
