@@ -130,7 +130,7 @@ impl App {
 
     /// What is in memory alone, for the process that goes on with it.
     #[must_use]
-    pub fn state(&self) -> Vec<u8> {
+    pub fn give_away(&self) -> Vec<u8> {
         let (throttle, metrics) = (self.throttle().state(), self.metrics.state());
         serde_json::to_vec(&State { captchas: self.captchas().entries(), throttle, metrics }).unwrap_or_default()
     }

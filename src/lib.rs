@@ -2,55 +2,48 @@
 //!
 //! # The map
 //!
-//! | room | what lives there |
+//! | module | what lives there |
 //! |---|---|
-//! | [`cli`] | commands and options as data: read, explained, run |
+//! | [`cli`] | commands and options as data: parsed, explained, run |
 //! | [`admin`] | commands on a data folder, a file for each family |
-//! | [`clock`] | the time of the calendar, and a time that nobody can set |
-//! | [`config`] | the table of settings, and what is in force |
-//! | [`serve`] | the command: folder, lock, start, signals, stop; what a serving process does |
-//! | [`supervise`] | the process that holds the socket, and what it and the one that serves say to each other |
-//! | [`server`] | threads and their requests; connections in their order, kept awake, and looked after |
-//! | [`socket`], [`question`] | the listening socket, and a hand on each connection; whether somebody answers there |
-//! | [`notify`] | what a service manager wants to know |
-//! | [`http`] | tiny_http's request to a plain one, a plain reply to the socket |
+//! | [`process`] | start, supervisor, workers and their channel, service manager, limits |
+//! | [`server`] | sockets and threads: the event loop that reads clients, the queue, the threads that answer |
+//! | [`http`] | requests and replies as values |
 //! | [`api`] | the router, and a file for each interface, named as its path |
 //! | [`contract`] | every path, number and sentence of the wire |
-//! | [`metrics`] | what is counted, for Prometheus |
-//! | [`openapi`] | the contract as an OpenAPI document |
+//! | [`metrics`], [`openapi`], [`page`] | counters for Prometheus; the contract as an OpenAPI document; the web page |
 //! | [`form`], [`upload`] | what a body holds: JSON, a file |
-//! | [`forwarded`] | who asks, where a proxy asks for others |
-//! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
+//! | [`forwarded`] | the client's address behind proxies |
+//! | [`captcha`], [`expiring`] | drawn, given out, answered once; a map whose entries expire |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
-//! | [`page`] | the web page: files that are part of the program |
-//! | [`throttle`] | who has failed or asked how often |
-//! | [`rules`] | which new passwords are refused |
-//! | [`secret`] | passwords, tokens, random letters, comparisons |
+//! | [`throttle`], [`semaphore`] | failures and budgets of each source; a bounded number of permits |
+//! | [`rules`], [`secret`] | the password policy; passwords, tokens, random letters, comparisons |
 //! | [`store`] | the database: users, sessions, the audit log, migrations |
-//! | [`app`], [`log`] | what all requests share; lines on standard error |
-//! | [`places`], [`limits`], [`failure`] | a bounded number of threads at some work; limits of the process; an exit code and a sentence |
+//! | [`app`], [`config`], [`clock`], [`log`], [`failure`] | what all requests share; settings; time; log lines; exit codes |
 //!
-//! # A request's way
+//! # A request's path
 //!
-//! A thread of tiny_http reads the head and queues the request; one of `threads` workers takes it ([`server`]). If its
-//! framing is not clear, it is refused and its connection ended ([`http::framing`]). If its body is still on the way or its
-//! work may take long, or it writes and the disk is slow, it goes to a thread of its own, so that small requests never wait
-//! behind it. Then
+//! The event loop ([`server`]) reads a connection until a request is complete: its head strictly, and a JSON body whole. It
+//! passes the request's line to tiny_http, from which one of `threads` threads pulls it. If its body is an upload, its work a
+//! slow hash, or the disk slow, it goes on in a thread of its own, so that small requests never wait behind it. Then
 //! [`api::answer`] finds the interface by its path, reads the form, and calls the one function that handles it. That
-//! function checks, spends the captcha, computes, visits the database once, and says what came of it: a
+//! function checks, spends the captcha, computes, visits the database once, and returns what came of it: a
 //! [`contract::Done`] or a reason, [`contract::No`]. The endpoint's rows turn that into a number and a sentence, and one
-//! write sends it.
+//! write sends it. What the client does not read at once, the event loop sends as it reads.
 //!
 //! # What always holds
 //!
+//! - No library but the head parser sees a byte of a client before it is checked; a client cannot make the server lose a
+//!   thread, and a connection that sends or reads nothing costs no thread.
 //! - Handlers know no number and no sentence; a reason without a row is HTTP 500 and a line in the log.
-//! - Who reads the database waits for nobody who writes: each has a connection of its own, behind a lock of its own.
-//! - Those who write at the same time share a transaction and its sync; nobody is answered before it is on disk.
+//! - Readers of the database never wait for writers: each has a connection of its own, behind a lock of its own.
+//! - Writers that come at the same time share a transaction and its sync; none is answered before it is on disk.
 //! - Such a lock is taken for statements alone: never across hashing, drawing, file writing or another lock.
 //! - A token or password that is on disk is there as a digest; none is in the log.
 //! - An account change that was acknowledged is synced. A new session is not, and its loss costs a log-in.
-//! - No request makes the process allocate more than 16 MiB for what its client only announces.
+//! - The bytes of incomplete requests are bounded for all connections together.
 //! - Time and the client's address come with the request.
+//! - Captchas, guesses and budgets belong to one worker at a time: one that has given them away spends none of them.
 //! - While a command holds the pictures ([`avatar::hold`]), none is removed: the database may be copied first.
 
 pub mod admin;
@@ -67,21 +60,16 @@ pub mod failure;
 pub mod form;
 pub mod forwarded;
 pub mod http;
-pub mod limits;
 pub mod log;
 pub mod metrics;
-pub mod notify;
 pub mod openapi;
 pub mod page;
 pub mod picture;
-pub mod places;
-pub mod question;
+pub mod process;
 pub mod rules;
 pub mod secret;
-pub mod serve;
+pub mod semaphore;
 pub mod server;
-pub mod socket;
 pub mod store;
-pub mod supervise;
 pub mod throttle;
 pub mod upload;

@@ -6,11 +6,10 @@
 pub mod now;
 
 use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, No, OUTSIDE};
-use crate::supervise::line::REASONS;
 use serde::{Deserialize, Serialize};
 use std::fmt::{Display, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Where they are served.
@@ -23,27 +22,22 @@ const OTHERS: [&str; 4] = [AVATARS, crate::openapi::PATH, PATH, ""];
 /// Upper ends of the histogram's buckets in seconds; what takes longer has one more.
 const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0];
 
-/// Why another serving process took over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Renewal {
-    /// It was near a limit, or kept what it did not need.
-    Limit,
-    /// It did not answer.
-    Deaf,
-    /// It had died.
-    Death,
-    /// Somebody wanted it: SIGHUP.
-    Reload,
+/// How many workers were replaced, by reason.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarts {
+    /// They did not answer.
+    pub deaf: u64,
+    /// They had died.
+    pub death: u64,
+    /// A reload was asked for: SIGHUP.
+    pub reload: u64,
 }
-
-/// How many renewals there were, in the order of [`Renewal`].
-pub type Renewals = [u64; REASONS];
-const RENEWALS: [&str; REASONS] = ["limit", "deaf", "death", "reload"];
 
 /// What is counted.
 pub struct Metrics {
     interfaces: Vec<Interface>,
-    renewals: OnceLock<Renewals>,
+    restarts: OnceLock<Restarts>,
+    connections: AtomicUsize,
 }
 
 struct Interface {
@@ -87,7 +81,11 @@ impl Metrics {
             durations: Default::default(),
             microseconds: AtomicU64::new(0),
         };
-        Metrics { interfaces: endpoints.chain(others).map(interface).collect(), renewals: OnceLock::new() }
+        Metrics {
+            interfaces: endpoints.chain(others).map(interface).collect(),
+            restarts: OnceLock::new(),
+            connections: AtomicUsize::new(0),
+        }
     }
 
     /// A request to this path was answered after this time; an answer without a code has its status as such.
@@ -110,9 +108,19 @@ impl Metrics {
         endpoint.or_else(|| others.iter().find(|interface| path.starts_with(interface.path)))
     }
 
-    /// How many serving processes there were before this one, as the supervisor says.
-    pub fn renewed(&self, renewals: Renewals) {
-        let _ = self.renewals.set(renewals);
+    /// Sets how many workers were replaced, as the supervisor has counted.
+    pub fn set_restarts(&self, restarts: Restarts) {
+        let _ = self.restarts.set(restarts);
+    }
+
+    /// Sets how many connections there are.
+    pub fn set_connections(&self, count: usize) {
+        self.connections.store(count, Ordering::Relaxed);
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// What the next process goes on from.
@@ -169,8 +177,9 @@ impl Metrics {
             sample(text, &format!("{name}_count"), &label, sum);
         }
         let name = "accountd_renewals_total";
-        head(text, name, "counter", "Serving processes that were replaced, by reason.");
-        for (reason, count) in RENEWALS.iter().zip(self.renewals.get().copied().unwrap_or_default()) {
+        head(text, name, "counter", "Workers that were replaced, by reason.");
+        let Restarts { deaf, death, reload } = self.restarts.get().copied().unwrap_or_default();
+        for (reason, count) in [("deaf", deaf), ("death", death), ("reload", reload)] {
             sample(text, name, &format!("reason=\"{reason}\""), count);
         }
     }

@@ -1,6 +1,6 @@
 //! Passwords, tokens, keys and random letters: the only file that names the packages for them.
 
-use crate::places::Places;
+use crate::semaphore::Semaphore;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
 use md5::{Digest, Md5};
 use rand::TryRng;
@@ -70,7 +70,7 @@ impl Scheme {
         }
         let mut salt = [0; 16];
         random(&mut salt);
-        let _turn = HASHING.wait();
+        let _turn = HASHING.acquire();
         let hash: phc::PasswordHash =
             argon2().hash_password_with_salt(md5_hex.as_bytes(), &salt).expect("valid parameters and enough memory");
         hash.to_string()
@@ -87,7 +87,7 @@ pub fn verify(stored: Option<&str>, password: &str, usual: Scheme) -> bool {
     let fits = match Scheme::of(expected) {
         Scheme::Md5 => same(&digest, expected),
         Scheme::Argon2id => {
-            let _turn = HASHING.wait();
+            let _turn = HASHING.acquire();
             argon2().verify_password(digest.as_bytes(), expected).is_ok()
         }
     };
@@ -167,8 +167,8 @@ pub fn random(buffer: &mut [u8]) {
 /// Hashes at once: each takes 19 MiB and a whole core, and the memory of a process has a limit.
 const HASHES: usize = 4;
 /// As many hashes at once as there are cores, and not more than [`HASHES`].
-static HASHING: LazyLock<Places> =
-    LazyLock::new(|| Places::new(thread::available_parallelism().map_or(1, usize::from).min(HASHES)));
+static HASHING: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(thread::available_parallelism().map_or(1, usize::from).min(HASHES)));
 
 #[cfg(test)]
 mod tests {

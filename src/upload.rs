@@ -5,8 +5,8 @@ use multipart::server::Multipart;
 use std::io::{Read, Write};
 use std::thread;
 
-/// What a form may hold beside the file.
-const BESIDE: u64 = 1024 * 1024;
+/// What a form may hold beside the file, in bytes.
+pub const BESIDE: u64 = 1024 * 1024;
 
 /// Copies the part `file` of a form to `target` and says how many bytes it has.
 ///

@@ -3,7 +3,7 @@
 use crate::cli::{Command, DATA, Given, JSON, LISTEN, print};
 use crate::config::{self, Config, Listen};
 use crate::failure::Failure;
-use crate::{question, serve};
+use crate::process::{probe, serve};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ fn health(given: &Given) -> Result<(), Failure> {
 
 fn ask(listen: &Listen) -> Health {
     let since = Instant::now();
-    let answer = question::ask(listen, "GET", PATIENCE);
+    let answer = probe::status(listen, "GET", PATIENCE);
     let took = since.elapsed().as_secs_f64() * 1e3;
     let error = match &answer {
         Ok(200) => None,

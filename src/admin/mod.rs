@@ -17,7 +17,7 @@ use crate::cli::Given;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::limits;
+use crate::process::limits;
 use crate::store::audit::Event;
 use crate::store::{Durable, FILE, Fault, Store, Transaction};
 use rusqlite::Connection;

@@ -9,7 +9,7 @@ use crate::avatar;
 use crate::cli::{Argument, Command, DATA, Given, Opt, print};
 use crate::config;
 use crate::failure::Failure;
-use crate::serve;
+use crate::process::serve;
 use crate::store::{self, Store, audit, users};
 use std::fs::{self, DirBuilder};
 use std::io;

@@ -18,7 +18,6 @@ use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, o
 use crate::form::Form;
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
-use crate::metrics;
 use crate::openapi;
 use crate::rules;
 use crate::secret::{self, Scheme};
@@ -65,35 +64,68 @@ fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {
     ROUTES.into_iter().find(|(endpoint, _)| endpoint.path == path)
 }
 
-/// How long a request keeps a thread, its body apart.
+/// What a request takes, beside a thread for a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// No longer than it takes to hand it to another one.
+    /// Nothing.
     Quick,
-    /// As long as the database takes, which is slow.
+    /// A wait for the database, which is slow.
     Waiting,
-    /// Long.
-    Long,
+    /// A slow hash of a password.
+    Hashing,
+    /// A body that is read as it comes.
+    Upload,
 }
 
-/// How long a request to this path may keep a thread.
+/// What a request to this path takes.
 #[must_use]
-pub fn pace(app: &App, path: &str) -> Pace {
+pub fn pace(app: &App, method: &str, path: &str) -> Pace {
     match route(path) {
-        Some((_, Handler::Upload(_))) => Pace::Long,
-        Some((_, Handler::Hashing(_))) if app.config.password_hash == Scheme::Argon2id => Pace::Long,
+        Some((endpoint, _)) if endpoint.method != method => Pace::Quick,
+        Some((_, Handler::Upload(_))) => Pace::Upload,
+        Some((_, Handler::Hashing(_))) if app.config.password_hash == Scheme::Argon2id => Pace::Hashing,
         Some((_, Handler::Hashing(_) | Handler::Writing(_))) if app.writes_are_slow() => Pace::Waiting,
         _ => Pace::Quick,
     }
 }
 
+/// The body that a request may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// None that is looked at.
+    Nothing,
+    /// JSON.
+    Json,
+    /// A file.
+    Upload,
+}
+
+/// The body that a request with this method and path may bring.
+#[must_use]
+pub fn wanted(method: &str, path: &str) -> Wanted {
+    match route(path) {
+        Some((endpoint, _)) if endpoint.method != method || method != "POST" => Wanted::Nothing,
+        Some((_, Handler::Upload(_))) => Wanted::Upload,
+        Some(_) => Wanted::Json,
+        None => Wanted::Nothing,
+    }
+}
+
+/// The refusal of an upload that is certain before its body is read, of which so many bytes were announced.
+#[must_use]
+pub fn refuse_upload(app: &App, request: &Request, announced: u64) -> Option<Reply> {
+    let outcome = upload_avatar::check(app, request, announced).err()?;
+    Some(refusal(app, &contract::UPLOAD_AVATAR, request, outcome))
+}
+
 /// Answers a request.
 pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
-    let found = route(&request.path);
-    if request.method == "OPTIONS" && request.preflight && (found.is_some() || request.path.starts_with(AVATARS)) {
-        return Reply::empty(204, Vec::new());
+    // On every path, so that a page can see the answer that follows, whatever it is. On the path of the page also without a
+    // preflight's headers: health checks of load balancers ask so.
+    if request.method == "OPTIONS" && (request.preflight || matches!(&*request.path, "/" | "*")) {
+        return Reply::empty(204, vec![("Allow", "GET, HEAD, POST, OPTIONS".into())]);
     }
-    if let Some((endpoint, handler)) = found {
+    if let Some((endpoint, handler)) = route(&request.path) {
         return interface(app, endpoint, handler, request, body);
     }
     if !matches!(&*request.method, "GET" | "HEAD") {
@@ -104,7 +136,6 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     }
     match &*request.path {
         openapi::PATH => openapi::serve(&request.if_none_match),
-        metrics::PATH if request.local && app.config.metrics_listen.is_none() => metrics::now::reply(app),
         path => {
             let page = app.page.as_ref().and_then(|page| page.serve(path, &request.if_none_match));
             page.unwrap_or_else(|| outside(404).into())
@@ -132,12 +163,19 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
         Ok(Done::Plain) => endpoint.done(None).into(),
         Ok(Done::Value(value)) => endpoint.done(Some(&value)).into(),
         Ok(Done::Captcha { key, picture }) => captcha(key, picture),
-        Err(Stop { reason: No::TooOften(seconds), .. }) => {
+        Err(stop) => refusal(app, endpoint, request, stop),
+    }
+}
+
+/// The reply to a request that a handler has refused.
+fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Reply {
+    match stop {
+        Stop { reason: No::TooOften(seconds), .. } => {
             let mut reply = Reply::from(outside(429));
             reply.headers.push(("Retry-After", seconds.to_string().into()));
             reply
         }
-        Err(Stop { reason, cause }) => {
+        Stop { reason, cause } => {
             if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
                 log::line(Level::Info, &format!("failed sign-in from {} at {}", request.source(), endpoint.path));
                 remember_refusal(app, endpoint, request);

@@ -11,6 +11,13 @@ use crate::throttle::Budget;
 use crate::upload;
 use std::io::{self, Read};
 
+/// Refuses what is certain before the body is read, of which so many bytes were announced: nothing is spent on it.
+pub fn check(app: &App, request: &Request, announced: u64) -> Result<(), Stop> {
+    let digest = token(&UPLOAD_AVATAR, request)?;
+    admit(app, &digest, request.now)?;
+    if announced > app.config.max_avatar_bytes + upload::BESIDE { Err(No::FileUnusable.into()) } else { Ok(()) }
+}
+
 pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
     let digest = token(&UPLOAD_AVATAR, request)?;
     admit(app, &digest, request.now)?;

@@ -6,7 +6,7 @@ use super::{Command, Opt, print};
 use crate::admin::{audit, backup, check, harden, health, import_medusa, restore, user};
 use crate::config;
 use crate::failure::Failure;
-use crate::serve::{self, child};
+use crate::process::{serve, worker};
 
 /// The data folder; every command has it.
 pub const DATA: Opt = Opt {
@@ -88,13 +88,13 @@ const CONFIG: Command = Command {
 };
 
 /// What the supervisor starts; not for people, and so not in the list.
-pub(super) const CHILD: Command = Command {
-    name: "child",
+pub(super) const WORKER: Command = Command {
+    name: "worker",
     doc: "",
     about: "",
     arguments: &[],
     options: SERVE.options,
     exit: &[],
     examples: &[],
-    run: |given| child::run(&given.data(), given.text(LISTEN.name)?, given.text(CAPTCHA_ANSWER.name)?),
+    run: |given| worker::run(&given.data(), given.text(LISTEN.name)?, given.text(CAPTCHA_ANSWER.name)?),
 };

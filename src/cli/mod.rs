@@ -100,7 +100,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
 /// The command that these words name, and the words behind its name.
 fn find(mut words: Vec<OsString>) -> Result<(&'static Command, Vec<OsString>), Failure> {
     let Some(first) = words.first() else { return Ok((COMMANDS[0], words)) };
-    let named = |name: &str| COMMANDS.iter().chain([&&commands::CHILD]).find(|command| command.name == name);
+    let named = |name: &str| COMMANDS.iter().chain([&&commands::WORKER]).find(|command| command.name == name);
     let first = first.to_string_lossy().into_owned();
     if let Some(command) = named(&first) {
         return Ok((command, words.split_off(1)));

@@ -1,17 +1,11 @@
-//! From tiny_http's request to a plain [`Request`], and from a plain [`Reply`] to its socket.
+//! Requests and replies as values: nothing here knows a socket.
 
-mod arrived;
-mod framing;
 mod reply;
 
-pub use arrived::{Arrived, abandon, forgotten};
-pub use framing::{Framing, Incoming, framing, holds_connection};
-pub use reply::{Body, Outgoing, Reply, cors};
+pub use reply::{Body, Reply, cors};
 
-use crate::clock;
 use crate::form::Form;
 use crate::forwarded::{self, Proxy};
-use crate::metrics;
 use crate::secret;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -35,60 +29,81 @@ pub struct Request {
     pub preflight: bool,
     /// The members of a JSON body.
     pub form: Form,
-    /// Of a request for the metrics: whether somebody on this machine asks, and nobody elsewhere through a proxy or a
-    /// browser.
-    pub local: bool,
-    /// Who asks, as far as it is known: nothing over a unix socket whose other end is not trusted to say.
+    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy.
     pub client: Option<IpAddr>,
-    /// When, in Unix seconds.
+    /// When the request was complete, in Unix seconds.
     pub now: i64,
-    /// When, on a clock that nobody can set.
+    /// The same on a clock that cannot be set.
     pub uptime: Duration,
 }
 
+/// The headers that the server looks at, of those that do not concern the connection itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    token: String,
+    content_type: String,
+    if_none_match: String,
+    origin: String,
+    preflight: bool,
+    forwarded_for: Vec<String>,
+}
+
+impl Headers {
+    /// Takes a header line, if it is one that the server looks at. Bytes that are not UTF-8 are replaced.
+    pub fn add(&mut self, name: &str, value: &[u8]) {
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match name.len() {
+            5 if name.eq_ignore_ascii_case("token") => self.token = text(),
+            6 if name.eq_ignore_ascii_case("origin") => self.origin = text(),
+            12 if name.eq_ignore_ascii_case("content-type") => self.content_type = text(),
+            13 if name.eq_ignore_ascii_case("if-none-match") => self.if_none_match = text(),
+            15 if name.eq_ignore_ascii_case("x-forwarded-for") => self.forwarded_for.push(text()),
+            29 if name.eq_ignore_ascii_case("access-control-request-method") => self.preflight = true,
+            _ => {}
+        }
+    }
+
+    /// The header `token`; empty if there is none.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The header `Origin`; empty if there is none.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The client's address behind trusted proxies, of a connection from this peer.
+    #[must_use]
+    pub fn client(&self, peer: Option<IpAddr>, trusted: &[Proxy]) -> Option<IpAddr> {
+        let lines: Vec<&str> = self.forwarded_for.iter().map(String::as_str).collect();
+        forwarded::client(peer, &lines, trusted)
+    }
+}
+
 impl Request {
-    /// Who asks, for a line of a log: an address, or `-`.
+    /// A request whose body is still unread.
+    #[must_use]
+    pub fn new(
+        method: String,
+        path: String,
+        headers: Headers,
+        client: Option<IpAddr>,
+        now: i64,
+        uptime: Duration,
+    ) -> Request {
+        let Headers { token, content_type, if_none_match, origin, preflight, .. } = headers;
+        let form = Form::default();
+        Request { method, path, token, content_type, if_none_match, origin, preflight, form, client, now, uptime }
+    }
+
+    /// The client's address for a line of a log, or `-`.
     #[must_use]
     pub fn source(&self) -> String {
         self.client.map_or_else(|| "-".into(), |client| client.to_string())
     }
-}
-
-/// The plain request, its body still unread. Who asks, these proxies may say.
-#[must_use]
-pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
-    let mut head = Request {
-        method: request.method().as_str().into(),
-        path: path(request.url()).into(),
-        now: clock::now(),
-        uptime: clock::uptime(),
-        ..Request::default()
-    };
-    let mut forwarded = Vec::new();
-    for header in request.headers() {
-        let text = match header.field.as_str().as_str() {
-            name if name.eq_ignore_ascii_case("token") => &mut head.token,
-            name if name.eq_ignore_ascii_case("content-type") => &mut head.content_type,
-            name if name.eq_ignore_ascii_case("if-none-match") => &mut head.if_none_match,
-            name if name.eq_ignore_ascii_case("origin") => &mut head.origin,
-            name if name.eq_ignore_ascii_case("x-forwarded-for") => {
-                forwarded.push(header.value.as_str());
-                continue;
-            }
-            name => {
-                head.preflight |= name.eq_ignore_ascii_case("access-control-request-method");
-                continue;
-            }
-        };
-        header.value.as_str().clone_into(text);
-    }
-    let peer = request.remote_addr().map(|address| address.ip().to_canonical());
-    head.client = forwarded::client(peer, &forwarded, trusted);
-    if head.path == metrics::PATH {
-        let headers = request.headers().iter().map(|header| (header.field.as_str().as_str(), header.value.as_str()));
-        head.local = *request.http_version() >= (1, 1) && forwarded::is_local(peer, headers);
-    }
-    head
 }
 
 /// The path of a request target, which may name scheme and host (RFC 9112, 3.2.2) and may have a query string.
@@ -96,6 +111,12 @@ pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
 pub fn path(target: &str) -> &str {
     let after_host = target.strip_prefix("http://").map(|rest| rest.find('/').map_or("/", |at| &rest[at..]));
     after_host.unwrap_or(target).split(['?', '#']).next().unwrap_or_default()
+}
+
+/// A path as a line of the log shows it: its beginning.
+#[must_use]
+pub fn shown(path: &str) -> String {
+    path.chars().take(200).collect()
 }
 
 /// The `ETag` of a text. Half a SHA-256: nobody looks for two texts with one digest here.

@@ -4,8 +4,7 @@ use super::{CONTENT_TYPE, head, sample};
 use crate::app::App;
 use crate::clock;
 use crate::http::{Body, Reply};
-use crate::limits;
-use crate::socket;
+use crate::process::limits;
 use crate::store::{self, check, sessions};
 use std::fmt::Display;
 
@@ -29,14 +28,14 @@ pub fn text(app: &App) -> String {
         sample(&mut text, name, "", value);
     };
     gauge("accountd_captchas", "Captchas that wait for an answer.", &app.captchas().alive(now));
-    gauge("accountd_connections", "Open connections over TCP.", &socket::census().peers.len());
+    gauge("accountd_connections", "Open connections, as counted once a second.", &app.metrics.connections());
     if let Ok((users, sessions)) = app.read(|db| Ok((check::count_users(db)?, sessions::count_good(db, now)?))) {
         gauge("accountd_users", "Users.", &users);
         gauge("accountd_sessions", "Sessions that are good.", &sessions);
     }
     gauge("accountd_database_bytes", "The database on disk, with its write-ahead log.", &store::size(&app.data));
     gauge("process_resident_memory_bytes", "Memory of the serving process.", &limits::resident());
-    gauge("process_open_fds", "Descriptors that the serving process has open.", &socket::descriptors());
+    gauge("process_open_fds", "Descriptors that the serving process has open.", &limits::open_descriptors());
     gauge("process_max_fds", "Descriptors that it may have open.", &limits::descriptors());
     text
 }

@@ -1,132 +1,92 @@
-//! The server: listens, hands requests to threads, and stops when it has answered what it has.
+//! The server: an event loop that reads clients, a queue, and the threads that answer.
 
-mod connections;
-mod heartbeat;
-pub mod janitor;
-pub mod scrape;
+mod body;
+mod chunked;
+mod connection;
+mod crowd;
+mod event_loop;
+mod head;
+pub mod listener;
+pub mod metrics_listener;
+mod outgoing;
+mod queue;
+mod refusals;
+pub mod unix;
 
-pub use connections::Connections;
+pub use event_loop::Handed;
 
-use crate::api::{self, Pace};
+use crate::api::{self, Pace, Wanted};
 use crate::app::App;
-use crate::config::Listen;
-use crate::contract::outside;
-use crate::http::{self, Arrived, Framing, Incoming, Outgoing, Reply};
+use crate::clock;
+use crate::contract::{self, outside};
+use crate::http::{self, Reply, Request};
 use crate::log::{self, Level};
-use crate::places::{Place, Places};
-use crate::socket::{self, Bound, Knock};
-use connections::Turn;
-use heartbeat::Heartbeat;
-use std::collections::VecDeque;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
+use crate::semaphore::{Permit, Semaphore};
+use crate::throttle::Source;
+use body::Lent;
+use connection::{Body, Connection, Exchange, Phase};
+use event_loop::EventLoop;
+use head::Framing;
+use listener::Bound;
+use outgoing::After;
+use queue::Job;
+use refusals::Refusals;
+use std::io::{self, Cursor, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Uploads and other long work at the same time; whoever comes on top is told that the server is busy.
-static WORK: Places = Places::new(64);
-/// Changes that wait for a slow disk at the same time, so that who only reads need not; more wait where they are.
-static WRITING: Places = Places::new(32);
-/// Answers that are being read slowly, at the same time; of those on top the connection ends.
-static SENDING: Places = Places::new(64);
-/// What the supervisor and monitors ask for again and again: no line in the log.
-const HEALTH: &str = "/health";
+/// Uploads at the same time; what comes on top is told that the server is busy.
+static UPLOADS: Semaphore = Semaphore::new(128);
+/// Requests that hash passwords with Argon2id, or wait for their turn to, at the same time.
+static HASHING: Semaphore = Semaphore::new(64);
+/// Changes that wait for a slow disk at the same time, so that readers do not wait; more wait where they are.
+static WRITING: Semaphore = Semaphore::new(32);
 /// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
 const STACK: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
-const FAREWELL: Duration = Duration::from_secs(30);
-/// Connections of our own that outlast the accept loop, each with a thread of its own: tiny_http starts one for it if
-/// there is time between them.
-const RESERVE: usize = 24;
-const GAP: Duration = Duration::from_micros(500);
-/// So many connections that could not be ended, each a thread and two descriptors, are reason enough to start anew.
-const FORGOTTEN: usize = 64;
-/// How long a server that has retired leaves those that are connected to send what they began.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Whether the thread that accepts connections has panicked: for want of a descriptor, say.
-pub static DEAF: AtomicBool = AtomicBool::new(false);
-
-/// Why a server can't go on for long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// It accepts nothing more.
-    Deaf,
-    /// It nears a limit, or keeps what it does not need.
-    Worn,
-}
+const STOP: Duration = Duration::from_secs(30);
+/// How long a worker that hands over waits for requests that are being answered, before it gives away its state.
+const SETTLE: Duration = Duration::from_millis(1500);
 
 /// A running server.
 pub struct Server {
     app: App,
-    socket: Bound,
-    http: tiny_http::Server,
-    heartbeat: Heartbeat,
-    /// Called when the server can't go on for long, once for each trouble.
-    trouble: Box<dyn Fn(Trouble) + Send + Sync>,
-    /// Whether it was called, by trouble.
-    troubled: [AtomicBool; 2],
-    workers: Mutex<Vec<JoinHandle<()>>>,
-    /// The accept loop has ended.
-    deaf: AtomicBool,
+    events: EventLoop,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    refusals: Refusals,
     /// Each answer is the last one of its connection.
     closing: AtomicBool,
-    /// Workers end when nothing waits.
+    /// The threads that answer end when nothing waits.
     stopping: AtomicBool,
-    /// Held by the worker that waits for a request.
-    order: Mutex<()>,
-    connections: Connections<Arrived>,
-    /// Requests that waited behind another one of their connection and have their turn now; for each, a worker is woken.
-    turns: Mutex<VecDeque<(Arrived, SocketAddr)>>,
 }
 
 impl Server {
-    /// Starts to answer requests. `trouble` is called when it can't go on for long.
+    /// Starts to answer requests.
     ///
     /// # Errors
-    /// Whatever tiny_http says.
-    pub fn start(app: App, bound: Bound, trouble: Box<dyn Fn(Trouble) + Send + Sync>) -> Result<Arc<Server>, String> {
-        // As a process that ended while it handed over may have left it.
-        bound.block(true).map_err(|error| error.to_string())?;
-        let socket = bound.socket.try_clone().map_err(|error| error.to_string())?;
-        let listener: tiny_http::Listener = match bound.listen {
-            Listen::Tcp(_) => TcpListener::from(socket).into(),
-            Listen::Unix(_) => UnixListener::from(socket).into(),
-        };
+    /// A sentence with what the operating system says.
+    pub fn start(app: App, bound: Bound) -> Result<Arc<Server>, String> {
         let threads = app.config.threads;
         let server = Arc::new(Server {
             app,
-            http: tiny_http::Server::from_listener(listener, None).map_err(|error| error.to_string())?,
-            heartbeat: Heartbeat::start(bound.listen.clone()),
-            socket: bound,
-            trouble,
-            workers: Mutex::default(),
-            troubled: [AtomicBool::new(false), AtomicBool::new(false)],
-            deaf: AtomicBool::new(false),
+            events: EventLoop::new(bound.socket)?,
+            threads: Mutex::default(),
+            refusals: Refusals::default(),
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            order: Mutex::new(()),
-            connections: Connections::new(),
-            turns: Mutex::default(),
         });
-        let work = || {
+        let spawn = |work: fn(&Arc<Server>)| {
             let server = server.clone();
-            thread::Builder::new().stack_size(STACK).spawn(move || server.work())
+            thread::Builder::new().stack_size(STACK).spawn(move || work(&server))
         };
-        let workers =
-            (0..threads).map(|_| work()).collect::<io::Result<Vec<_>>>().map_err(|error| error.to_string())?;
-        server.workers.lock().unwrap_or_else(PoisonError::into_inner).extend(workers);
+        let answering = (0..threads).map(|_| spawn(Server::work)).collect::<io::Result<Vec<_>>>();
+        let answering = answering.map_err(|error| error.to_string())?;
+        spawn(|server| server.events.run(|| server.each_second())).map_err(|error| error.to_string())?;
+        *server.threads.lock().unwrap_or_else(PoisonError::into_inner) = answering;
         Ok(server)
-    }
-
-    /// What is known of its connections.
-    #[must_use]
-    pub fn connections(&self) -> &Connections<Arrived> {
-        &self.connections
     }
 
     /// What its requests share.
@@ -138,226 +98,180 @@ impl Server {
     /// Answers what has come, and nothing more.
     pub fn stop(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.events.pause();
+        self.wait_until_none(STOP, |phase| matches!(phase, Phase::Queued(_) | Phase::Busy | Phase::Sending(_)));
         self.stopping.store(true, Ordering::SeqCst);
-        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
-        // One call wakes one worker, behind the requests that wait already.
-        workers.iter().for_each(|_| self.http.unblock());
-        for worker in workers {
-            let _ = worker.join();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        threads.iter().for_each(|_| self.events.queue.unblock());
+        for thread in threads {
+            let _ = thread.join();
         }
-        for places in [&WORK, &WRITING, &SENDING] {
-            places.wait_empty(FAREWELL);
-        }
+        self.events.stop();
     }
 
-    /// Accepts no more connections: those that come are left to whoever else has the listening socket.
-    pub fn retire(&self) {
+    /// Accepts nothing more and begins no further request; returns when those that were begun are answered, uploads apart, or
+    /// after a while.
+    pub fn pause(&self) {
         self.closing.store(true, Ordering::SeqCst);
-        let knock = || Knock::new(&self.socket.listen).ok();
-        let hold = |knock: Knock| {
-            thread::sleep(GAP);
-            knock.hold()
-        };
-        let (reserve, last): (Vec<_>, _) = ((0..RESERVE).filter_map(|_| knock()).map(hold).collect(), knock());
-        // tiny_http ends its accept loop when accept() fails. Where it must not wait, it fails as soon as nobody is left;
-        // the last knock wakes it.
-        if self.socket.block(false).is_ok() {
-            if let Some(last) = last {
-                last.knock();
-            }
-            let since = Instant::now();
-            while !self.deaf.load(Ordering::SeqCst) && since.elapsed() < LINGER {
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-        // The next process waits for connections on the same socket.
-        let _ = self.socket.block(true);
-        // Each one that ends gives its thread to a connection that waits for one, as the heartbeat did until now.
-        drop(reserve);
+        self.events.pause();
+        self.wait_until_none(SETTLE, |phase| matches!(phase, Phase::Queued(_) | Phase::Busy));
     }
 
-    /// Waits until every connection that was accepted had time for its request, and has its answer.
-    pub fn linger(&self) {
-        let since = Instant::now();
-        while since.elapsed() < LINGER || (self.connections.busy() > 0 && since.elapsed() < FAREWELL) {
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.stop();
+    /// After [`Server::pause`]: gives away every connection that waits for a request, and says whether others are left.
+    pub fn hand_over(&self) -> (Vec<Handed>, bool) {
+        (self.events.hand_over(), self.events.count() > 0)
+    }
+
+    /// After [`Server::pause`]: waits until a connection can be given away or has ended, but not longer than this.
+    pub fn wait_for_change(&self, timeout: Duration) {
+        let waits = |phase: &Phase| matches!(phase, Phase::Head | Phase::Body(_));
+        self.events.wait_until(timeout, |all| all.is_empty() || all.iter().any(|one| waits(&one.state().phase)));
+    }
+
+    fn wait_until_none(&self, timeout: Duration, busy: fn(&Phase) -> bool) {
+        self.events.wait_until(timeout, |all| !all.iter().any(|one| busy(&one.state().phase)));
+    }
+
+    /// Goes on with a connection of another worker.
+    pub fn adopt(&self, handed: Handed) {
+        self.events.adopt(handed);
+    }
+
+    fn each_second(&self) {
+        self.app.metrics.set_connections(self.events.count());
+        self.refusals.flush();
     }
 
     fn work(self: &Arc<Server>) {
         loop {
-            match self.next() {
-                // Handlers catch their own panics; none at all may cost a worker.
-                Ok((request, peer)) => drop(catch_unwind(AssertUnwindSafe(|| self.dispatch(request, peer)))),
-                Err(_) if self.stopping.load(Ordering::SeqCst) => return,
-                // Nothing can be accepted any more, but what is connected is still answered.
-                Err(_) => {
-                    self.deaf.store(true, Ordering::SeqCst);
-                    self.ask_for_help(Trouble::Deaf);
-                }
-            }
-        }
-    }
-
-    /// Waits for a request that is to be answered now. One thread at a time, since the requests of a connection must
-    /// enter in their order: the second can't be answered before the first. It goes on to the one that is, so that a flood
-    /// of others is not handed from thread to thread.
-    fn next(&self) -> io::Result<(Arrived, Option<SocketAddr>)> {
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let request = match self.http.recv() {
-                Ok(request) => Arrived::new(request),
-                Err(error) => {
-                    let turn = self.turns().pop_front();
-                    return turn.map(|(request, peer)| (request, Some(peer))).ok_or(error);
-                }
-            };
-            if request.url() != HEALTH {
-                self.heartbeat.stir();
-            }
-            let Some(peer) = request.remote_addr().copied() else { return Ok((request, None)) };
-            match self.connections.enter(peer, request) {
-                Turn::Now(request) => return Ok((request, Some(peer))),
-                Turn::Later => {}
-                Turn::Shut => socket::cut(peer),
+            match self.events.queue.pop() {
+                // Handlers catch their own panics; no panic may cost a thread.
+                Some(job) => drop(catch_unwind(AssertUnwindSafe(|| self.dispatch(job)))),
+                None if self.stopping.load(Ordering::SeqCst) => return,
+                None => {}
             }
         }
     }
 
     /// Answers a request here and now, or in a thread of its own if its body or its work may take long.
-    fn dispatch(self: &Arc<Server>, request: Arrived, peer: Option<SocketAddr>) {
-        let framing = http::framing(&request);
-        let pace = match framing {
-            Framing::AtHand => api::pace(&self.app, http::path(request.url())),
-            _ => Pace::Long,
-        };
-        let place = match pace {
-            _ if framing == Framing::Broken => None,
-            Pace::Long => WORK.take(),
-            Pace::Waiting => WRITING.take(),
-            Pace::Quick => None,
-        };
-        if place.is_none() && pace != Pace::Long {
-            let rest = self.answer(request, framing);
-            return self.send(rest, peer);
-        }
-        let Some(place) = place else {
-            self.refuse(request, if framing == Framing::Broken { 400 } else { 503 });
-            return self.leave(peer);
-        };
-        let server = self.clone();
-        in_background(place, move || {
-            if let Some(outgoing) = server.answer(request, framing) {
-                let _ = outgoing.finish();
+    fn dispatch(self: &Arc<Server>, job: Job) {
+        let Some((connection, exchange)) = self.events.take(job.connection) else { return };
+        let client = exchange.headers.client(connection.peer, &self.app.config.trusted_proxies);
+        let Exchange { headers, body, keep_alive } = exchange;
+        let request = Request::new(job.method, job.path, headers, client, clock::now(), clock::uptime());
+        let task = Task { server: self.clone(), connection, keep_alive, began: Instant::now(), answered: false };
+        let source = Source::of(client);
+        match api::pace(&self.app, &request.method, &request.path) {
+            _ if matches!(body, Body::Malformed) => task.refuse(&request, 400),
+            Pace::Quick => task.answer(request, body),
+            Pace::Waiting => match WRITING.try_acquire(source) {
+                Some(permit) => in_background(permit, move || task.answer(request, body)),
+                None => task.answer(request, body),
+            },
+            Pace::Hashing => match HASHING.try_acquire(source) {
+                Some(permit) => in_background(permit, move || task.answer(request, body)),
+                None => task.refuse(&request, 503),
+            },
+            Pace::Upload => {
+                let announced = if let Body::Unread { framing: Framing::Length(bytes), .. } = body { bytes } else { 0 };
+                if let Some(reply) = api::refuse_upload(&self.app, &request, announced) {
+                    task.reply(&request, reply, After::Discard);
+                } else if let Some(permit) = UPLOADS.try_acquire(source) {
+                    in_background(permit, move || task.answer(request, body));
+                } else {
+                    task.refuse(&request, 503);
+                }
             }
-            server.leave(peer);
-        });
-    }
-
-    /// Sends an answer here and now as far as the kernel takes it, and the rest from a thread that can wait for the client.
-    fn send(self: &Arc<Server>, outgoing: Option<Outgoing>, peer: Option<SocketAddr>) {
-        // A client that is gone needs no answer.
-        let rest = outgoing
-            .and_then(|mut outgoing| (!outgoing.is_small() || !outgoing.push().unwrap_or(true)).then_some(outgoing));
-        match rest.and_then(|rest| Some((rest, SENDING.take()?))) {
-            Some((rest, place)) => {
-                let server = self.clone();
-                in_background(place, move || {
-                    let _ = rest.finish();
-                    server.leave(peer);
-                });
-            }
-            None => self.leave(peer),
-        }
-    }
-
-    /// A request is answered: what waits behind it has its turn when those that have come meanwhile had theirs. A client
-    /// that is quick may have asked again before this worker gets here; one that sends many ahead is no quicker for it.
-    fn leave(&self, peer: Option<SocketAddr>) {
-        if let Some(peer) = peer
-            && let Some(request) = self.connections.leave(peer)
-        {
-            self.turns().push_back((request, peer));
-            self.http.unblock();
-        }
-    }
-
-    fn turns(&self) -> MutexGuard<'_, VecDeque<(Arrived, SocketAddr)>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does what a request asks for. The answer is on its way, or nothing is left to send.
-    fn answer(&self, mut request: Arrived, framing: Framing) -> Option<Outgoing> {
-        let since = Instant::now();
-        let mut head = http::head(&request, &self.app.config.trusted_proxies);
-        let mut body = Incoming::new(&mut request, framing);
-        let reply = api::answer(&self.app, &mut head, &mut body);
-        // A chunked body is the last one of its connection: tiny_http takes lengths with a sign or spaces, which a proxy
-        // before it may take otherwise.
-        let whole = body.drain() && framing != Framing::Chunked;
-        let (status, code, took) = (reply.status, reply.code, since.elapsed());
-        // The supervisor's question is nobody's request.
-        if head.path != HEALTH || head.method != "HEAD" {
-            self.app.metrics.count(&head.path, status, code, took);
-        }
-        let cors = http::cors(&self.app.config.cors_origins, &head.origin);
-        let outgoing = if whole {
-            Some(Outgoing::new(request, reply, &cors, self.closing.load(Ordering::Relaxed)))
-        } else {
-            self.abandon(request, reply, &cors);
-            None
-        };
-        if log::wants(Level::Info) && head.path != HEALTH {
-            let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
-            let code = code.filter(|code| *code != status).map(|code| format!(" {code}")).unwrap_or_default();
-            let path: String = head.path.chars().take(200).collect();
-            let took = took.as_secs_f64() * 1e3;
-            log::line(Level::Info, &format!("{client} {} {path} {status}{code} {took:.1}ms", head.method));
-        }
-        outgoing
-    }
-
-    /// Answers about HTTP itself, without having read the body, and ends the connection.
-    fn refuse(&self, request: Arrived, status: u16) {
-        let head = http::head(&request, &self.app.config.trusted_proxies);
-        self.app.metrics.count(&head.path, status, None, Duration::ZERO);
-        self.abandon(request, outside(status).into(), &http::cors(&self.app.config.cors_origins, &head.origin));
-        let client = head.client.map_or_else(|| "-".into(), |client| client.to_string());
-        log::line(Level::Debug, &format!("{client} refused {status}"));
-    }
-
-    /// Whether no request is in hand.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.connections.busy() == 0 && WORK.is_empty() && WRITING.is_empty()
-    }
-
-    /// Calls `trouble`, once, unless the server is about to end anyway.
-    pub fn ask_for_help(&self, trouble: Trouble) {
-        if !self.closing.load(Ordering::SeqCst) && !self.troubled[trouble as usize].swap(true, Ordering::SeqCst) {
-            (self.trouble)(trouble);
-        }
-    }
-
-    fn abandon(&self, request: Arrived, reply: Reply, cors: &[(&str, &str)]) {
-        if let Some(peer) = request.remote_addr()
-            && (http::framing(&request) == Framing::Chunked || !http::holds_connection(&request))
-        {
-            self.connections.end(*peer);
-        }
-        http::abandon(request, reply, cors);
-        if http::forgotten() >= FORGOTTEN {
-            self.ask_for_help(Trouble::Worn);
         }
     }
 }
 
-/// Does some work in a thread of its own, which keeps the place until then.
-fn in_background(place: Place, work: impl FnOnce() + Send + 'static) {
-    // Where the system has no more threads, the connection ends with the work that is dropped.
+/// A request that is being answered. If it is dropped without an answer, its connection ends.
+struct Task {
+    server: Arc<Server>,
+    connection: Arc<Connection>,
+    keep_alive: Option<&'static str>,
+    began: Instant,
+    answered: bool,
+}
+
+impl Task {
+    /// Does what a request asks for, and sends the answer.
+    fn answer(self, mut request: Request, body: Body) {
+        let server = self.server.clone();
+        let app = &server.app;
+        let upload = api::wanted(&request.method, &request.path) == Wanted::Upload;
+        let mut answer = |body: &mut dyn Read| api::answer(app, &mut request, body);
+        let (reply, whole) = match body {
+            Body::Whole(bytes) => (answer(&mut Cursor::new(bytes)), true),
+            Body::Broken(bytes) => (answer(&mut Cursor::new(bytes).chain(Failing(ErrorKind::UnexpectedEof))), false),
+            Body::Unread { framing, expects_continue } if upload => {
+                let mut body = Lent::new(&server.events, &self.connection, framing, expects_continue);
+                let reply = answer(&mut body);
+                (reply, body.is_whole())
+            }
+            Body::Unread { .. } | Body::Malformed => (answer(&mut Failing(ErrorKind::FileTooLarge)), false),
+        };
+        let after = match whole {
+            false => After::Discard,
+            true if self.keep_alive.is_some() && !server.closing.load(Ordering::Relaxed) => After::KeepAlive,
+            true => After::Close,
+        };
+        self.reply(&request, reply, after);
+    }
+
+    /// Answers about HTTP itself, without having read the body.
+    fn refuse(self, request: &Request, status: u16) {
+        self.reply(request, outside(status).into(), After::Discard);
+    }
+
+    /// Counts, logs and sends a reply.
+    fn reply(mut self, request: &Request, reply: Reply, after: After) {
+        self.answered = true;
+        let (status, code, took) = (reply.status, reply.code, self.began.elapsed());
+        let app = &self.server.app;
+        // The supervisor's probe is not a client's request.
+        let health = request.path == contract::HEALTH.path;
+        if !health || request.method != "HEAD" {
+            app.metrics.count(&request.path, status, code, took);
+        }
+        let connection = self.keep_alive.filter(|_| after == After::KeepAlive).unwrap_or("close");
+        let cors = http::cors(&app.config.cors_origins, &request.origin);
+        let (bytes, file) = reply.into_wire(request.method == "HEAD", connection, &cors);
+        self.server.events.answer(&self.connection, bytes, file, after);
+        if matches!(status, 429 | 503) {
+            self.server.refusals.count(status, request);
+        } else if log::wants(Level::Info) && !health {
+            let code = code.filter(|code| *code != status).map(|code| format!(" {code}")).unwrap_or_default();
+            let (client, method, path) = (request.source(), &request.method, http::shown(&request.path));
+            let took = took.as_secs_f64() * 1e3;
+            log::line(Level::Info, &format!("{client} {method} {path} {status}{code} {took:.1}ms"));
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.server.events.abort(&self.connection);
+        }
+    }
+}
+
+/// A body of which nothing can be read, and why.
+struct Failing(ErrorKind);
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+}
+
+/// Does some work in a thread of its own, which keeps the permit until then.
+fn in_background(permit: Permit, work: impl FnOnce() + Send + 'static) {
+    // If the system has no more threads, the connection ends with the work that is dropped.
     drop(thread::Builder::new().stack_size(STACK).spawn(move || {
         work();
-        drop(place);
+        drop(permit);
     }));
 }

@@ -216,7 +216,7 @@ fn a_signal_ends_it_when_everything_is_answered() {
         // An upload of which a part is still to come when the signal does.
         let body = crate::support::form("file", &picture(30_000));
         let head = format!(
-            "POST /api/upload_avatar HTTP/1.1\r\ntoken: {token}\r\nContent-Type: {}\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            "POST /api/upload_avatar HTTP/1.1\r\nHost: a\r\ntoken: {token}\r\nContent-Type: {}\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
             crate::support::FORM,
             body.len()
         );
@@ -255,7 +255,7 @@ fn it_listens_on_a_unix_socket() {
     let ask = || {
         let mut streams: Vec<_> = (0..12).map(|_| UnixStream::connect(&socket).unwrap()).collect();
         for stream in &mut streams {
-            stream.write_all(b"POST /api/login HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            stream.write_all(b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}").unwrap();
         }
         for stream in &mut streams {
             assert_eq!(Response::read(stream, false).code(), 504);

@@ -146,7 +146,9 @@ fn secrets_reach_no_log() {
     }
     // What breaks off, and what is refused before anybody looks at it.
     server.send("POST", "/api/login", &[], format!("{{\"passwd\":\"{third}").as_bytes());
-    server.raw(format!("POST /api/login HTTP/1.1\r\ntoken: {token}\r\nContent-Length: x\r\n\r\n{third}").as_bytes());
+    server.raw(
+        format!("POST /api/login HTTP/1.1\r\nHost: a\r\ntoken: {token}\r\nContent-Length: x\r\n\r\n{third}").as_bytes(),
+    );
     server.database().execute_batch("ALTER TABLE users RENAME TO hidden").unwrap();
     server.post("/api/user_info", &json!({"token": token}));
     server.post_solved("/api/login", json!({"username": name, "passwd": third}));
@@ -216,7 +218,7 @@ fn a_database_that_is_cut_short_under_a_server_is_a_fault_and_ends_nothing() {
     let change = server.post("/api/update_show_name", &json!({"token": tokens[59], "new_show_name": "a"}));
     assert_eq!((change.status, change.code()), (500, 169));
     assert_eq!(server.send("GET", "/s/admin.jpg", &[], b"").status, 200);
-    assert!(!server.lines.all().concat().contains("a serving process ended"));
+    assert!(!server.lines.all().concat().contains("a worker ended"));
     drop(server);
 }
 

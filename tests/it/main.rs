@@ -11,7 +11,7 @@ mod import;
 mod metrics;
 mod page;
 mod reload;
-mod renewal;
+mod restart;
 mod service;
 mod support;
 mod tidy;

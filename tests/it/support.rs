@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -42,12 +42,12 @@ pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
     fn push(&self, line: String) {
-        self.0.0.lock().unwrap().push(line);
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         self.0.1.notify_all();
     }
 
     pub fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().clone()
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for a line that contains this text.
@@ -58,7 +58,7 @@ impl Lines {
     /// Waits until so many lines contain this text, and says the last of them.
     pub fn wait_for(&self, text: &str, count: usize) -> String {
         let found = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).nth(count - 1).cloned();
-        let lines = self.0.0.lock().unwrap();
+        let lines = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (lines, _) = self.0.1.wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none()).unwrap();
         found(&lines).unwrap_or_else(|| panic!("no {count} lines {text:?} among {lines:#?}"))
     }

@@ -39,8 +39,9 @@ fn every_file_opens_with_a_sentence() {
 
 #[test]
 fn packages_are_named_where_they_belong() {
-    let rooms: [(&str, &[&str]); 13] = [
-        ("tiny_http::", &["server/", "http/"]),
+    let rooms: [(&str, &[&str]); 14] = [
+        ("tiny_http::", &["server/queue.rs"]),
+        ("httparse::", &["server/head.rs"]),
         ("rusqlite::", &["store/", "app.rs", "api/mod.rs", "admin/mod.rs"]),
         ("multipart::", &["upload.rs"]),
         ("md5::", &["secret.rs"]),
@@ -49,8 +50,8 @@ fn packages_are_named_where_they_belong() {
         ("subtle::", &["secret.rs"]),
         ("rand::", &["secret.rs", "captcha.rs", "captcha/"]),
         ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
-        ("rustix::", &["clock.rs", "socket.rs", "socket/", "limits.rs", "admin/password.rs"]),
-        ("signal_hook::", &["serve/", "admin/progress.rs"]),
+        ("rustix::", &["clock.rs", "server/", "process/", "admin/password.rs"]),
+        ("signal_hook::", &["process/", "admin/progress.rs"]),
         ("lexopt::", &["cli/"]),
         ("unicode_width::", &["admin/text.rs"]),
     ];
@@ -75,15 +76,15 @@ fn who_imports_whom() {
         ("contract/", &[]),
         ("expiring.rs", &[]),
         ("log.rs", &[]),
-        ("places.rs", &[]),
         ("rules.rs", &["config"]),
         ("failure.rs", &[]),
-        ("secret.rs", &["places"]),
-        ("socket.rs", &["config", "server"]),
-        ("socket/", &[]),
-        ("supervise/line.rs", &[]),
-        ("limits.rs", &[]),
-        ("server/connections.rs", &[]),
+        ("secret.rs", &["semaphore"]),
+        ("semaphore.rs", &["throttle"]),
+        ("process/lifecycle.rs", &[]),
+        ("process/limits.rs", &[]),
+        ("server/head.rs", &["http"]),
+        ("server/chunked.rs", &[]),
+        ("server/outgoing.rs", &[]),
         ("clock.rs", &[]),
         ("throttle.rs", &[]),
         ("forwarded.rs", &[]),

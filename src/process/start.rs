@@ -1,4 +1,4 @@
-//! What every serving process does, with a supervisor or without.
+//! What every worker does when it starts, with a supervisor or without.
 
 use crate::app::App;
 use crate::avatar;
@@ -6,10 +6,8 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::log::{self, Level};
-use crate::server::DEAF;
 use crate::store::{Durable, Reader, Store, audit, users};
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 /// The configuration with this text of its file, over it the address of the command line.
@@ -50,11 +48,6 @@ pub fn sweep(app: &App, start: SystemTime) {
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        // tiny_http panics when a client resets the connection behind its request, and when it can't accept one.
-        let level = if place.contains("tiny_http") { Level::Debug } else { Level::Error };
-        if level == Level::Debug && !place.contains("client.rs") {
-            DEAF.store(true, Ordering::Relaxed);
-        }
-        log::line(level, &format!("panic at {place}"));
+        log::line(Level::Error, &format!("panic at {place}"));
     }));
 }

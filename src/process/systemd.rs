@@ -1,4 +1,4 @@
-//! What a service manager wants to know, said to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+//! Notifications to a service manager, sent to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
 
 use crate::clock;
 use std::ffi::OsStr;
@@ -15,8 +15,8 @@ pub const READY: &str = "READY=1";
 /// The end has begun.
 pub const STOPPING: &str = "STOPPING=1";
 
-/// Says it. Nobody may want to know, and a failure is no reason not to go on.
-pub fn say(what: &str) {
+/// Sends a notification, if a service manager wants it. A failure does not matter to the server.
+pub fn notify(what: &str) {
     if let Some(path) = std::env::var_os(VARIABLE) {
         let _ = send(&path, what);
     }
@@ -24,7 +24,7 @@ pub fn say(what: &str) {
 
 /// The configuration is being read again.
 pub fn reloading() {
-    say(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic().as_micros()));
+    notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic().as_micros()));
 }
 
 fn send(path: &OsStr, what: &str) -> io::Result<usize> {

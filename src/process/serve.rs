@@ -1,18 +1,15 @@
 //! The command `serve`: a data folder, its lock, what is in it, and a server over it until a signal.
 
-pub mod child;
-mod process;
-
+use super::supervisor::{self, Adopt, Plan, Signal};
+use super::{activation, limits, start, systemd};
 use crate::config::{self, Config, Listen};
 use crate::failure::Failure;
-use crate::limits;
 use crate::log::{self, Level};
-use crate::notify;
 use crate::secret;
-use crate::server::scrape::Scrape;
-use crate::server::{Server, Trouble, janitor};
-use crate::socket::{self, Access, Bound, activation};
-use crate::supervise::{self, Adopt, Event, Plan};
+use crate::server::Server;
+use crate::server::listener::{self, Bound};
+use crate::server::metrics_listener::MetricsListener;
+use crate::server::unix::Access;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::fmt::Write as _;
@@ -40,7 +37,7 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let secrets = [secret::letters(secret::KEY_LETTERS), secret::letters(secret::KEY_LETTERS)];
     config::write_first(data, secrets).map_err(|error| failed(&data.join(config::FILE), error))?;
     let text = config::file(data).map_err(|error| Failure::new(2, error))?;
-    let config = process::load(data, &text, listen.clone())?;
+    let config = start::load(data, &text, listen.clone())?;
     let passed = activation::passed().map_err(|error| Failure::new(1, format!("LISTEN_FDS: {error}")))?;
     let activated = passed.is_some();
     if let Some(answer) = &captcha_answer {
@@ -49,7 +46,7 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     limits::raise_descriptors().map_err(|error| Failure::new(1, error))?;
     let access = Access { mode: config.socket_mode.0, group: config.socket_group.clone() };
     let bound = passed
-        .map_or_else(|| socket::bind(&config.listen, &access), Ok)
+        .map_or_else(|| listener::bind(&config.listen, &access), Ok)
         .map_err(|error| Failure::new(1, format!("cannot listen on {}: {error}", address(&config.listen))))?;
     if let Some(address) = config.metrics_listen {
         // The process that serves listens there itself, and can't refuse to start any more.
@@ -59,19 +56,19 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     // A socket that was passed is somebody else's.
     let path = if let Listen::Unix(path) = &bound.listen { Some(path.clone()).filter(|_| !activated) } else { None };
 
-    let events = supervise::events();
+    let signals = supervisor::signals();
     // Before the first line is written: whoever waits for it may send a signal at once.
-    hear_signals(&events.0).map_err(|error| failed(data, error))?;
-    process::report_panics();
+    forward_signals(&signals.0).map_err(|error| failed(data, error))?;
+    start::report_panics();
     log::start(config.log);
     let greeting = greeting(data, &config, &bound.listen, captcha_answer.is_some());
     let end = if config.supervise {
         let (folder, before) = (data.to_path_buf(), config.clone());
         let adopt = Box::new(move |text: &str| adopt(&folder, text, listen.clone(), &before, activated));
         let plan = plan(data, bound, captcha_answer, text, adopt).map_err(|error| failed(data, error))?;
-        supervise::run(plan, events, || welcome(&greeting))
+        supervisor::run(plan, signals, || welcome(&greeting))
     } else {
-        alone(data, config, bound, captcha_answer, events, &greeting)
+        alone(data, config, bound, captcha_answer, &signals.1, &greeting)
     };
     if let Some(path) = path {
         let _ = fs::remove_file(path);
@@ -86,32 +83,24 @@ fn alone(
     config: Config,
     bound: Bound,
     captcha_answer: Option<String>,
-    (sender, receiver): (Sender<Event>, Receiver<Event>),
+    receiver: &Receiver<Signal>,
     greeting: &str,
 ) -> Result<(), Failure> {
-    let start = SystemTime::now();
-    let app = process::open(data, config, captcha_answer)?;
-    // There is nobody to take over from a process that is merely worn.
-    let trouble = Box::new(move |trouble| drop((trouble == Trouble::Deaf).then(|| sender.send(Event::Deaf))));
-    let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
-    janitor::start(server.clone());
-    let _scrape = server.app().config.metrics_listen.map(|address| Scrape::start(server.clone(), address));
+    let began = SystemTime::now();
+    let app = start::open(data, config, captcha_answer)?;
+    let server = Server::start(app, bound).map_err(|error| Failure::new(1, error))?;
+    let _metrics = server.app().config.metrics_listen.map(|address| MetricsListener::start(server.clone(), address));
     welcome(greeting);
-    process::sweep(server.app(), start);
-    let mut event = receiver.recv();
-    while matches!(event, Ok(Event::Reload)) {
-        notify::reloading();
+    start::sweep(server.app(), began);
+    while matches!(receiver.recv(), Ok(Signal::Reload)) {
+        systemd::reloading();
         log::line(Level::Error, "reload failed: it takes `supervise`; what was in force stays");
-        notify::say(notify::READY);
-        event = receiver.recv();
+        systemd::notify(systemd::READY);
     }
-    notify::say(notify::STOPPING);
+    systemd::notify(systemd::STOPPING);
     server.stop();
     server.app().settle();
-    match event {
-        Ok(Event::Stop) => Ok(()),
-        _ => Err(Failure::new(1, "no more connections can be accepted; with `supervise` it would go on".into())),
-    }
+    Ok(())
 }
 
 fn plan(folder: &Path, bound: Bound, captcha_answer: Option<String>, text: String, adopt: Adopt) -> io::Result<Plan> {
@@ -120,7 +109,7 @@ fn plan(folder: &Path, bound: Bound, captcha_answer: Option<String>, text: Strin
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix(path) => format!("unix:{}", path.display()),
     };
-    let mut arguments = ["child", "--data", data, "--listen", &listen].map(String::from).to_vec();
+    let mut arguments = ["worker", "--data", data, "--listen", &listen].map(String::from).to_vec();
     if let Some(answer) = captcha_answer {
         arguments.extend(["--captcha-answer".into(), answer]);
     }
@@ -144,7 +133,7 @@ fn program() -> io::Result<PathBuf> {
 /// Takes a new configuration over as far as the supervisor goes by one, and names the settings that need a restart.
 fn adopt(data: &Path, text: &str, listen: Option<String>, before: &Config, activated: bool) -> Vec<&'static str> {
     // One that a newer program alone can read is nothing to this one.
-    let Ok(now) = process::load(data, text, listen) else { return Vec::new() };
+    let Ok(now) = start::load(data, text, listen) else { return Vec::new() };
     log::set(now.log);
     let changed = [
         ("listen", before.listen != now.listen && !activated),
@@ -158,11 +147,12 @@ fn adopt(data: &Path, text: &str, listen: Option<String>, before: &Config, activ
 /// Requests are answered.
 fn welcome(greeting: &str) {
     log::raw(greeting);
-    notify::say(notify::READY);
+    systemd::notify(systemd::READY);
 }
 
-fn hear_signals(events: &Sender<Event>) -> io::Result<()> {
-    for (signals, event) in [(&[SIGTERM, SIGINT][..], (|| Event::Stop) as fn() -> Event), (&[SIGHUP], || Event::Reload)]
+fn forward_signals(events: &Sender<Signal>) -> io::Result<()> {
+    for (signals, event) in
+        [(&[SIGTERM, SIGINT][..], (|| Signal::Stop) as fn() -> Signal), (&[SIGHUP], || Signal::Reload)]
     {
         let (mut wake, woken) = UnixStream::pair()?;
         for signal in signals {

@@ -16,8 +16,11 @@ pub struct Access {
     pub group: Option<String>,
 }
 
-/// Binds a path. Nobody can connect before the socket listens, and then it has its permissions.
-pub(super) fn bind_path(path: &Path, access: &Access) -> io::Result<OwnedFd> {
+/// Binds a path. No client can connect before the socket listens, and then it has its permissions.
+///
+/// # Errors
+/// Whatever the operating system says.
+pub fn bind_path(path: &Path, access: &Access) -> io::Result<OwnedFd> {
     let group = access.group.as_deref().map(group).transpose()?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;

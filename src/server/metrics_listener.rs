@@ -4,7 +4,6 @@ use super::Server;
 use crate::http;
 use crate::log::{self, Level};
 use crate::metrics::{CONTENT_TYPE, PATH, now};
-use crate::socket;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,19 +18,19 @@ const LONGEST: usize = 8 * 1024;
 /// Between two attempts to listen, while the process before still does.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The listener, until [`Scrape::end`].
+/// The listener, until [`MetricsListener::end`].
 #[derive(Default)]
-pub struct Scrape {
+pub struct MetricsListener {
     ended: AtomicBool,
     listener: Mutex<Option<TcpListener>>,
 }
 
-impl Scrape {
+impl MetricsListener {
     /// Answers on this address, in a thread of its own.
     #[must_use]
-    pub fn start(server: Arc<Server>, address: SocketAddr) -> Arc<Scrape> {
-        let scrape = Arc::new(Scrape::default());
-        let this = scrape.clone();
+    pub fn start(server: Arc<Server>, address: SocketAddr) -> Arc<MetricsListener> {
+        let listener = Arc::new(MetricsListener::default());
+        let this = listener.clone();
         thread::spawn(move || {
             let Some(listener) = this.listen(address) else { return };
             while !this.ended.load(Ordering::SeqCst) {
@@ -42,14 +41,14 @@ impl Scrape {
                 }
             }
         });
-        scrape
+        listener
     }
 
     /// Leaves the address to the next process.
     pub fn end(&self) {
         let listener = self.listener();
         self.ended.store(true, Ordering::SeqCst);
-        listener.as_ref().map(socket::shut_listener);
+        listener.as_ref().map(|listener| rustix::net::shutdown(listener, rustix::net::Shutdown::Both));
     }
 
     /// Listens as soon as nobody else does; nothing if that is not wanted any more.

@@ -1,6 +1,7 @@
 //! A listening socket that whoever started this process has bound for it (sd_listen_fds(3)).
 
-use super::{Bound, Listen, prepare};
+use crate::config::Listen;
+use crate::server::listener::{Bound, prepare};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};

@@ -1,0 +1,36 @@
+//! A probe of a server on this machine: whether it answers `/health`, and with which status.
+
+use crate::config::Listen;
+use crate::contract;
+use crate::server::listener;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// The HTTP status of `/health`, requested with this method.
+///
+/// # Errors
+/// If no server listens there, it does not answer in time, or the answer is not HTTP.
+pub fn status(listen: &Listen, method: &str, patience: Duration) -> io::Result<u16> {
+    let request =
+        format!("{method} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", contract::HEALTH.path);
+    // "HTTP/1.1 200"
+    let mut answer = [0; 12];
+    match listen {
+        Listen::Tcp(address) => {
+            let mut stream = TcpStream::connect_timeout(&listener::reachable(*address), patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(request.as_bytes())?;
+            stream.read_exact(&mut answer)?;
+        }
+        Listen::Unix(path) => {
+            let mut stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(request.as_bytes())?;
+            stream.read_exact(&mut answer)?;
+        }
+    }
+    let status = answer.strip_prefix(b"HTTP/1.").and_then(|rest| std::str::from_utf8(&rest[2..]).ok()?.parse().ok());
+    status.ok_or_else(|| io::Error::other("the answer is not HTTP"))
+}

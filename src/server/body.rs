@@ -1,0 +1,153 @@
+//! Reads a body that is too long to be kept in memory, in the thread that answers its request.
+
+use super::chunked::{Chunked, Piece};
+use super::connection::{Connection, patience};
+use super::event_loop::EventLoop;
+use super::head::Framing;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use std::io::{self, ErrorKind, Read};
+use std::time::{Duration, Instant};
+
+/// Bytes that are read at once.
+const PIECE: usize = 64 * 1024;
+
+/// A body that is still to come. The connection goes back to the event loop when this is dropped.
+pub struct Lent<'a> {
+    connection: &'a Connection,
+    event_loop: &'a EventLoop,
+    framing: State,
+    /// What has come and was not handed out yet begins at `at`.
+    received: Vec<u8>,
+    at: usize,
+    total: u64,
+    since: Instant,
+    expects_continue: bool,
+}
+
+enum State {
+    Length(u64),
+    Chunked(Chunked),
+    /// The body was read to its end.
+    End,
+}
+
+impl<'a> Lent<'a> {
+    /// The body of a request on this connection.
+    pub fn new(
+        event_loop: &'a EventLoop,
+        connection: &'a Connection,
+        framing: Framing,
+        expects_continue: bool,
+    ) -> Lent<'a> {
+        let received = event_loop.lend(connection);
+        let framing = match framing {
+            Framing::Length(0) => State::End,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::Chunked(Chunked::default()),
+        };
+        let since = Instant::now();
+        Lent { connection, event_loop, framing, received, at: 0, total: 0, since, expects_continue }
+    }
+
+    /// Whether the body was read to its end: only then can the connection be used again.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.framing, State::End)
+    }
+
+    /// Receives more, and waits for it if need be.
+    fn receive(&mut self) -> io::Result<()> {
+        self.received.drain(..self.at);
+        self.at = 0;
+        if std::mem::take(&mut self.expects_continue) && self.received.is_empty() {
+            let _ = send(
+                &self.connection.socket,
+                b"HTTP/1.1 100 Continue\r\n\r\n",
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+            );
+        }
+        let kept = self.received.len();
+        self.received.resize(kept + PIECE, 0);
+        let count = self.wait_for_bytes(kept);
+        self.received.truncate(kept + *count.as_ref().unwrap_or(&0));
+        match count? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            count => {
+                self.total += count as u64;
+                Ok(())
+            }
+        }
+    }
+
+    fn wait_for_bytes(&mut self, kept: usize) -> io::Result<usize> {
+        loop {
+            match recv(&self.connection.socket, &mut self.received[kept..], RecvFlags::DONTWAIT) {
+                Ok((_, count)) => return Ok(count),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let left = (self.since + patience(self.total)).saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                    let timeout = Timespec::try_from(left.min(Duration::from_secs(60))).ok();
+                    match poll(&mut [PollFd::new(&self.connection.socket, PollFlags::IN)], timeout.as_ref()) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Read for Lent<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match &mut self.framing {
+                State::End => return Ok(0),
+                State::Length(left) => {
+                    let come = self.received.len() - self.at;
+                    if come > 0 {
+                        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                        let count = buffer.len().min(come).min(most);
+                        buffer[..count].copy_from_slice(&self.received[self.at..self.at + count]);
+                        self.at += count;
+                        *left -= count as u64;
+                        if *left == 0 {
+                            self.framing = State::End;
+                        }
+                        return Ok(count);
+                    }
+                }
+                State::Chunked(chunked) => match chunked.next(&self.received, self.at, buffer.len()) {
+                    Piece::Data(range) => {
+                        let count = range.len();
+                        buffer[..count].copy_from_slice(&self.received[range.clone()]);
+                        self.at = range.end;
+                        return Ok(count);
+                    }
+                    Piece::End(at) => {
+                        self.at = at;
+                        self.framing = State::End;
+                        return Ok(0);
+                    }
+                    Piece::Partial(at) => self.at = at,
+                    Piece::Malformed => return Err(ErrorKind::InvalidData.into()),
+                },
+            }
+            self.receive()?;
+        }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.received.drain(..self.at);
+        self.event_loop.take_back(self.connection, std::mem::take(&mut self.received));
+    }
+}

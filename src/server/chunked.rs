@@ -1,0 +1,176 @@
+//! Decodes a chunked body strictly (RFC 9112, 7.1), as far as it has come.
+
+use std::ops::Range;
+
+/// The longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
+const LONGEST_LINE: usize = 1024;
+/// The most trailer fields; they are read and ignored.
+const MOST_TRAILERS: u32 = 32;
+
+/// Where a decoder is.
+#[derive(Debug, Default)]
+pub struct Chunked {
+    state: State,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the line of a chunk's size.
+    #[default]
+    Size,
+    /// In a chunk of which so many bytes are to come.
+    Data(u64),
+    /// Before the CR LF behind a chunk.
+    DataEnd,
+    /// Before a trailer field or the last line; so many fields were read.
+    Trailer(u32),
+    /// Behind the last line.
+    End,
+}
+
+/// What a piece of the input is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// These bytes of the input belong to the body; the next piece begins where they end.
+    Data(Range<usize>),
+    /// The body has ended before this byte.
+    End(usize),
+    /// What begins at this byte is not complete: more input is needed.
+    Partial(usize),
+    /// It is not a chunked body.
+    Malformed,
+}
+
+impl Chunked {
+    /// The next piece of an input, from this byte on; data of at most so many bytes.
+    pub fn next(&mut self, input: &[u8], mut at: usize, most: usize) -> Piece {
+        loop {
+            let rest = &input[at..];
+            match self.state {
+                State::End => return Piece::End(at),
+                State::Data(_) if rest.is_empty() => return Piece::Partial(at),
+                State::Data(left) => {
+                    let count = rest.len().min(most).min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let left = left - count as u64;
+                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                    return Piece::Data(at..at + count);
+                }
+                State::DataEnd => match rest {
+                    [b'\r', b'\n', ..] => (self.state, at) = (State::Size, at + 2),
+                    [] | [b'\r'] => return Piece::Partial(at),
+                    _ => return Piece::Malformed,
+                },
+                State::Size | State::Trailer(_) => {
+                    let Some(line) = line(rest) else { return Piece::Malformed };
+                    let Some(line) = line else { return Piece::Partial(at) };
+                    at += line.len() + 2;
+                    match self.state {
+                        State::Size => match size(line) {
+                            Some(0) => self.state = State::Trailer(0),
+                            Some(size) => self.state = State::Data(size),
+                            None => return Piece::Malformed,
+                        },
+                        State::Trailer(_) if line.is_empty() => self.state = State::End,
+                        State::Trailer(count) if count < MOST_TRAILERS && line.contains(&b':') => {
+                            self.state = State::Trailer(count + 1);
+                        }
+                        _ => return Piece::Malformed,
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The line that begins here, without its CR LF; `Some(None)` if it has not ended yet, `None` if it is too long or has a CR or
+/// LF that is not its end.
+fn line(input: &[u8]) -> Option<Option<&[u8]>> {
+    match input.iter().position(|byte| b"\r\n".contains(byte)) {
+        Some(at) if at > LONGEST_LINE => None,
+        Some(at) if input[at] == b'\n' => None,
+        Some(at) => match input.get(at + 1) {
+            Some(b'\n') => Some(Some(&input[..at])),
+            Some(_) => None,
+            None => Some(None),
+        },
+        None if input.len() > LONGEST_LINE => None,
+        None => Some(None),
+    }
+}
+
+/// The size of a chunk: hexadecimal digits alone, perhaps extensions behind them.
+fn size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|byte| *byte == b';').next()?;
+    // Some clients pad the number with spaces before the extensions; those are allowed there (RFC 9112, 7.1.1).
+    let digits = if digits.len() < line.len() { digits.trim_ascii_end() } else { digits };
+    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    u64::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| plain)?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes an input that comes in pieces of so many bytes; the body, and how much of the input it took.
+    fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, usize), Piece> {
+        let (mut chunked, mut body, mut at, mut end) = (Chunked::default(), Vec::new(), 0, 0);
+        loop {
+            match chunked.next(&input[..end], at, 5) {
+                Piece::Data(range) => {
+                    at = range.end;
+                    body.extend_from_slice(&input[range]);
+                }
+                Piece::End(at) => return Ok((body, at)),
+                Piece::Partial(here) if end < input.len() => (at, end) = (here, input.len().min(end + step)),
+                other => return Err(other),
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_are_decoded_however_they_are_cut() {
+        for (input, body) in [
+            (&b"0\r\n\r\n"[..], &b""[..]),
+            (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
+            (b"3;x=\"y\"\r\nabc\r\n0b\r\nlonger text\r\n000\r\n\r\n", b"abclonger text"),
+            (b"2 ;a\r\nab\r\n0\r\nX-Checksum: 1\r\nY:\r\n\r\n", b"ab"),
+        ] {
+            let whole = [input, b"GET /"].concat();
+            for step in 1..=whole.len() {
+                assert_eq!(decode(&whole, step), Ok((body.to_vec(), input.len())), "{step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_other_parsers_might_take_otherwise_is_malformed() {
+        let long = [&b"1;"[..], &[b'x'; LONGEST_LINE], b"\r\na\r\n0\r\n\r\n"].concat();
+        let trailers = [&b"0\r\n"[..], &b"a: b\r\n".repeat(MOST_TRAILERS as usize + 1), b"\r\n"].concat();
+        for input in [
+            &b"+3\r\nabc\r\n0\r\n\r\n"[..],
+            b" 3\r\nabc\r\n0\r\n\r\n",
+            b"3 \r\nabc\r\n0\r\n\r\n",
+            b"0x3\r\nabc\r\n0\r\n\r\n",
+            b"\r\n0\r\n\r\n",
+            b"3\nabc\r\n0\r\n\r\n",
+            b"3\r\nabcd\r\n0\r\n\r\n",
+            b"3\r\nab\r\n0\r\n\r\n",
+            b"3\r\nabc\n0\r\n\r\n",
+            b"10000000000000000\r\na",
+            b"0\r\nnot a field\r\n\r\n",
+            b"0\r\na: b\n\r\n",
+            &long,
+            &trailers,
+        ] {
+            assert_eq!(decode(input, 1), Err(Piece::Malformed), "{:?}", input.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_cut_off_is_partial() {
+        let input = b"3\r\nabc\r\n0\r\na: b\r\n\r\n";
+        for end in 0..input.len() - 1 {
+            assert!(matches!(decode(&input[..end], 1), Err(Piece::Partial(_))), "{end}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A client's connection: what it has sent, and what it is doing.
+
+use super::chunked::{Chunked, Piece};
+use super::head::{Framing, Head};
+use super::outgoing::Outgoing;
+use crate::http::Headers;
+use crate::throttle::Source;
+use rustix::fd::OwnedFd;
+use rustix::net::getpeername;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The longest JSON body in bytes, `contract.md`.
+pub const LONGEST_BODY: usize = 64 * 1024;
+/// The most bytes of a chunked body as it is sent: each chunk of a byte takes six.
+const LONGEST_CHUNKED: usize = 6 * LONGEST_BODY;
+/// How long a connection may be without a request, and how long a head may take from its first byte on.
+pub const SILENCE: Duration = Duration::from_secs(20);
+/// A body must have come, and an answer must have been read, after this time ...
+const PATIENCE: Duration = Duration::from_secs(10);
+/// ... or go on moving at this pace on average, in bytes per second: an old telephone line.
+const PACE: u64 = 4 * 1024;
+
+/// A connection.
+pub struct Connection {
+    /// Its number in this process.
+    pub number: u64,
+    /// Its socket, which never blocks.
+    pub socket: OwnedFd,
+    /// The address of its other end; `None` for a unix socket.
+    pub peer: Option<IpAddr>,
+    /// The network that it counts for.
+    pub source: Source,
+    state: Mutex<State>,
+}
+
+/// What changes of a connection.
+pub struct State {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Bytes that were received and belong to no complete request yet.
+    pub received: Vec<u8>,
+    /// How many of them were searched for the end of a head.
+    pub scanned: usize,
+    /// Whether the kernel has reported bytes or the end of the connection that were not read yet.
+    pub readable: bool,
+    /// When the phase began.
+    pub since: Instant,
+    /// When the connection is given up, if the phase has not ended.
+    pub deadline: Option<Instant>,
+}
+
+/// What a connection is doing.
+pub enum Phase {
+    /// It waits for a request, or its head is coming.
+    Head,
+    /// A body is coming that is short enough to be kept until it is complete.
+    Body(Box<Incoming>),
+    /// A request waits for a thread; its method and path are in the queue.
+    Queued(Box<Exchange>),
+    /// A thread answers a request.
+    Busy,
+    /// The client reads an answer.
+    Sending(Box<Outgoing>),
+    /// The last answer is sent; this many bytes that the client may still send are thrown away.
+    Discarding(u64),
+    /// It is at its end.
+    Closed,
+}
+
+/// A request while its body is coming.
+pub struct Incoming {
+    /// Its head.
+    pub head: Head,
+    /// Where in the received bytes the next piece begins.
+    at: usize,
+    chunked: Chunked,
+    decoded: Vec<u8>,
+}
+
+/// What has come of a body.
+pub enum Progress {
+    /// There is more to come.
+    Partial,
+    /// It is complete; so many of the received bytes are this request.
+    Whole(Vec<u8>, usize),
+    /// It is longer than any JSON body may be.
+    TooLarge,
+    /// It is not a chunked body.
+    Malformed,
+}
+
+/// A complete request, apart from its method and path, which the queue carries.
+pub struct Exchange {
+    /// Its headers.
+    pub headers: Headers,
+    /// Its body.
+    pub body: Body,
+    /// If the connection can be used again afterwards, the value of the header that says so.
+    pub keep_alive: Option<&'static str>,
+}
+
+/// The body of a request.
+pub enum Body {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// The beginning of one that broke off.
+    Broken(Vec<u8>),
+    /// It is still to come, and the thread that answers reads it if it is wanted.
+    Unread {
+        /// How it is delimited.
+        framing: Framing,
+        /// Whether the client waits for `100 Continue`.
+        expects_continue: bool,
+    },
+    /// The request is malformed, and where it ends is unknown.
+    Malformed,
+}
+
+impl Connection {
+    /// A connection that has just been accepted, or comes from another worker with what it had received.
+    pub fn new(number: u64, socket: OwnedFd, received: Vec<u8>) -> Connection {
+        let peer = getpeername(&socket).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok());
+        let peer = peer.map(|address| address.ip().to_canonical());
+        let since = Instant::now();
+        let deadline = Some(since + SILENCE);
+        let phase = Phase::Head;
+        let state = Mutex::new(State { phase, received, scanned: 0, readable: false, since, deadline });
+        Connection { number, socket, peer, source: Source::of(peer), state }
+    }
+
+    /// What changes of it.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Begins a phase that may take so long.
+    pub fn begin(&mut self, phase: Phase, patience: Option<Duration>) {
+        self.phase = phase;
+        self.since = Instant::now();
+        self.deadline = patience.map(|patience| self.since + patience);
+    }
+
+    /// Puts the deadline off: so many bytes have moved since the phase began.
+    pub fn moved(&mut self, bytes: u64) {
+        self.deadline = Some(self.since + patience(bytes));
+    }
+}
+
+/// How long a transfer may take of which so many bytes have moved.
+pub fn patience(bytes: u64) -> Duration {
+    PATIENCE + Duration::from_secs(bytes / PACE)
+}
+
+impl Incoming {
+    /// A body of which nothing was looked at yet.
+    pub fn new(head: Head) -> Incoming {
+        Incoming { at: head.length, head, chunked: Chunked::default(), decoded: Vec::new() }
+    }
+
+    /// Looks at what has come since.
+    pub fn advance(&mut self, received: &[u8]) -> Progress {
+        match self.head.framing {
+            Framing::Length(length) => {
+                // Longer ones are not kept.
+                let end = self.head.length + usize::try_from(length).unwrap_or(usize::MAX - self.head.length);
+                self.at = received.len().min(end);
+                if self.at < end {
+                    return Progress::Partial;
+                }
+                Progress::Whole(received[self.head.length..end].to_vec(), end)
+            }
+            Framing::Chunked => loop {
+                match self.chunked.next(received, self.at, usize::MAX) {
+                    Piece::Data(range) => {
+                        self.at = range.end;
+                        self.decoded.extend_from_slice(&received[range]);
+                        if self.decoded.len() > LONGEST_BODY {
+                            return Progress::TooLarge;
+                        }
+                    }
+                    Piece::End(end) => return Progress::Whole(std::mem::take(&mut self.decoded), end),
+                    Piece::Partial(_) if received.len() - self.head.length > LONGEST_CHUNKED => {
+                        return Progress::TooLarge;
+                    }
+                    Piece::Partial(at) => {
+                        self.at = at;
+                        return Progress::Partial;
+                    }
+                    Piece::Malformed => return Progress::Malformed,
+                }
+            },
+        }
+    }
+
+    /// What has come of a body that will not come whole.
+    pub fn into_broken(self, received: &[u8]) -> (Head, Vec<u8>) {
+        match self.head.framing {
+            Framing::Length(_) => {
+                let begun = received[self.head.length..].to_vec();
+                (self.head, begun)
+            }
+            Framing::Chunked => (self.head, self.decoded),
+        }
+    }
+}

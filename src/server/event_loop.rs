@@ -1,0 +1,594 @@
+//! Accepts connections, reads requests until they are complete, and sends what clients read slowly: one thread for all.
+//!
+//! Every socket is registered once, edge-triggered: the kernel reports that something has come, and the loop reads until
+//! nothing is left, or until a request is complete. While a request is being answered, its connection is not read, so a client
+//! that sends many ahead waits in the kernel's buffers.
+
+use super::connection::{
+    Body, Connection, Exchange, Incoming, LONGEST_BODY, Phase, Progress, SILENCE, State, patience,
+};
+use super::crowd;
+use super::head::{self, Framing, Head, Parsed};
+use super::outgoing::{After, Outgoing, Sent};
+use super::queue::Queue;
+use crate::api::{self, Wanted};
+use crate::http::Headers;
+use crate::process::limits;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The most connections; each costs about a kilobyte.
+const MOST_CONNECTIONS: usize = 4096;
+/// Descriptors that are kept for other things: the database, pictures, the log.
+const OTHER_DESCRIPTORS: u64 = 128;
+/// The most bytes of requests that are not complete, of all connections together.
+const MOST_RECEIVED: usize = 16 * 1024 * 1024;
+/// The most bytes of a refused body that are read and thrown away, so that the client gets to the answer: more than any
+/// `max_avatar_bytes`.
+const MOST_DISCARDED: u64 = 128 * 1024 * 1024;
+/// Bytes that are read at once.
+const SCRATCH: usize = 64 * 1024;
+/// Reads of one connection before it is the turn of others.
+const TURNS: u32 = 16;
+/// Connections that are accepted before it is the turn of others.
+const ACCEPTS: u32 = 64;
+/// Between two looks at all deadlines.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Events that are taken at once.
+const EVENTS: usize = 256;
+
+/// Numbers in the events of sockets that are not clients'.
+const LISTENER: u64 = u64::MAX;
+const WAKER: u64 = u64::MAX - 1;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The event loop, and what it shares with the threads that answer.
+pub struct EventLoop {
+    epoll: OwnedFd,
+    waker: OwnedFd,
+    listener: OwnedFd,
+    /// Where complete requests go.
+    pub queue: Queue,
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    next: AtomicU64,
+    most: usize,
+    /// Bytes that all connections have received of requests that are not complete.
+    received: AtomicUsize,
+    /// No further request is begun: this worker hands over or stops.
+    paused: AtomicBool,
+    /// The loop ends.
+    stopped: AtomicBool,
+    /// Told of each connection that ends or waits for a request while the loop is paused.
+    settled: Condvar,
+    settling: Mutex<()>,
+}
+
+/// A connection that another worker goes on with.
+pub struct Handed {
+    /// Its socket.
+    pub socket: OwnedFd,
+    /// What it had received of the next request.
+    pub received: Vec<u8>,
+}
+
+impl EventLoop {
+    /// A loop over a listening socket; nothing is accepted before [`EventLoop::run`].
+    ///
+    /// # Errors
+    /// A sentence with what the operating system says.
+    pub fn new(listener: OwnedFd) -> Result<EventLoop, String> {
+        let open = || -> io::Result<(OwnedFd, OwnedFd)> {
+            let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+            let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            epoll::add(&poll, &waker, epoll::EventData::new_u64(WAKER), epoll::EventFlags::IN)?;
+            epoll::add(&poll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+            Ok((poll, waker))
+        };
+        let (epoll, waker) = open().map_err(|error| format!("the event loop cannot be started: {error}"))?;
+        let most = limits::descriptors().saturating_sub(OTHER_DESCRIPTORS);
+        Ok(EventLoop {
+            epoll,
+            waker,
+            listener,
+            queue: Queue::start()?,
+            connections: Mutex::default(),
+            next: AtomicU64::new(1),
+            most: usize::try_from(most).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
+            received: AtomicUsize::new(0),
+            paused: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            settled: Condvar::new(),
+            settling: Mutex::new(()),
+        })
+    }
+
+    /// Runs until [`EventLoop::stop`]; `each_second` is called about once a second while there are connections.
+    pub fn run(&self, each_second: impl Fn()) {
+        let mut scratch = vec![0; SCRATCH];
+        let mut events = Vec::with_capacity(EVENTS);
+        let mut swept = Instant::now();
+        let mut accepting = true;
+        while !self.stopped.load(Ordering::SeqCst) {
+            // Without connections there is nothing to look after.
+            let timeout = (!accepting || !self.connections().is_empty()).then_some(SWEEP);
+            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+            events.clear();
+            let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
+            for event in &events {
+                match event.data.u64() {
+                    WAKER => {}
+                    LISTENER => accepting = self.accept(),
+                    number => {
+                        // A connection that was closed by an event of the same round is not there any more.
+                        let connection = self.connections().get(&number).cloned();
+                        if let Some(connection) = connection {
+                            self.on_event(&connection, event.flags, &mut scratch);
+                        }
+                    }
+                }
+            }
+            // tiny_http reads without end; if its end of the connection is gone, so is this process.
+            let _ = self.queue.flush();
+            if self.received.load(Ordering::Relaxed) > MOST_RECEIVED {
+                self.close_some(|state| state.received.capacity());
+            }
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.sweep();
+                each_second();
+                if !accepting {
+                    // For want of descriptors the listener was left alone until now.
+                    accepting = true;
+                    let _ = self.listen(true);
+                }
+            }
+        }
+    }
+
+    /// Begins no further request; what waits stays at its connection.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::SeqCst);
+        let _ = epoll::delete(&self.epoll, &self.listener);
+    }
+
+    /// Ends the loop.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
+    }
+
+    /// Waits until this holds of the connections, but not longer than `timeout`. It is asked when one ends or waits for a
+    /// request, while the loop is paused.
+    pub fn wait_until(&self, timeout: Duration, holds: impl Fn(&[Arc<Connection>]) -> bool) {
+        let end = Instant::now() + timeout;
+        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        while !holds(&self.all()) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            (settling, _) = self.settled.wait_timeout(settling, left).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes the connections away that wait for a request or have sent a part of one.
+    pub fn hand_over(&self) -> Vec<Handed> {
+        let mut handed = Vec::new();
+        for connection in self.all() {
+            let mut state = connection.state();
+            if matches!(state.phase, Phase::Head | Phase::Body(_))
+                && let Ok(socket) = connection.socket.try_clone()
+            {
+                // Another handle on it may live for a moment; the loop must not hear of it any more.
+                let _ = epoll::delete(&self.epoll, &connection.socket);
+                handed.push(Handed { socket, received: std::mem::take(&mut state.received) });
+                state.begin(Phase::Closed, None);
+                self.forget(&connection);
+            }
+        }
+        handed
+    }
+
+    /// Goes on with a connection of another worker.
+    pub fn adopt(&self, handed: Handed) {
+        if let Some(connection) = self.add(handed.socket, handed.received) {
+            self.advance(&connection, &mut connection.state());
+            let _ = self.queue.flush();
+        }
+    }
+
+    /// How many connections there are.
+    pub fn count(&self) -> usize {
+        self.connections().len()
+    }
+
+    /// The connection with this number, and the request that it has in the queue.
+    pub fn take(&self, number: u64) -> Option<(Arc<Connection>, Exchange)> {
+        let connection = self.connections().get(&number).cloned()?;
+        let mut state = connection.state();
+        match std::mem::replace(&mut state.phase, Phase::Busy) {
+            Phase::Queued(exchange) => {
+                drop(state);
+                Some((connection, *exchange))
+            }
+            other => {
+                state.phase = other;
+                None
+            }
+        }
+    }
+
+    /// Sends an answer. What of it the kernel does not take at once is sent as the client reads.
+    pub fn answer(&self, connection: &Arc<Connection>, bytes: Vec<u8>, file: Option<(File, u64)>, after: After) {
+        let mut state = connection.state();
+        if !matches!(state.phase, Phase::Closed) {
+            state.begin(Phase::Sending(Box::new(Outgoing::new(bytes, file, after))), Some(patience(0)));
+            self.send(connection, &mut state);
+        }
+        drop(state);
+        let _ = self.queue.flush();
+        self.tell_settled();
+    }
+
+    /// Ends a connection without an answer.
+    pub fn abort(&self, connection: &Arc<Connection>) {
+        self.close(connection, &mut connection.state());
+        self.tell_settled();
+    }
+
+    /// Leaves the reading of a connection to the thread that answers it, which gets what has been received.
+    pub fn lend(&self, connection: &Connection) -> Vec<u8> {
+        let _ = epoll::delete(&self.epoll, &connection.socket);
+        let mut state = connection.state();
+        self.received.fetch_sub(state.received.capacity(), Ordering::Relaxed);
+        std::mem::take(&mut state.received)
+    }
+
+    /// Takes a connection back that was lent, with what was read too far.
+    pub fn take_back(&self, connection: &Connection, received: Vec<u8>) {
+        let mut state = connection.state();
+        self.received.fetch_add(received.capacity(), Ordering::Relaxed);
+        state.received = received;
+        state.readable = true;
+        let _ = self.register(connection);
+    }
+
+    fn accept(&self) -> bool {
+        for _ in 0..ACCEPTS {
+            match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(socket) => {
+                    if self.connections().len() >= self.most {
+                        self.close_some(|_| 1);
+                    }
+                    self.add(socket, Vec::new());
+                }
+                Err(Errno::AGAIN) => return true,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    self.close_some(|_| 1);
+                    // A connection that cannot be accepted stays in the queue, and would be reported without end.
+                    return self.listen(false).is_err();
+                }
+                // The client is gone already, say.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    fn listen(&self, on: bool) -> rustix::io::Result<()> {
+        let flags = if on { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        epoll::modify(&self.epoll, &self.listener, epoll::EventData::new_u64(LISTENER), flags)
+    }
+
+    fn add(&self, socket: OwnedFd, received: Vec<u8>) -> Option<Arc<Connection>> {
+        self.received.fetch_add(received.capacity(), Ordering::Relaxed);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Connection::new(number, socket, received));
+        self.connections().insert(number, connection.clone());
+        if self.register(&connection).is_err() {
+            self.forget(&connection);
+            return None;
+        }
+        Some(connection)
+    }
+
+    fn register(&self, connection: &Connection) -> rustix::io::Result<()> {
+        use epoll::EventFlags;
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&self.epoll, &connection.socket, epoll::EventData::new_u64(connection.number), flags)
+    }
+
+    fn on_event(&self, connection: &Arc<Connection>, flags: epoll::EventFlags, scratch: &mut [u8]) {
+        use epoll::EventFlags;
+        let mut state = connection.state();
+        if matches!(state.phase, Phase::Sending(_)) {
+            state.readable |= flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+            self.send(connection, &mut state);
+        } else if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+            self.read(connection, &mut state, scratch);
+        }
+        drop(state);
+        self.tell_settled();
+    }
+
+    /// Reads what has come, until a request is complete or nothing is left.
+    fn read(&self, connection: &Arc<Connection>, state: &mut State, scratch: &mut [u8]) {
+        for _ in 0..TURNS {
+            state.readable = true;
+            if !matches!(state.phase, Phase::Head | Phase::Body(_) | Phase::Discarding(_)) {
+                return;
+            }
+            if self.paused.load(Ordering::SeqCst) && !matches!(state.phase, Phase::Discarding(_)) {
+                // The next worker reads it.
+                return;
+            }
+            let count = match recv(&connection.socket, &mut *scratch, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return self.ended(connection, state),
+                Ok((_, count)) => count.min(scratch.len()),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {
+                    state.readable = false;
+                    return;
+                }
+                Err(_) => return self.close(connection, state),
+            };
+            // Fewer bytes than there is room for are all that has come (epoll(7)).
+            let drained = count < scratch.len();
+            state.readable = !drained;
+            if let Phase::Discarding(left) = &mut state.phase {
+                match left.checked_sub(count as u64) {
+                    Some(rest) => *left = rest,
+                    None => return self.close(connection, state),
+                }
+                let discarded = MOST_DISCARDED - *left;
+                state.moved(discarded);
+            } else {
+                let before = state.received.capacity();
+                state.received.extend_from_slice(&scratch[..count]);
+                self.received.fetch_add(state.received.capacity() - before, Ordering::Relaxed);
+                self.advance(connection, state);
+            }
+            if drained {
+                return;
+            }
+        }
+        // Others have their turn; changing the registration makes the kernel report it anew.
+        self.report_again(connection);
+    }
+
+    fn report_again(&self, connection: &Connection) {
+        use epoll::EventFlags;
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let data = epoll::EventData::new_u64(connection.number);
+        let _ = epoll::modify(&self.epoll, &connection.socket, data, flags);
+    }
+
+    /// Begins the next request, as far as it has come.
+    fn advance(&self, connection: &Arc<Connection>, state: &mut State) {
+        if self.paused.load(Ordering::SeqCst) {
+            return;
+        }
+        if matches!(state.phase, Phase::Head) {
+            if state.received.is_empty() {
+                return;
+            }
+            if state.scanned == 0 {
+                // The first bytes of a head.
+                state.begin(Phase::Head, Some(SILENCE));
+            }
+            let mut scanned = state.scanned;
+            let parsed = head::parse(&state.received, &mut scanned);
+            state.scanned = scanned;
+            match parsed {
+                Parsed::Partial => {}
+                Parsed::Malformed => self.dispatch_malformed(connection, state),
+                Parsed::Whole(head) => self.begin_body(connection, state, *head),
+            }
+        }
+        if let Phase::Body(incoming) = &mut state.phase {
+            match incoming.advance(&state.received) {
+                Progress::Partial => {
+                    let come = state.received.len() as u64;
+                    state.moved(come);
+                }
+                Progress::Whole(body, end) => {
+                    let keep_alive = incoming.head.keep_alive;
+                    self.dispatch(connection, state, Body::Whole(body), keep_alive, end);
+                }
+                Progress::TooLarge => {
+                    let body = Body::Unread { framing: Framing::Chunked, expects_continue: false };
+                    self.dispatch(connection, state, body, None, usize::MAX);
+                }
+                Progress::Malformed => self.dispatch_malformed(connection, state),
+            }
+        }
+    }
+
+    /// Decides what becomes of the body behind a head.
+    fn begin_body(&self, connection: &Connection, state: &mut State, head: Head) {
+        let wanted = api::wanted(&head.method, &head.path);
+        let fits = match head.framing {
+            Framing::Length(length) => length <= LONGEST_BODY as u64,
+            Framing::Chunked => wanted == Wanted::Json,
+        };
+        let unread = match wanted {
+            Wanted::Json => !fits,
+            // A short body that nothing asks for is read, so that the connection can be used again.
+            Wanted::Nothing => !fits || head.expects_continue,
+            Wanted::Upload => head.framing != Framing::Length(0),
+        };
+        if unread {
+            let body = Body::Unread { framing: head.framing, expects_continue: head.expects_continue };
+            let (keep_alive, length) = (head.keep_alive, head.length);
+            state.begin(Phase::Body(Box::new(Incoming::new(head))), None);
+            return self.dispatch(connection, state, body, keep_alive, length);
+        }
+        if head.expects_continue && state.received.len() == head.length {
+            // A client whose kernel does not take it sends the body without it.
+            let _ = send(&connection.socket, CONTINUE, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+        state.begin(Phase::Body(Box::new(Incoming::new(head))), Some(patience(0)));
+    }
+
+    /// Puts the request whose body was coming into the queue; so many of the received bytes belong to it.
+    fn dispatch(
+        &self,
+        connection: &Connection,
+        state: &mut State,
+        body: Body,
+        keep_alive: Option<&'static str>,
+        end: usize,
+    ) {
+        let Phase::Body(incoming) = std::mem::replace(&mut state.phase, Phase::Busy) else { return };
+        let Head { method, path, headers, .. } = incoming.head;
+        self.consume(state, end);
+        state.begin(Phase::Queued(Box::new(Exchange { headers, body, keep_alive })), None);
+        self.queue.push(connection.number, &method, &path);
+    }
+
+    fn dispatch_malformed(&self, connection: &Connection, state: &mut State) {
+        self.consume(state, usize::MAX);
+        let exchange = Exchange { headers: Headers::default(), body: Body::Malformed, keep_alive: None };
+        state.begin(Phase::Queued(Box::new(exchange)), None);
+        self.queue.push(connection.number, "-", "-");
+    }
+
+    /// Forgets so many of the received bytes.
+    fn consume(&self, state: &mut State, count: usize) {
+        let before = state.received.capacity();
+        if count >= state.received.len() {
+            state.received = Vec::new();
+        } else {
+            state.received.drain(..count);
+        }
+        state.scanned = 0;
+        self.received.fetch_sub(before - state.received.capacity(), Ordering::Relaxed);
+    }
+
+    /// The client sends nothing more.
+    fn ended(&self, connection: &Arc<Connection>, state: &mut State) {
+        match std::mem::replace(&mut state.phase, Phase::Head) {
+            Phase::Body(incoming) => self.break_off(connection, state, *incoming),
+            _ => self.close(connection, state),
+        }
+    }
+
+    /// Answers a request whose body will not come whole.
+    fn break_off(&self, connection: &Connection, state: &mut State, incoming: Incoming) {
+        let (head, begun) = incoming.into_broken(&state.received);
+        state.begin(Phase::Body(Box::new(Incoming::new(head))), None);
+        self.dispatch(connection, state, Body::Broken(begun), None, usize::MAX);
+    }
+
+    /// Sends on, and goes on with the connection when all is sent.
+    fn send(&self, connection: &Arc<Connection>, state: &mut State) {
+        let Phase::Sending(outgoing) = &mut state.phase else { return };
+        match outgoing.push(&connection.socket) {
+            Sent::Whole => {
+                let after = outgoing.after;
+                self.sent(connection, state, after);
+            }
+            Sent::Broken => self.close(connection, state),
+            sent => {
+                let total = outgoing.total();
+                state.moved(total);
+                if sent == Sent::Turn {
+                    self.report_again(connection);
+                }
+            }
+        }
+    }
+
+    fn sent(&self, connection: &Arc<Connection>, state: &mut State, after: After) {
+        if after == After::KeepAlive {
+            state.begin(Phase::Head, Some(SILENCE));
+            self.advance(connection, state);
+            if state.readable {
+                self.report_again(connection);
+            }
+        } else if after == After::Close && state.received.is_empty() && !state.readable {
+            self.close(connection, state);
+        } else {
+            // Closing now would make the kernel reset the connection, and the client might lose the answer.
+            self.consume(state, usize::MAX);
+            let _ = shutdown(&connection.socket, Shutdown::Write);
+            state.begin(Phase::Discarding(MOST_DISCARDED), Some(patience(0)));
+            self.report_again(connection);
+        }
+    }
+
+    fn close(&self, connection: &Arc<Connection>, state: &mut State) {
+        self.consume(state, usize::MAX);
+        if !matches!(state.phase, Phase::Closed) {
+            state.begin(Phase::Closed, None);
+            // A thread that reads from it notices.
+            let _ = shutdown(&connection.socket, Shutdown::Both);
+            self.forget(connection);
+        }
+    }
+
+    fn forget(&self, connection: &Connection) {
+        self.connections().remove(&connection.number);
+    }
+
+    /// Ends what takes too long.
+    fn sweep(&self) {
+        let now = Instant::now();
+        for connection in self.all() {
+            let mut state = connection.state();
+            if state.deadline.is_none_or(|deadline| deadline > now) {
+                continue;
+            }
+            match std::mem::replace(&mut state.phase, Phase::Head) {
+                Phase::Body(incoming) => self.break_off(&connection, &mut state, *incoming),
+                Phase::Closed => state.phase = Phase::Closed,
+                _ => self.close(&connection, &mut state),
+            }
+        }
+        let _ = self.queue.flush();
+        self.tell_settled();
+    }
+
+    /// Makes room by closing connections that no thread works on, first those of the sources that weigh most.
+    fn close_some(&self, weight: fn(&State) -> usize) {
+        let all = self.all();
+        let mut candidates = Vec::new();
+        for connection in &all {
+            let state = connection.state();
+            let idle = !matches!(state.phase, Phase::Queued(_) | Phase::Busy);
+            candidates.push(crowd::Member {
+                source: connection.source,
+                weight: weight(&state),
+                since: state.since,
+                closable: idle,
+            });
+        }
+        for chosen in crowd::choose(&candidates) {
+            self.close(&all[chosen], &mut all[chosen].state());
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Connection>> {
+        self.connections().values().cloned().collect()
+    }
+
+    fn tell_settled(&self) {
+        if self.paused.load(Ordering::SeqCst) {
+            let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+            self.settled.notify_all();
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

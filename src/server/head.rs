@@ -1,0 +1,283 @@
+//! Reads the head of a request strictly: what two parsers could take in two ways is refused.
+
+use crate::http::{Headers, path};
+use std::ops::Range;
+
+/// The longest head in bytes, its request line included: room for the cookies of other programs on the same host.
+pub const LONGEST: usize = 64 * 1024;
+/// The most header lines of a head.
+const MOST_HEADERS: usize = 100;
+
+/// How the body of a request is delimited (RFC 9112, 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// A number of bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+}
+
+/// A head that is well-formed.
+#[derive(Debug, PartialEq)]
+pub struct Head {
+    /// The method as it was sent.
+    pub method: String,
+    /// The path of the target, without its query string.
+    pub path: String,
+    /// The headers that do not concern the connection.
+    pub headers: Headers,
+    /// How its body is delimited.
+    pub framing: Framing,
+    /// If the connection stays for further requests, the value of the header `Connection` that says so: none since HTTP/1.1.
+    pub keep_alive: Option<&'static str>,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+    /// Its bytes, the empty line included.
+    pub length: usize,
+}
+
+/// What has come of a head.
+#[derive(Debug, PartialEq)]
+pub enum Parsed {
+    /// The beginning of one.
+    Partial,
+    /// One that is not HTTP/1.0 or HTTP/1.1, or not well-formed.
+    Malformed,
+    /// A whole one.
+    Whole(Box<Head>),
+}
+
+/// Reads a head from what a connection has received. `scanned` is how many of these bytes an earlier call has seen; it is
+/// moved forward, so that a head that comes byte by byte is not searched again each time.
+pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
+    match end_of_head(received, *scanned) {
+        Ok(Some(length)) => {
+            parse_whole(&received[..length]).map_or(Parsed::Malformed, |head| Parsed::Whole(head.into()))
+        }
+        Ok(None) if received.len() < LONGEST => {
+            *scanned = received.len();
+            Parsed::Partial
+        }
+        _ => Parsed::Malformed,
+    }
+}
+
+/// Where the head ends, if it does. A line that does not end with CR LF, and a first byte that cannot begin a method (that of
+/// a TLS handshake, say), are malformed.
+fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
+    let start = received.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(received.len());
+    if received.get(start).is_some_and(|first| !is_token_byte(*first)) {
+        return Err(());
+    }
+    for (at, byte) in received.iter().enumerate().skip(scanned) {
+        let before = at.checked_sub(1).map(|before| received[before]);
+        if *byte != b'\n' {
+            // A CR that does not end a line.
+            if before == Some(b'\r') {
+                return Err(());
+            }
+            continue;
+        }
+        if before != Some(b'\r') {
+            return Err(());
+        }
+        // An empty line; those before the request line are skipped (RFC 9112, 2.2).
+        if at >= start + 3 && received[at - 3..at] == *b"\r\n\r" {
+            return if at < LONGEST { Ok(Some(at + 1)) } else { Err(()) };
+        }
+    }
+    Ok(None)
+}
+
+fn parse_whole(bytes: &[u8]) -> Option<Head> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    let httparse::Status::Complete(length) = parsed.parse(bytes).ok()? else { return None };
+    let (method, target, minor) = (parsed.method?, parsed.path?, parsed.version?);
+    let (mut lengths, mut codings, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut close, mut stays, mut expects) = (false, false, false);
+    let mut known = Headers::default();
+    for header in parsed.headers.iter() {
+        let value = header.value.trim_ascii();
+        match header.name.len() {
+            4 if header.name.eq_ignore_ascii_case("host") => hosts.push(value),
+            6 if header.name.eq_ignore_ascii_case("expect") => expects |= value.eq_ignore_ascii_case(b"100-continue"),
+            10 if header.name.eq_ignore_ascii_case("connection") => {
+                let options = || value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                close |= options().any(|option| option.eq_ignore_ascii_case(b"close"));
+                stays |= options().any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
+            }
+            14 if header.name.eq_ignore_ascii_case("content-length") => lengths.push(value),
+            17 if header.name.eq_ignore_ascii_case("transfer-encoding") => codings.push(value),
+            _ => known.add(header.name, value),
+        }
+    }
+    if hosts.len() > 1 || minor == 1 && hosts.is_empty() || !hosts.iter().all(|host| is_host(host)) {
+        return None;
+    }
+    let framing = match (&*lengths, &*codings) {
+        ([], []) => Framing::Length(0),
+        ([length], []) => Framing::Length(number(length)?),
+        ([], [coding]) if minor == 1 && coding.eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
+        _ => return None,
+    };
+    Some(Head {
+        method: method.into(),
+        path: path(target).into(),
+        headers: known,
+        framing,
+        keep_alive: match (close, minor, stays) {
+            (true, _, _) | (false, 0, false) => None,
+            (false, 0, true) => Some("keep-alive"),
+            (false, _, _) => Some(""),
+        },
+        expects_continue: expects && minor == 1 && framing != Framing::Length(0),
+        length,
+    })
+}
+
+/// A number of decimal digits alone; Rust's own parser would take a sign.
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+}
+
+/// Whether a byte may stand in a method or a field's name (RFC 9110, 5.6.2).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether this may be the value of `Host`: a name, an IPv4 address or a bracketed IPv6 address, perhaps a port, or nothing
+/// (RFC 9110, 7.2; RFC 3986, 3.2.2).
+fn is_host(value: &[u8]) -> bool {
+    let name_end: Range<usize> = match value.iter().position(|byte| *byte == b']') {
+        Some(end) if value[0] == b'[' => {
+            let address = std::str::from_utf8(&value[1..end]).unwrap_or_default();
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            end + 1..value.len()
+        }
+        _ => value.iter().position(|byte| *byte == b':').unwrap_or(value.len())..value.len(),
+    };
+    let name = if value.first() == Some(&b'[') { &[][..] } else { &value[..name_end.start] };
+    let port = &value[name_end];
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte))
+        && port.strip_prefix(b":").map_or(port.is_empty(), |digits| digits.iter().all(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: impl AsRef<[u8]>) -> Option<Head> {
+        match parse(text.as_ref(), &mut 0) {
+            Parsed::Whole(head) => Some(*head),
+            _ => None,
+        }
+    }
+
+    fn with(lines: &str) -> Option<Head> {
+        head(format!("POST /api/login/?a=b HTTP/1.1\r\nHost: a\r\n{lines}\r\n"))
+    }
+
+    #[test]
+    fn a_head_is_whole_at_its_empty_line_and_not_before() {
+        let text = b"\r\nPOST /api/login/?a=b HTTP/1.1\r\nHost: a\r\ntoken:  x y \r\n\r\nbody";
+        let mut scanned = 0;
+        for end in 0..text.len() - 4 {
+            assert_eq!(parse(&text[..end], &mut scanned), Parsed::Partial, "{end}");
+        }
+        let Parsed::Whole(head) = parse(text, &mut scanned) else { panic!("a whole head") };
+        assert_eq!(head.length, text.len() - 4);
+        assert_eq!((&*head.method, &*head.path, head.headers.token()), ("POST", "/api/login/", "x y"));
+        assert_eq!(head.framing, Framing::Length(0));
+    }
+
+    #[test]
+    fn malformed_heads_are_refused() {
+        for lines in [
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: +1\r\n",
+            "Content-Length: 1, 1\r\n",
+            "Content-Length: 99999999999999999999\r\n",
+            "Content-Length: \r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Host: b\r\n",
+            " folded: x\r\n",
+            "X: a\r\n b\r\n",
+            "X : a\r\n",
+            "X(: a\r\n",
+            ": a\r\n",
+            "X\r\n",
+            "X: \x0ba\r\n",
+            "X: a\x0c\r\n",
+            "X: \0\r\n",
+            "X: a\nY: b\r\n",
+            "X: a\rY: b\r\n",
+        ] {
+            assert!(with(lines).is_none(), "{lines:?}");
+        }
+        for text in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\r\nHost: a\r\n\r\n",
+            "G(T / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "\x16\x03\x01",
+        ] {
+            assert_eq!(parse(text.as_bytes(), &mut 0), Parsed::Malformed, "{text:?}");
+        }
+        let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(LONGEST));
+        assert_eq!(parse(long.as_bytes(), &mut 0), Parsed::Malformed);
+    }
+
+    #[test]
+    fn hosts() {
+        for host in ["a", "a.example.org:80", "127.0.0.1", "[::1]", "[::1]:9999", "", "a_b", "a:"] {
+            assert!(head(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_some(), "{host}");
+        }
+        for host in ["a b", "a/b", "a@b", "[::1", "[x]", "::1", "a:b", "a:80:90", "a,b\"", "阿", "[::1]x", "]["] {
+            assert!(head(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_none(), "{host}");
+        }
+        assert!(head("GET / HTTP/1.0\r\n\r\n").is_some());
+    }
+
+    #[test]
+    fn bytes_beyond_ascii_in_a_header_or_a_target_do_not_break_a_request() {
+        let cookie = with("Cookie: a=阿巴\r\ntoken: x\r\n").unwrap();
+        assert_eq!(cookie.headers.token(), "x");
+        assert!(with("Cookie: a=\u{fffd}\r\n").is_some());
+        let target = head("GET /s/阿 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert_eq!(target.path, "/s/阿");
+    }
+
+    #[test]
+    fn connections_stay_as_the_version_and_the_header_say() {
+        for (text, keep_alive) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Some("")),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", None),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n", Some("")),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: foo\r\nConnection: x, close\r\n\r\n", None),
+            ("GET / HTTP/1.0\r\n\r\n", None),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", Some("keep-alive")),
+        ] {
+            assert_eq!(head(text).unwrap().keep_alive, keep_alive, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_interim_answer_is_for_http_1_1_clients_that_ask_and_have_a_body() {
+        assert!(with("Expect: 100-Continue\r\nContent-Length: 9\r\n").unwrap().expects_continue);
+        assert!(with("Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n").unwrap().expects_continue);
+        assert!(!with("Expect: 100-continue\r\n").unwrap().expects_continue);
+        assert!(!with("Content-Length: 9\r\n").unwrap().expects_continue);
+        let old = head("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n").unwrap();
+        assert!(!old.expects_continue);
+    }
+}
