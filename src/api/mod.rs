@@ -18,7 +18,6 @@ use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, o
 use crate::form::Form;
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
-use crate::metrics;
 use crate::openapi;
 use crate::rules;
 use crate::secret::{self, Scheme};
@@ -104,7 +103,6 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     }
     match &*request.path {
         openapi::PATH => openapi::serve(&request.if_none_match),
-        metrics::PATH if request.local && app.config.metrics_listen.is_none() => metrics::now::reply(app),
         path => {
             let page = app.page.as_ref().and_then(|page| page.serve(path, &request.if_none_match));
             page.unwrap_or_else(|| outside(404).into())

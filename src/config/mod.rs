@@ -34,7 +34,7 @@ pub struct Config {
     pub listen: Listen,
     pub socket_mode: Mode,
     pub socket_group: Option<String>,
-    pub metrics_listen: Option<SocketAddr>,
+    pub metrics_listen: Option<Listen>,
     pub threads: usize,
     pub token_ttl_seconds: i64,
     pub sessions_per_user: i64,
@@ -53,6 +53,9 @@ pub struct Config {
     pub page: bool,
     pub log: Level,
 }
+
+/// The longest path of a unix socket in bytes: a byte less than sockaddr_un has, which ends it (unix(7)).
+pub const LONGEST_PATH: usize = 107;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -104,9 +107,11 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Listen, &'static str> {
         match text.strip_prefix("unix:") {
-            Some("") => Err("no path"),
-            Some(path) => Ok(Listen::Unix(path.into())),
-            None => text.parse().map(Listen::Tcp).map_err(|_| "no IP:PORT"),
+            Some(path) if (1..=LONGEST_PATH).contains(&path.len()) && !path.contains('\0') => {
+                Ok(Listen::Unix(path.into()))
+            }
+            Some(_) => Err("not the path of a unix socket"),
+            None => text.parse().map(Listen::Tcp).map_err(|_| "not IP:PORT"),
         }
     }
 }
@@ -228,6 +233,13 @@ pub fn parse(
     }
     let values: Map<String, Value> = given.iter().map(|one| (one.setting.name.into(), one.value.clone())).collect();
     let config = Config::deserialize(Value::Object(values)).map_err(|error| format!("{}: {error}", path.display()))?;
+    // Port 0 is another one each time.
+    let is_fixed = !matches!(config.listen, Listen::Tcp(address) if address.port() == 0);
+    if is_fixed && config.metrics_listen.as_ref() == Some(&config.listen) {
+        let metrics = given.iter().find(|one| one.setting.name == "metrics_listen");
+        let source = &metrics.expect("every setting has a value").source;
+        return Err(format!("{source}: \"metrics_listen\" is the address of \"listen\"; give it one of its own"));
+    }
     Ok((config, given))
 }
 
@@ -364,6 +376,51 @@ mod tests {
             message,
             "environment variable ACCOUNTD_THREADS: \"threads\" is \"many\"; it should be a whole number from 1 to 64"
         );
+    }
+
+    #[test]
+    fn addresses_of_every_form() {
+        let path = |bytes: usize| format!("unix:{}", "p".repeat(bytes));
+        for (text, right) in [
+            ("127.0.0.1:80", true),
+            ("[::1]:0", true),
+            ("unix:/run/accountd/socket", true),
+            ("unix:a b?c%20#d", true),
+            (&path(107), true),
+            (&path(108), false),
+            ("unix:", false),
+            ("unix:a\0b", false),
+            ("localhost:80", false),
+            ("127.0.0.1", false),
+            ("::1:80", false),
+            ("", false),
+        ] {
+            for (name, form) in [
+                ("listen", "IP:PORT or unix:PATH (at most 107 bytes)"),
+                ("metrics_listen", "IP:PORT, unix:PATH (at most 107 bytes) or null"),
+            ] {
+                let shown = serde_json::to_string(text).unwrap();
+                let found = read(&format!("{{\"{name}\": {shown}}}"), &[]).map(drop);
+                let wrong = format!("DIR/config.json line 1: \"{name}\" is {shown}; it should be {form}");
+                assert_eq!(found, if right { Ok(()) } else { Err(wrong) });
+            }
+        }
+    }
+
+    #[test]
+    fn the_metrics_have_an_address_of_their_own() {
+        for (listen, metrics, right) in [
+            ("127.0.0.1:80", "127.0.0.1:80", false),
+            ("unix:socket", "unix:socket", false),
+            ("unix:socket", "unix:metrics", true),
+            ("127.0.0.1:0", "127.0.0.1:0", true),
+        ] {
+            let text = format!("{{\"listen\": \"{listen}\"}}");
+            let found = read(&text, &[("ACCOUNTD_METRICS_LISTEN", metrics)]).map(drop);
+            let wrong = "environment variable ACCOUNTD_METRICS_LISTEN: \"metrics_listen\" is the address of \"listen\"; \
+                         give it one of its own";
+            assert_eq!(found, if right { Ok(()) } else { Err(wrong.into()) }, "{listen} {metrics}");
+        }
     }
 
     #[test]

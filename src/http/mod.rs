@@ -11,7 +11,6 @@ pub use reply::{Body, Outgoing, Reply, cors};
 use crate::clock;
 use crate::form::Form;
 use crate::forwarded::{self, Proxy};
-use crate::metrics;
 use crate::secret;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -35,9 +34,6 @@ pub struct Request {
     pub preflight: bool,
     /// The members of a JSON body.
     pub form: Form,
-    /// Of a request for the metrics: whether somebody on this machine asks, and nobody elsewhere through a proxy or a
-    /// browser.
-    pub local: bool,
     /// Who asks, as far as it is known: nothing over a unix socket whose other end is not trusted to say.
     pub client: Option<IpAddr>,
     /// When, in Unix seconds.
@@ -84,10 +80,6 @@ pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
     }
     let peer = request.remote_addr().map(|address| address.ip().to_canonical());
     head.client = forwarded::client(peer, &forwarded, trusted);
-    if head.path == metrics::PATH {
-        let headers = request.headers().iter().map(|header| (header.field.as_str().as_str(), header.value.as_str()));
-        head.local = *request.http_version() >= (1, 1) && forwarded::is_local(peer, headers);
-    }
     head
 }
 

@@ -66,7 +66,7 @@ fn start(
     let trouble = Box::new(move |_| ask.say(&Message::Renew));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
-    let scrape = server.app().config.metrics_listen.map(|address| Scrape::start(server.clone(), address));
+    let scrape = server.app().config.metrics_listen.clone().map(|listen| Scrape::start(server.clone(), listen));
     loop {
         let (server, line_end, scrape) = (server.clone(), line.clone(), scrape.clone());
         // In threads of their own, since the line tells that the supervisor is gone.
@@ -81,11 +81,15 @@ fn start(
             Some(Message::Sweep) => drop(thread::spawn(move || process::sweep(server.app(), start))),
             Some(Message::Stop) => drop(thread::spawn(move || {
                 server.stop();
+                scrape.inspect(|scrape| scrape.end());
                 server.app().settle();
                 end();
             })),
             Some(_) => {}
-            None => end(),
+            None => {
+                scrape.inspect(|scrape| scrape.end());
+                end()
+            }
         }
     }
 }

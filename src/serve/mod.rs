@@ -9,7 +9,7 @@ use crate::limits;
 use crate::log::{self, Level};
 use crate::notify;
 use crate::secret;
-use crate::server::scrape::Scrape;
+use crate::server::scrape::{self, Scrape};
 use crate::server::{Server, Trouble, janitor};
 use crate::socket::{self, Access, Bound, activation};
 use crate::supervise::{self, Adopt, Event, Plan};
@@ -18,7 +18,6 @@ use signal_hook::low_level::pipe;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -51,13 +50,13 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let bound = passed
         .map_or_else(|| socket::bind(&config.listen, &access), Ok)
         .map_err(|error| Failure::new(1, format!("cannot listen on {}: {error}", address(&config.listen))))?;
-    if let Some(address) = config.metrics_listen {
-        // The process that serves listens there itself, and can't refuse to start any more.
-        TcpListener::bind(address)
-            .map_err(|error| Failure::new(1, format!("metrics_listen: cannot listen on {address}: {error}")))?;
-    }
     // A socket that was passed is somebody else's.
     let path = if let Listen::Unix(path) = &bound.listen { Some(path.clone()).filter(|_| !activated) } else { None };
+    // The process that serves listens there itself, and can't refuse to start any more.
+    scrape::check(&config).map_err(|error| {
+        let _ = path.as_ref().map(fs::remove_file);
+        Failure::new(1, error)
+    })?;
 
     let events = supervise::events();
     // Before the first line is written: whoever waits for it may send a signal at once.
@@ -95,7 +94,7 @@ fn alone(
     let trouble = Box::new(move |trouble| drop((trouble == Trouble::Deaf).then(|| sender.send(Event::Deaf))));
     let server = Server::start(app, bound, trouble).map_err(|error| Failure::new(1, error))?;
     janitor::start(server.clone());
-    let _scrape = server.app().config.metrics_listen.map(|address| Scrape::start(server.clone(), address));
+    let scrape = server.app().config.metrics_listen.clone().map(|listen| Scrape::start(server.clone(), listen));
     welcome(greeting);
     process::sweep(server.app(), start);
     let mut event = receiver.recv();
@@ -107,6 +106,7 @@ fn alone(
     }
     notify::say(notify::STOPPING);
     server.stop();
+    scrape.inspect(|scrape| scrape.end());
     server.app().settle();
     match event {
         Ok(Event::Stop) => Ok(()),

@@ -114,6 +114,29 @@ fn a_wrong_configuration_is_2_with_its_place() {
 }
 
 #[test]
+fn a_socket_path_that_is_too_long_is_said_before_the_kernel_does() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let long = |bytes: usize| {
+        let start = format!("unix:{}/", folder.0.display());
+        format!("{start}{}", "s".repeat(bytes - (start.len() - "unix:".len())))
+    };
+    let refused = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let (code, text) = refused(&[&["--data", data.to_str().unwrap()], arguments].concat(), environment);
+        assert!(code == 2 && text.lines().count() == 1, "{text}");
+        text
+    };
+    let text = refused(&["--listen", &long(108)], &[]);
+    assert!(text.ends_with("it should be IP:PORT or unix:PATH (at most 107 bytes)\n"), "{text}");
+    let text = refused(&["--listen", "127.0.0.1:0"], &[("ACCOUNTD_METRICS_LISTEN", &long(108))]);
+    assert!(text.ends_with("it should be IP:PORT, unix:PATH (at most 107 bytes) or null\n"), "{text}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
+    command.args(["--listen", &long(107), "--data"]).arg(&data);
+    let server = Server::started(Arc::new(folder), command);
+    assert!(UnixStream::connect(server.address.strip_prefix("unix:").unwrap()).is_ok());
+}
+
+#[test]
 fn the_answer_to_every_captcha_is_for_tests_only() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();

@@ -44,7 +44,7 @@ fn a_serving_process_that_dies_is_replaced() {
 
 #[test]
 fn a_worn_out_process_hands_over_what_it_knows() {
-    let server = Server::start();
+    let server = Server::measured(json!({}));
     let token = server.user("rei");
     let before = children(&server);
     let open = server.solved(new_user("asuka"));
@@ -65,7 +65,7 @@ fn a_worn_out_process_hands_over_what_it_knows() {
     // The old process may still be the one that answers.
     let mut metrics = String::new();
     while !metrics.contains("accountd_renewals_total{reason=\"limit\"} 1\n") {
-        metrics = server.send("GET", "/metrics", &[], b"").text();
+        metrics = server.metrics();
     }
     for line in [
         "accountd_requests_total{interface=\"/api/login\",status=\"200\",code=\"200\"} 1\n",
