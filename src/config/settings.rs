@@ -161,7 +161,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "trusted_proxies",
         kind: Kind::Proxies,
         default: "[]",
-        doc: "The proxies whose `X-Forwarded-For` is believed; `unix` is whoever connects over the unix socket.",
+        doc: "The proxies whose `X-Forwarded-For` or `Forwarded` is believed; `unix` is every client of the unix socket.",
     },
     Setting {
         name: "throttle",

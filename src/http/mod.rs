@@ -10,10 +10,15 @@ pub use reply::{Body, Outgoing, Reply, cors};
 
 use crate::clock;
 use crate::form::Form;
-use crate::forwarded::{self, Proxy};
+use crate::forwarded::{self, Headers, Proxy};
+use crate::log::{self, Level};
 use crate::secret;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Seconds from one line of the log about the headers of proxies to the next: each request may be a reason for one.
+const PROXY_LINES: u64 = 60;
 
 /// A request as the interfaces see it.
 #[derive(Default)]
@@ -34,7 +39,8 @@ pub struct Request {
     pub preflight: bool,
     /// The members of a JSON body.
     pub form: Form,
-    /// Who asks, as far as it is known: nothing over a unix socket whose other end is not trusted to say.
+    /// Who asks, as far as it is known: nothing over a unix socket whose other end is not trusted to say, and where trusted
+    /// proxies do not tell.
     pub client: Option<IpAddr>,
     /// When, in Unix seconds.
     pub now: i64,
@@ -60,7 +66,7 @@ pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
         uptime: clock::uptime(),
         ..Request::default()
     };
-    let mut forwarded = Vec::new();
+    let mut forwarded = Headers::default();
     for header in request.headers() {
         let text = match header.field.as_str().as_str() {
             name if name.eq_ignore_ascii_case("token") => &mut head.token,
@@ -68,7 +74,11 @@ pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
             name if name.eq_ignore_ascii_case("if-none-match") => &mut head.if_none_match,
             name if name.eq_ignore_ascii_case("origin") => &mut head.origin,
             name if name.eq_ignore_ascii_case("x-forwarded-for") => {
-                forwarded.push(header.value.as_str());
+                forwarded.list.push(header.value.as_str());
+                continue;
+            }
+            name if name.eq_ignore_ascii_case("forwarded") => {
+                forwarded.standard.push(header.value.as_str());
                 continue;
             }
             name => {
@@ -79,8 +89,21 @@ pub fn head(request: &tiny_http::Request, trusted: &[Proxy]) -> Request {
         header.value.as_str().clone_into(text);
     }
     let peer = request.remote_addr().map(|address| address.ip().to_canonical());
-    head.client = forwarded::client(peer, &forwarded, trusted);
+    head.client = forwarded::client(peer, &forwarded, trusted).unwrap_or_else(|why| {
+        warn_of_proxy(&why, head.uptime);
+        None
+    });
     head
+}
+
+/// Writes what is wrong with the headers of a proxy, unless there was such a line a moment ago.
+fn warn_of_proxy(why: &str, now: Duration) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = now.as_secs();
+    let due = |next| (now >= next).then_some(now + PROXY_LINES);
+    if NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok() {
+        log::line(Level::Info, why);
+    }
 }
 
 /// The path of a request target, which may name scheme and host (RFC 9112, 3.2.2) and may have a query string.
