@@ -114,6 +114,43 @@ fn a_wrong_configuration_is_2_with_its_place() {
 }
 
 #[test]
+fn a_misspelt_variable_stops_the_start_and_every_command_that_goes_by_settings() {
+    let folder = Folder::new();
+    let data = folder.0.to_str().unwrap();
+    for arguments in [&["serve"][..], &["config"], &["health"], &["user", "rename", "rei", "asuka"]] {
+        let arguments = [arguments, &["--data", data]].concat();
+        let (code, text) = refused(&arguments, &[("ACCOUNTD_FORGET_PASSWORD_KEY_FIEL", "/run/secrets/reset")]);
+        let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; the nearest one \
+                        is ACCOUNTD_FORGET_PASSWORD_KEY_FILE; correct the name, or unset it\n";
+        assert_eq!((code, &*text), (2, expected), "{arguments:?}");
+    }
+    assert!(!folder.0.join("accountd.db").exists());
+}
+
+#[test]
+fn an_empty_variable_and_those_of_kubernetes_are_in_the_way_of_nothing() {
+    let data = Arc::new(Folder::new());
+    let secret = data.0.join("secret");
+    fs::write(&secret, format!("\u{feff}{KEY}\r\n")).unwrap();
+    let mut command = Server::command(&data);
+    command.envs([
+        ("ACCOUNTD_THREADS", ""),
+        ("ACCOUNTD_METRICS_LISTEN", ""),
+        ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION", ""),
+        ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE", secret.to_str().unwrap()),
+        ("ACCOUNTD_SERVICE_HOST", "10.0.0.11"),
+        ("ACCOUNTD_PORT", "tcp://10.0.0.11:9999"),
+        ("ACCOUNTD_PORT_9999_TCP_ADDR", "10.0.0.11"),
+    ]);
+    let server = Server::started(data, command);
+    server.user("rei");
+    fs::write(&secret, "\n").unwrap();
+    let name = "ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE";
+    let (code, text) = refused(&["config"], &[(name, secret.to_str().unwrap())]);
+    assert!(code == 2 && text.contains(&format!("{name}: {} is empty; write", secret.display())), "{text}");
+}
+
+#[test]
 fn a_socket_path_that_is_too_long_is_said_before_the_kernel_does() {
     let folder = Folder::new();
     let data = folder.0.join("data");
