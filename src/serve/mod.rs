@@ -34,6 +34,10 @@ const LOCK: &str = "accountd.lock";
 /// Code 2 if the configuration is not right, 1 if something else is in the way.
 pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>) -> Result<(), Failure> {
     let failed = |what: &Path, error: io::Error| Failure::new(1, format!("{}: {error}", what.display()));
+    if data.to_str().is_none() {
+        let why = "the path of the data folder is not UTF-8; give the folder another name";
+        return Err(Failure::new(2, format!("{}: {why}", data.display())));
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| failed(data, error))?;
     let _lock = lock(data)?;
     let secrets = [secret::letters(secret::KEY_LETTERS), secret::letters(secret::KEY_LETTERS)];
