@@ -96,7 +96,8 @@ class Client:
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None):
         """The answer and its body."""
-        self.connection.request(method, path, body, {"X-Forwarded-For": FORGED} | (headers or {}))
+        forged = {"X-Forwarded-For": FORGED, "Forwarded": f"for={FORGED}"}
+        self.connection.request(method, path, body, forged | (headers or {}))
         answer = self.connection.getresponse()
         return answer, answer.read()
 

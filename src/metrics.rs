@@ -12,13 +12,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Where they are served.
+/// Their path at `metrics_listen`.
 pub const PATH: &str = "/metrics";
 /// The media type of the format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is no interface of the contract, by the beginning of its path; the last one is everything else.
-const OTHERS: [&str; 4] = [AVATARS, crate::openapi::PATH, PATH, ""];
+const OTHERS: [&str; 3] = [AVATARS, crate::openapi::PATH, ""];
 /// Upper ends of the histogram's buckets in seconds; what takes longer has one more.
 const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0];
 

@@ -52,7 +52,6 @@ fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
     let bound = listener::bind(&Listen::Tcp("127.0.0.1:0".parse()?), &access)?;
     let Listen::Tcp(address) = bound.listen else { return Err("it was bound to an address".into()) };
     let listener = TcpListener::from(bound.socket);
-    listener.set_nonblocking(false)?;
     let server = Server::from_listener(listener, None).map_err(|error| error.to_string())?;
     let (server, file) = (Arc::new(server), Arc::new(file));
     for _ in 0..threads {

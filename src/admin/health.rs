@@ -37,7 +37,7 @@ struct Health {
 
 fn health(given: &Given) -> Result<(), Failure> {
     let arguments: Vec<_> = given.text(LISTEN.name)?.map(|text| ("listen", "--listen", text)).into_iter().collect();
-    let loaded = config::load(&given.data(), &config::variable, &arguments);
+    let loaded = config::environment().and_then(|found| config::load(&given.data(), &found, &arguments));
     let (Config { listen, .. }, _) = loaded.map_err(|error| Failure::new(2, error))?;
     if matches!(listen, Listen::Tcp(address) if address.port() == 0) {
         return Err(Failure::new(2, "port 0 is another one at each start: name the address with --listen".into()));

@@ -98,7 +98,7 @@ impl Folder {
     /// If its configuration is not right, or its database is not to be used.
     pub fn open(given: &Given) -> Result<Folder, Failure> {
         let data = given.data();
-        let loaded = config::load(&data, &config::variable, &[]);
+        let loaded = config::environment().and_then(|found| config::load(&data, &found, &[]));
         let (config, _) = loaded.map_err(|error| Failure::new(2, error))?;
         Ok(Folder { data, config, store: open(given)?, command: given.command() })
     }

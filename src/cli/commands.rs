@@ -81,7 +81,7 @@ const CONFIG: Command = Command {
     exit: &[],
     examples: &[("config --data /srv/accounts", "print what a server on this folder would go by")],
     run: |given| {
-        let loaded = config::load(&given.data(), &config::variable, &[]);
+        let loaded = config::environment().and_then(|found| config::load(&given.data(), &found, &[]));
         let (_, settings) = loaded.map_err(|error| Failure::new(2, error))?;
         print(&settings.iter().map(|one| format!("{one}\n")).collect::<String>())
     },

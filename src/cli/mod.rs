@@ -73,7 +73,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
                 let known = COMMANDS.iter().flat_map(|command| command.options).find(|option| option.name == name);
                 let option = known.ok_or_else(|| usage("", format!("--{name} is no option")))?;
                 let value = if option.value.is_empty() { Ok(OsString::new()) } else { parser.value() };
-                values.insert(option.name, value.map_err(|error| usage("", error.to_string()))?);
+                let value = value.map_err(|error| usage("", error.to_string()))?;
+                // As of a variable that a script has not set; no name at all would be the folder that it runs in.
+                if option.name == DATA.name && value.is_empty() {
+                    return Err(usage("", format!("--{} is empty", option.name)));
+                }
+                values.insert(option.name, value);
             }
             Arg::Value(word) => words.push(word),
             other @ Arg::Short(_) => return Err(usage("", other.unexpected().to_string())),

@@ -1,7 +1,9 @@
 //! The configuration: what is in force, from the table, the file, the environment and the command line.
 
+mod environment;
 mod settings;
 
+pub use environment::environment;
 pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::forwarded::Proxy;
@@ -34,7 +36,7 @@ pub struct Config {
     pub listen: Listen,
     pub socket_mode: Mode,
     pub socket_group: Option<String>,
-    pub metrics_listen: Option<SocketAddr>,
+    pub metrics_listen: Option<Listen>,
     pub threads: usize,
     pub token_ttl_seconds: i64,
     pub sessions_per_user: i64,
@@ -53,6 +55,9 @@ pub struct Config {
     pub page: bool,
     pub log: Level,
 }
+
+/// The longest path of a unix socket in bytes: a byte less than sockaddr_un has, which ends it (unix(7)).
+pub const LONGEST_PATH: usize = 107;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -104,9 +109,11 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Listen, &'static str> {
         match text.strip_prefix("unix:") {
-            Some("") => Err("no path"),
-            Some(path) => Ok(Listen::Unix(path.into())),
-            None => text.parse().map(Listen::Tcp).map_err(|_| "no IP:PORT"),
+            Some(path) if (1..=LONGEST_PATH).contains(&path.len()) && !path.contains('\0') => {
+                Ok(Listen::Unix(path.into()))
+            }
+            Some(_) => Err("not the path of a unix socket"),
+            None => text.parse().map(Listen::Tcp).map_err(|_| "not IP:PORT"),
         }
     }
 }
@@ -198,8 +205,12 @@ pub fn parse(
     for (at, (name, raw)) in members.iter().enumerate() {
         let place = Source::File(path.clone(), line(raw));
         if !SETTINGS.iter().any(|setting| setting.name == name) {
+            let near = environment::nearest(name, SETTINGS.iter().map(|setting| setting.name.into()));
             let names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-            return Err(format!("{place}: \"{name}\" is no setting; there are {}", names.join(", ")));
+            let names = names.join(", ");
+            return Err(format!(
+                "{place}: \"{name}\" is not a setting; the nearest one is \"{near}\"; there are {names}"
+            ));
         }
         if members[..at].iter().any(|(earlier, _)| earlier == name) {
             return Err(format!("{place}: \"{name}\" is there twice; leave one"));
@@ -214,7 +225,7 @@ pub fn parse(
             value = serde_json::from_str(raw.get()).map_err(|error| format!("{}: {error}", path.display()))?;
             source = Source::File(path.clone(), line(raw));
         }
-        if let Some((name, text)) = from_environment(setting, environment)? {
+        if let Some((name, text)) = environment::read(setting, environment)? {
             (value, source) = (setting.kind.of_text(&text), Source::Environment(name));
         }
         if let Some((_, option, text)) = arguments.iter().find(|(name, ..)| *name == setting.name) {
@@ -228,31 +239,14 @@ pub fn parse(
     }
     let values: Map<String, Value> = given.iter().map(|one| (one.setting.name.into(), one.value.clone())).collect();
     let config = Config::deserialize(Value::Object(values)).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok((config, given))
-}
-
-/// What the environment of this process says of a variable.
-#[must_use]
-pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-/// A setting's variable and its text; a secret may stand in a file that `…_FILE` names.
-fn from_environment(
-    setting: &Setting,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<(String, String)>, String> {
-    let name = format!("ACCOUNTD_{}", setting.name.to_uppercase());
-    let file = format!("{name}_FILE");
-    match (environment(&name), environment(&file).filter(|_| matches!(setting.kind, Kind::Secret))) {
-        (Some(_), Some(_)) => Err(format!("{name} and {file} are both set; leave one")),
-        (Some(text), None) => Ok(Some((name, text))),
-        (None, Some(path)) => match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some((file, text.trim_end_matches(['\r', '\n']).into()))),
-            Err(error) => Err(format!("environment variable {file}: {path} cannot be read: {error}")),
-        },
-        (None, None) => Ok(None),
+    // Port 0 is another one each time.
+    let is_fixed = !matches!(config.listen, Listen::Tcp(address) if address.port() == 0);
+    if is_fixed && config.metrics_listen.as_ref() == Some(&config.listen) {
+        let metrics = given.iter().find(|one| one.setting.name == "metrics_listen");
+        let source = &metrics.expect("every setting has a value").source;
+        return Err(format!("{source}: \"metrics_listen\" is the address of \"listen\"; give it one of its own"));
     }
+    Ok((config, given))
 }
 
 /// The members of a JSON object in their order, each with the text of its value, which still tells its place.
@@ -343,7 +337,10 @@ mod tests {
     #[test]
     fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
         for (text, error) in [
-            ("{\n \"thread\": 4}", "DIR/config.json line 2: \"thread\" is no setting; there are registration_function"),
+            (
+                "{\n \"thread\": 4}",
+                "DIR/config.json line 2: \"thread\" is not a setting; the nearest one is \"threads\"; there are registration_function",
+            ),
             ("{\"threads\": \"four\"}", "line 1: \"threads\" is \"four\"; it should be a whole number from 1 to 64"),
             ("{\"threads\": 0}", "\"threads\" is 0; it should be a whole number from 1 to 64"),
             ("{\"threads\": 1,\n\"threads\": 2}", "line 2: \"threads\" is there twice"),
@@ -364,6 +361,101 @@ mod tests {
             message,
             "environment variable ACCOUNTD_THREADS: \"threads\" is \"many\"; it should be a whole number from 1 to 64"
         );
+    }
+
+    #[test]
+    fn addresses_of_every_form() {
+        let path = |bytes: usize| format!("unix:{}", "p".repeat(bytes));
+        for (text, right) in [
+            ("127.0.0.1:80", true),
+            ("[::1]:0", true),
+            ("unix:/run/accountd/socket", true),
+            ("unix:a b?c%20#d", true),
+            (&path(107), true),
+            (&path(108), false),
+            ("unix:", false),
+            ("unix:a\0b", false),
+            ("localhost:80", false),
+            ("127.0.0.1", false),
+            ("::1:80", false),
+            ("", false),
+        ] {
+            for (name, form) in [
+                ("listen", "IP:PORT or unix:PATH (at most 107 bytes)"),
+                ("metrics_listen", "IP:PORT, unix:PATH (at most 107 bytes) or null"),
+            ] {
+                let shown = serde_json::to_string(text).unwrap();
+                let found = read(&format!("{{\"{name}\": {shown}}}"), &[]).map(drop);
+                let wrong = format!("DIR/config.json line 1: \"{name}\" is {shown}; it should be {form}");
+                assert_eq!(found, if right { Ok(()) } else { Err(wrong) });
+            }
+        }
+    }
+
+    #[test]
+    fn the_metrics_have_an_address_of_their_own() {
+        for (listen, metrics, right) in [
+            ("127.0.0.1:80", "127.0.0.1:80", false),
+            ("unix:socket", "unix:socket", false),
+            ("unix:socket", "unix:metrics", true),
+            ("127.0.0.1:0", "127.0.0.1:0", true),
+        ] {
+            let text = format!("{{\"listen\": \"{listen}\"}}");
+            let found = read(&text, &[("ACCOUNTD_METRICS_LISTEN", metrics)]).map(drop);
+            let wrong = "environment variable ACCOUNTD_METRICS_LISTEN: \"metrics_listen\" is the address of \"listen\"; \
+                         give it one of its own";
+            assert_eq!(found, if right { Ok(()) } else { Err(wrong.into()) }, "{listen} {metrics}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_empty_is_not_set() {
+        for empty in ["", "\n", "\r\n"] {
+            let text = "{\"threads\": 2, \"forget_password_key\": \"of the file\"}";
+            let environment = [
+                ("ACCOUNTD_THREADS", empty),
+                ("ACCOUNTD_LISTEN", empty),
+                ("ACCOUNTD_FORGET_PASSWORD_KEY", empty),
+                ("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", empty),
+                ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION", empty),
+                ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE", "DIR/secret"),
+            ];
+            let (config, _) = read(text, &environment).unwrap();
+            assert_eq!((config.threads, config.forget_password_key.as_deref()), (2, Some("of the file")));
+            assert_eq!(config.listen, Listen::Tcp("127.0.0.1:9999".parse().unwrap()));
+            assert_eq!(config.secret_key_required_for_account_registration.as_deref(), Some("from a file"));
+        }
+        let (config, _) = read("{}", &[("ACCOUNTD_LISTEN", "unix:socket\r")]).unwrap();
+        assert_eq!(config.listen, Listen::Unix("socket".into()), "a file of variables with CRLF");
+    }
+
+    #[test]
+    fn what_editors_put_around_a_secret_is_no_part_of_it() {
+        for (content, secret) in [
+            ("a secret", "a secret"),
+            ("a secret\n", "a secret"),
+            ("a secret\r\n", "a secret"),
+            ("\u{feff}a secret\r\n", "a secret"),
+            (" a\nb ", " a\nb "),
+        ] {
+            let folder = std::env::temp_dir().join(format!("accountd-secret-{}", crate::secret::letters(10)));
+            fs::write(&folder, content).unwrap();
+            let path = folder.to_str().unwrap();
+            let (config, _) = read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", path)]).unwrap();
+            assert_eq!(config.forget_password_key.as_deref(), Some(secret), "{content:?}");
+            for empty in ["", "\n", "\u{feff}\r\n"] {
+                fs::write(&folder, empty).unwrap();
+                let error = read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", path)]).map(drop).unwrap_err();
+                let expected = format!(
+                    "environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FILE: {path} is empty; write the secret into it, or \
+                     unset the variable"
+                );
+                assert_eq!(error, expected);
+            }
+            fs::remove_file(folder).unwrap();
+        }
+        let both = [("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/secret"), ("ACCOUNTD_FORGET_PASSWORD_KEY", "x")];
+        assert!(read("{}", &both).map(drop).unwrap_err().ends_with("_KEY_FILE are both set; leave one"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The settings: one table of names, kinds, defaults and words.
 
+use super::{LONGEST_PATH, Listen};
 use serde_json::Value;
 use std::fmt;
 
@@ -30,8 +31,8 @@ pub enum Kind {
     Mode,
     /// A group's name or number, or none.
     Group,
-    /// `IP:PORT`, or none.
-    Socket,
+    /// `IP:PORT` or `unix:PATH`, or none.
+    OptionalAddress,
     /// `*`, or origins like `https://example.org`.
     Origins,
     /// IP, IP/BITS or `unix`.
@@ -76,19 +77,19 @@ pub const SETTINGS: &[Setting] = &[
         name: "socket_mode",
         kind: Kind::Mode,
         default: "\"0660\"",
-        doc: "Permissions of a unix socket; connecting needs the one to write.",
+        doc: "Permissions of unix sockets; connecting needs the one to write.",
     },
     Setting {
         name: "socket_group",
         kind: Kind::Group,
         default: "null",
-        doc: "The group of a unix socket, instead of the server's own.",
+        doc: "The group of unix sockets, instead of the server's own.",
     },
     Setting {
         name: "metrics_listen",
-        kind: Kind::Socket,
+        kind: Kind::OptionalAddress,
         default: "null",
-        doc: "Where `/metrics` is answered, to whoever asks; without it at `listen`, and to this machine alone.",
+        doc: "Where `/metrics` is served, to every client that can connect there; without it nowhere.",
     },
     Setting {
         name: "threads",
@@ -160,7 +161,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "trusted_proxies",
         kind: Kind::Proxies,
         default: "[]",
-        doc: "The proxies whose `X-Forwarded-For` is believed; `unix` is whoever connects over the unix socket.",
+        doc: "The proxies whose `X-Forwarded-For` or `Forwarded` is believed; `unix` is every client of the unix socket.",
     },
     Setting {
         name: "throttle",
@@ -201,10 +202,10 @@ impl fmt::Display for Kind {
             Kind::Flag => f.write_str("true or false"),
             Kind::Number(least, most) => write!(f, "a whole number from {least} to {most}"),
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
-            Kind::Address => f.write_str("IP:PORT or unix:PATH"),
+            Kind::Address => write!(f, "IP:PORT or unix:PATH (at most {LONGEST_PATH} bytes)"),
+            Kind::OptionalAddress => write!(f, "IP:PORT, unix:PATH (at most {LONGEST_PATH} bytes) or null"),
             Kind::Mode => f.write_str("permissions in octal like 0660"),
             Kind::Group => f.write_str("a group's name or number, or null"),
-            Kind::Socket => f.write_str("IP:PORT or null"),
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
             Kind::Proxies => f.write_str("a list of IP, IP/BITS or unix"),
             Kind::Secret => f.write_str("a text of 1 to 1024 characters"),
@@ -219,14 +220,12 @@ impl Kind {
             Kind::Flag => value.is_boolean(),
             Kind::Number(least, most) => value.as_u64().is_some_and(|number| (least..=most).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Kind::Address => value.as_str().is_some_and(|text| text.parse::<super::Listen>().is_ok()),
+            Kind::OptionalAddress if value.is_null() => true,
+            Kind::Address | Kind::OptionalAddress => value.as_str().is_some_and(|text| text.parse::<Listen>().is_ok()),
             Kind::Mode => value.as_str().is_some_and(|text| super::Mode::try_from(text.to_string()).is_ok()),
             Kind::Group => {
                 let name = |text: &str| !text.is_empty() && !text.contains([':', '\n', ' ']);
                 value.is_null() || value.as_str().is_some_and(name)
-            }
-            Kind::Socket => {
-                value.is_null() || value.as_str().is_some_and(|text| text.parse::<std::net::SocketAddr>().is_ok())
             }
             Kind::Origins => value.as_array().is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
             Kind::Proxies => {
@@ -243,7 +242,9 @@ impl Kind {
         match self {
             Kind::Flag | Kind::Number(..) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
             Kind::Origins | Kind::Proxies => text.split(',').map(str::trim).collect(),
-            Kind::Word(_) | Kind::Address | Kind::Mode | Kind::Group | Kind::Socket | Kind::Secret => text.into(),
+            Kind::Word(_) | Kind::Address | Kind::OptionalAddress | Kind::Mode | Kind::Group | Kind::Secret => {
+                text.into()
+            }
         }
     }
 }

@@ -4,11 +4,17 @@ mod reply;
 
 pub use reply::{Body, Reply, cors};
 
+use crate::clock;
 use crate::form::Form;
 use crate::forwarded::{self, Proxy};
+use crate::log::{self, Level};
 use crate::secret;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Seconds from one line of the log about the headers of proxies to the next: each request may be a reason for one.
+const PROXY_LINES: u64 = 60;
 
 /// A request as the interfaces see it.
 #[derive(Default)]
@@ -29,7 +35,7 @@ pub struct Request {
     pub preflight: bool,
     /// The members of a JSON body.
     pub form: Form,
-    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy.
+    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if trusted proxies do not tell.
     pub client: Option<IpAddr>,
     /// When the request was complete, in Unix seconds.
     pub now: i64,
@@ -46,6 +52,7 @@ pub struct Headers {
     origin: String,
     preflight: bool,
     forwarded_for: Vec<String>,
+    forwarded: Vec<String>,
 }
 
 impl Headers {
@@ -55,6 +62,7 @@ impl Headers {
         match name.len() {
             5 if name.eq_ignore_ascii_case("token") => self.token = text(),
             6 if name.eq_ignore_ascii_case("origin") => self.origin = text(),
+            9 if name.eq_ignore_ascii_case("forwarded") => self.forwarded.push(text()),
             12 if name.eq_ignore_ascii_case("content-type") => self.content_type = text(),
             13 if name.eq_ignore_ascii_case("if-none-match") => self.if_none_match = text(),
             15 if name.eq_ignore_ascii_case("x-forwarded-for") => self.forwarded_for.push(text()),
@@ -78,8 +86,26 @@ impl Headers {
     /// The client's address behind trusted proxies, of a connection from this peer.
     #[must_use]
     pub fn client(&self, peer: Option<IpAddr>, trusted: &[Proxy]) -> Option<IpAddr> {
-        let lines: Vec<&str> = self.forwarded_for.iter().map(String::as_str).collect();
-        forwarded::client(peer, &lines, trusted)
+        if self.forwarded_for.is_empty() && self.forwarded.is_empty() {
+            return peer;
+        }
+        let list = self.forwarded_for.iter().map(String::as_str).collect();
+        let standard = self.forwarded.iter().map(String::as_str).collect();
+        let headers = forwarded::Headers { list, standard };
+        forwarded::client(peer, &headers, trusted).unwrap_or_else(|why| {
+            warn_of_proxy(&why);
+            None
+        })
+    }
+}
+
+/// Writes what is wrong with the headers of a proxy, unless there was such a line a moment ago.
+fn warn_of_proxy(why: &str) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = clock::uptime().as_secs();
+    let due = |next| (now >= next).then_some(now + PROXY_LINES);
+    if NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok() {
+        log::line(Level::Info, why);
     }
 }
 

@@ -1,19 +1,11 @@
 //! All metrics: what was counted, and what there is at the moment.
 
-use super::{CONTENT_TYPE, head, sample};
+use super::{head, sample};
 use crate::app::App;
 use crate::clock;
-use crate::http::{Body, Reply};
 use crate::process::limits;
 use crate::store::{self, check, sessions};
 use std::fmt::Display;
-
-/// The metrics as an answer.
-#[must_use]
-pub fn reply(app: &App) -> Reply {
-    let headers = vec![("Content-Type", CONTENT_TYPE.into()), ("Cache-Control", "no-store".into())];
-    Reply { status: 200, code: None, headers, body: Body::Bytes(text(app).into_bytes().into()) }
-}
 
 /// The metrics; where the database can't be asked, without what it would say.
 #[must_use]

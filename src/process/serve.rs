@@ -8,14 +8,13 @@ use crate::log::{self, Level};
 use crate::secret;
 use crate::server::Server;
 use crate::server::listener::{self, Bound};
-use crate::server::metrics_listener::MetricsListener;
+use crate::server::metrics_listener::{self, MetricsListener};
 use crate::server::unix::Access;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -32,6 +31,10 @@ const LOCK: &str = "accountd.lock";
 /// Code 2 if the configuration is not right, 1 if something else is in the way.
 pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>) -> Result<(), Failure> {
     let failed = |what: &Path, error: io::Error| Failure::new(1, format!("{}: {error}", what.display()));
+    if data.to_str().is_none() {
+        let why = "the path of the data folder is not UTF-8; give the folder another name";
+        return Err(Failure::new(2, format!("{}: {why}", data.display())));
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| failed(data, error))?;
     let _lock = lock(data)?;
     let secrets = [secret::letters(secret::KEY_LETTERS), secret::letters(secret::KEY_LETTERS)];
@@ -48,13 +51,13 @@ pub fn serve(data: &Path, listen: Option<String>, captcha_answer: Option<String>
     let bound = passed
         .map_or_else(|| listener::bind(&config.listen, &access), Ok)
         .map_err(|error| Failure::new(1, format!("cannot listen on {}: {error}", address(&config.listen))))?;
-    if let Some(address) = config.metrics_listen {
-        // The process that serves listens there itself, and can't refuse to start any more.
-        TcpListener::bind(address)
-            .map_err(|error| Failure::new(1, format!("metrics_listen: cannot listen on {address}: {error}")))?;
-    }
     // A socket that was passed is somebody else's.
     let path = if let Listen::Unix(path) = &bound.listen { Some(path.clone()).filter(|_| !activated) } else { None };
+    // The process that serves listens there itself, and can't refuse to start any more.
+    metrics_listener::check(&config).map_err(|error| {
+        let _ = path.as_ref().map(fs::remove_file);
+        Failure::new(1, error)
+    })?;
 
     let signals = supervisor::signals();
     // Before the first line is written: whoever waits for it may send a signal at once.
@@ -89,7 +92,8 @@ fn alone(
     let began = SystemTime::now();
     let app = start::open(data, config, captcha_answer)?;
     let server = Server::start(app, bound).map_err(|error| Failure::new(1, error))?;
-    let _metrics = server.app().config.metrics_listen.map(|address| MetricsListener::start(server.clone(), address));
+    let metrics = server.app().config.metrics_listen.clone();
+    let metrics = metrics.map(|listen| MetricsListener::start(server.clone(), listen));
     welcome(greeting);
     start::sweep(server.app(), began);
     while matches!(receiver.recv(), Ok(Signal::Reload)) {
@@ -99,6 +103,7 @@ fn alone(
     }
     systemd::notify(systemd::STOPPING);
     server.stop();
+    metrics.inspect(|metrics| metrics.end());
     server.app().settle();
     Ok(())
 }

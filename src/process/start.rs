@@ -16,7 +16,7 @@ use std::time::SystemTime;
 /// What is not right about it.
 pub fn load(data: &Path, text: &str, listen: Option<String>) -> Result<Config, Failure> {
     let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
-    let loaded = config::parse(data, text, &config::variable, &arguments);
+    let loaded = config::environment().and_then(|found| config::parse(data, text, &found, &arguments));
     loaded.map(|(config, _)| config).map_err(|error| Failure::new(2, error))
 }
 

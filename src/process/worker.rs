@@ -76,7 +76,8 @@ fn serve(
         _ => return Ok(()),
     }
     let server = Server::start(app, bound).map_err(|error| Failure::new(1, error))?;
-    let metrics = server.app().config.metrics_listen.map(|address| MetricsListener::start(server.clone(), address));
+    let metrics = server.app().config.metrics_listen.clone();
+    let metrics = metrics.map(|listen| MetricsListener::start(server.clone(), listen));
     loop {
         let (server, channel_end, metrics) = (server.clone(), channel.clone(), metrics.clone());
         // In threads of their own, since the channel tells that the supervisor is gone.
@@ -90,11 +91,15 @@ fn serve(
             Some((Message::Sweep, _)) => drop(thread::spawn(move || start::sweep(server.app(), began))),
             Some((Message::Stop, _)) => drop(thread::spawn(move || {
                 server.stop();
+                metrics.inspect(|metrics| metrics.end());
                 server.app().settle();
                 end();
             })),
             Some(_) => {}
-            None => end(),
+            None => {
+                metrics.inspect(|metrics| metrics.end());
+                end()
+            }
         }
     }
 }

@@ -89,6 +89,8 @@ impl EventLoop {
         let open = || -> io::Result<(OwnedFd, OwnedFd)> {
             let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            // The loop never waits for a connection; it is told of one.
+            rustix::io::ioctl_fionbio(&listener, true)?;
             epoll::add(&poll, &waker, epoll::EventData::new_u64(WAKER), epoll::EventFlags::IN)?;
             epoll::add(&poll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
             Ok((poll, waker))
@@ -309,19 +311,20 @@ impl EventLoop {
 
     fn on_event(&self, connection: &Arc<Connection>, flags: epoll::EventFlags, scratch: &mut [u8]) {
         use epoll::EventFlags;
+        let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         let mut state = connection.state();
         if matches!(state.phase, Phase::Sending(_)) {
-            state.readable |= flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+            state.readable |= ended || flags.contains(EventFlags::IN);
             self.send(connection, &mut state);
-        } else if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
-            self.read(connection, &mut state, scratch);
+        } else if ended || flags.contains(EventFlags::IN) {
+            self.read(connection, &mut state, ended, scratch);
         }
         drop(state);
         self.tell_settled();
     }
 
-    /// Reads what has come, until a request is complete or nothing is left.
-    fn read(&self, connection: &Arc<Connection>, state: &mut State, scratch: &mut [u8]) {
+    /// Reads what has come, until a request is complete or nothing is left; if the client has `ended`, its end is behind it.
+    fn read(&self, connection: &Arc<Connection>, state: &mut State, ended: bool, scratch: &mut [u8]) {
         for _ in 0..TURNS {
             state.readable = true;
             if !matches!(state.phase, Phase::Head | Phase::Body(_) | Phase::Discarding(_)) {
@@ -342,7 +345,7 @@ impl EventLoop {
                 Err(_) => return self.close(connection, state),
             };
             // Fewer bytes than there is room for are all that has come (epoll(7)).
-            let drained = count < scratch.len();
+            let drained = count < scratch.len() && !ended;
             state.readable = !drained;
             if let Phase::Discarding(left) = &mut state.phase {
                 match left.checked_sub(count as u64) {

@@ -92,8 +92,6 @@ pub fn prepare(bound: Bound) -> io::Result<Bound> {
         sockopt::set_tcp_nodelay(&bound.socket, true)?;
         sockopt::set_tcp_user_timeout(&bound.socket, u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX))?;
     }
-    // The event loop never waits for a connection; it is told of one. An option of the socket, not of a process.
-    rustix::io::ioctl_fionbio(&bound.socket, true)?;
     sockopt::set_socket_send_buffer_size(&bound.socket, BUFFER)?;
     sockopt::set_socket_recv_buffer_size(&bound.socket, BUFFER)?;
     rustix::net::listen(&bound.socket, BACKLOG)?;

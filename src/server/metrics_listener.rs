@@ -1,13 +1,18 @@
-//! A listener of its own for `/metrics`, where `metrics_listen` names one.
+//! The listener for `/metrics` at the address of `metrics_listen`, apart from everything that proxies reach.
 
 use super::Server;
+use crate::config::{Config, Listen};
 use crate::http;
 use crate::log::{self, Level};
 use crate::metrics::{CONTENT_TYPE, PATH, now};
+use crate::server::listener::{self, Bound};
+use crate::server::unix::Access;
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,23 +25,27 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The listener, until [`MetricsListener::end`].
 #[derive(Default)]
-pub struct MetricsListener {
-    ended: AtomicBool,
-    listener: Mutex<Option<TcpListener>>,
+pub struct MetricsListener(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    ended: bool,
+    bound: Option<Bound>,
 }
 
 impl MetricsListener {
     /// Answers on this address, in a thread of its own.
     #[must_use]
-    pub fn start(server: Arc<Server>, address: SocketAddr) -> Arc<MetricsListener> {
+    pub fn start(server: Arc<Server>, listen: Listen) -> Arc<MetricsListener> {
         let listener = Arc::new(MetricsListener::default());
         let this = listener.clone();
         thread::spawn(move || {
-            let Some(listener) = this.listen(address) else { return };
-            while !this.ended.load(Ordering::SeqCst) {
+            let Some(bound) = this.listen(&server.app().config, &listen) else { return };
+            let accept = acceptor(bound);
+            while !this.state().ended {
                 // A client that breaks off is its own affair; a listener that fails has ended, or lacks descriptors.
-                match listener.accept() {
-                    Ok((stream, _)) => drop(answer(&server, stream)),
+                match accept() {
+                    Ok(stream) => drop(answer(&server, stream)),
                     Err(_) => thread::sleep(PAUSE),
                 }
             }
@@ -44,44 +53,94 @@ impl MetricsListener {
         listener
     }
 
-    /// Leaves the address to the next process.
+    /// Leaves the address to the next process, if there is one.
     pub fn end(&self) {
-        let listener = self.listener();
-        self.ended.store(true, Ordering::SeqCst);
-        listener.as_ref().map(|listener| rustix::net::shutdown(listener, rustix::net::Shutdown::Both));
+        let mut state = self.state();
+        state.ended = true;
+        if let Some(bound) = state.bound.take() {
+            release(bound);
+        }
     }
 
-    /// Listens as soon as nobody else does; nothing if that is not wanted any more.
-    fn listen(&self, address: SocketAddr) -> Option<TcpListener> {
+    /// Listens as soon as no other process does; nothing if that is not wanted any more.
+    fn listen(&self, config: &Config, listen: &Listen) -> Option<Bound> {
         let mut said = false;
         loop {
-            let mut kept = self.listener();
-            if self.ended.load(Ordering::SeqCst) {
-                return None;
-            }
-            let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.try_clone()?, listener)));
+            let bound = bind(config, listen).and_then(|bound| Ok((bound.try_clone()?, bound)));
+            let mut state = self.state();
             match bound {
-                Ok((listener, other)) => {
-                    let shown = other.local_addr().map_or(address, |address| address);
-                    log::line(Level::Info, &format!("metrics on http://{shown}{PATH}"));
-                    *kept = Some(other);
-                    return Some(listener);
+                Ok((_, bound)) if state.ended => {
+                    release(bound);
+                    return None;
                 }
-                Err(error) if !said => log::line(Level::Error, &format!("metrics_listen {address}: {error}")),
+                Err(_) if state.ended => return None,
+                Ok((copy, bound)) => {
+                    log::line(Level::Info, &format!("metrics on {}", shown(&bound.listen)));
+                    state.bound = Some(copy);
+                    return Some(bound);
+                }
+                Err(error) if !said => log::line(Level::Error, &format!("metrics_listen {}: {error}", shown(listen))),
                 Err(_) => {}
             }
-            drop(kept);
+            drop(state);
             said = true;
             thread::sleep(PAUSE);
         }
     }
 
-    fn listener(&self) -> std::sync::MutexGuard<'_, Option<TcpListener>> {
-        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn answer(server: &Server, mut stream: TcpStream) -> io::Result<()> {
+/// Whether this process could listen there, before it starts others that do.
+///
+/// # Errors
+/// A sentence that says why not.
+pub fn check(config: &Config) -> Result<(), String> {
+    let Some(listen) = &config.metrics_listen else { return Ok(()) };
+    let bound = bind(config, listen);
+    bound.map(release).map_err(|error| format!("metrics_listen: cannot listen on {}: {error}", shown(listen)))
+}
+
+/// A listening socket; one in the file system has the permissions of the other one.
+fn bind(config: &Config, listen: &Listen) -> io::Result<Bound> {
+    listener::bind(listen, &Access { mode: config.socket_mode.0, group: config.socket_group.clone() })
+}
+
+/// Ends a listening socket, and with it the wait for a connection there. Its path goes first: the next process can't have
+/// bound it before.
+fn release(bound: Bound) {
+    if let Listen::Unix(path) = &bound.listen {
+        let _ = fs::remove_file(path);
+    }
+    let _ = rustix::net::shutdown(&bound.socket, rustix::net::Shutdown::Both);
+}
+
+/// Waits for a connection. Reads, writes and their limits are the same calls for every kind of socket.
+fn acceptor(bound: Bound) -> Box<dyn Fn() -> io::Result<UnixStream>> {
+    let stream = |socket: OwnedFd| UnixStream::from(socket);
+    match bound.listen {
+        Listen::Tcp(_) => {
+            let listener = TcpListener::from(bound.socket);
+            Box::new(move || listener.accept().map(|(socket, _)| stream(socket.into())))
+        }
+        Listen::Unix(_) => {
+            let listener = UnixListener::from(bound.socket);
+            Box::new(move || listener.accept().map(|(socket, _)| socket))
+        }
+    }
+}
+
+/// Where the metrics are, for a line of the log.
+fn shown(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => format!("http://{address}{PATH}"),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn answer(server: &Server, mut stream: UnixStream) -> io::Result<()> {
     let head = head(&mut stream)?;
     let mut words = head.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -102,7 +161,7 @@ fn answer(server: &Server, mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// The head of a request.
-fn head(stream: &mut TcpStream) -> io::Result<String> {
+fn head(stream: &mut UnixStream) -> io::Result<String> {
     let since = Instant::now();
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {

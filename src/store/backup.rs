@@ -1,7 +1,7 @@
 //! The database copied while others write, a copy opened without a trace, and one database put in another's place.
 
 use super::check::count;
-use super::opening::{refuse_foreign, refuse_newer};
+use super::opening::{literal, refuse_foreign, refuse_newer};
 use super::{FILE, Store};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Result};
@@ -38,7 +38,7 @@ impl Store {
         snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
         let moment = SystemTime::now();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let open = || Connection::open_with_flags(target, flags).map_err(failed);
+        let open = || Connection::open_with_flags(literal(target), flags).map_err(failed);
         let mut copy = open()?;
         copy.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(())).map_err(failed)?;
         copy.pragma_update(None, "synchronous", "OFF").map_err(failed)?;

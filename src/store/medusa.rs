@@ -3,6 +3,7 @@
 use super::audit::{self, Event};
 use super::backup::{OrWhy, immutable};
 use super::check::count;
+use super::opening::literal;
 use super::{Durable, Store, Transaction};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
@@ -88,7 +89,7 @@ impl Medusa {
         let db = if head[WAL] == 2 && !log.exists() {
             Connection::open_with_flags(immutable(path), flags)
         } else {
-            Connection::open_with_flags(path, flags)
+            Connection::open_with_flags(literal(path), flags)
         };
         let db = db.map_err(failed)?;
         db.busy_timeout(PATIENCE).map_err(failed)?;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `acct`: how a database of ours is told from one of another program (SQLite's file format, offset 68).
 const APPLICATION_ID: u32 = 0x6163_6374;
@@ -40,7 +40,7 @@ impl Store {
         refuse_foreign(&path)?;
         let failed = |error| format!("{}: cannot be opened: {error}", path.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        let connection = Connection::open_with_flags(literal(&path), flags).map_err(failed)?;
         refuse_newer(&connection, &path)?;
         guard(&connection).map_err(failed)?;
         Ok(Store { connection, durable: Durable::Now, patience: BUSY })
@@ -112,7 +112,12 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
 
 /// A connection that asks for no mutex of SQLite's, since each is behind one of ours.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    Connection::open_with_flags(literal(path), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+/// A path that SQLite takes for a path: without the dot, it takes one that begins with `file:` for a URI.
+pub(super) fn literal(path: &Path) -> PathBuf {
+    Path::new(".").join(path)
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -2,8 +2,10 @@
 
 use crate::support::{Folder, KEY, Response, Server, picture};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
@@ -111,6 +113,120 @@ fn a_wrong_configuration_is_2_with_its_place() {
         code == 2 && text.contains("--listen: \"listen\" is \"nowhere\"; it should be IP:PORT or unix:PATH"),
         "{text}"
     );
+}
+
+#[test]
+fn a_misspelt_variable_stops_the_start_and_every_command_that_goes_by_settings() {
+    let folder = Folder::new();
+    let data = folder.0.to_str().unwrap();
+    for arguments in [&["serve"][..], &["config"], &["health"], &["user", "rename", "rei", "asuka"]] {
+        let arguments = [arguments, &["--data", data]].concat();
+        let (code, text) = refused(&arguments, &[("ACCOUNTD_FORGET_PASSWORD_KEY_FIEL", "/run/secrets/reset")]);
+        let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; the nearest one \
+                        is ACCOUNTD_FORGET_PASSWORD_KEY_FILE; correct the name, or unset it\n";
+        assert_eq!((code, &*text), (2, expected), "{arguments:?}");
+    }
+    assert!(!folder.0.join("accountd.db").exists());
+}
+
+#[test]
+fn an_empty_variable_and_those_of_kubernetes_are_in_the_way_of_nothing() {
+    let data = Arc::new(Folder::new());
+    let secret = data.0.join("secret");
+    fs::write(&secret, format!("\u{feff}{KEY}\r\n")).unwrap();
+    let mut command = Server::command(&data);
+    command.envs([
+        ("ACCOUNTD_THREADS", ""),
+        ("ACCOUNTD_METRICS_LISTEN", ""),
+        ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION", ""),
+        ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE", secret.to_str().unwrap()),
+        ("ACCOUNTD_SERVICE_HOST", "10.0.0.11"),
+        ("ACCOUNTD_PORT", "tcp://10.0.0.11:9999"),
+        ("ACCOUNTD_PORT_9999_TCP_ADDR", "10.0.0.11"),
+    ]);
+    let server = Server::started(data, command);
+    server.user("rei");
+    fs::write(&secret, "\n").unwrap();
+    let name = "ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE";
+    let (code, text) = refused(&["config"], &[(name, secret.to_str().unwrap())]);
+    assert!(code == 2 && text.contains(&format!("{name}: {} is empty; write", secret.display())), "{text}");
+}
+
+#[test]
+fn a_socket_path_that_is_too_long_is_said_before_the_kernel_does() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let long = |bytes: usize| {
+        let start = format!("unix:{}/", folder.0.display());
+        format!("{start}{}", "s".repeat(bytes - (start.len() - "unix:".len())))
+    };
+    let refused = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let (code, text) = refused(&[&["--data", data.to_str().unwrap()], arguments].concat(), environment);
+        assert!(code == 2 && text.lines().count() == 1, "{text}");
+        text
+    };
+    let text = refused(&["--listen", &long(108)], &[]);
+    assert!(text.ends_with("it should be IP:PORT or unix:PATH (at most 107 bytes)\n"), "{text}");
+    let text = refused(&["--listen", "127.0.0.1:0"], &[("ACCOUNTD_METRICS_LISTEN", &long(108))]);
+    assert!(text.ends_with("it should be IP:PORT, unix:PATH (at most 107 bytes) or null\n"), "{text}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
+    command.args(["--listen", &long(107), "--data"]).arg(&data);
+    let server = Server::started(Arc::new(folder), command);
+    assert!(UnixStream::connect(server.address.strip_prefix("unix:").unwrap()).is_ok());
+}
+
+#[test]
+fn a_data_folder_may_have_any_name_that_is_a_text() {
+    let outer = Folder::new();
+    let program = env!("CARGO_BIN_EXE_accountd");
+    for name in ["file:x", "file:x?mode=memory", "a?b#c%20d%", " 阿 巴 ", "slash/", "-x"] {
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(program);
+            let output = command.arg(format!("--data={name}")).args(arguments).current_dir(&outer.0).output().unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{arguments:?} {name}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let mut command = Command::new(program);
+        command.args(["--listen", "127.0.0.1:0", "--captcha-answer", crate::support::CAPTCHA]);
+        command.arg(format!("--data={name}")).current_dir(&outer.0);
+        let folder = Arc::new(Folder(outer.0.join(name)));
+        fs::create_dir(&folder.0).unwrap();
+        folder.configure(json!({}));
+        let mut server = Server::started(folder.clone(), command);
+        let token = server.user("rei");
+        assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
+        assert!(run(&["user", "show", "rei", "--json"]).contains("rei@example.org"));
+        assert!(run(&["check"]).contains("sound: 1 user"), "{name}");
+        server.signal("HUP");
+        server.lines.wait(" info reloaded");
+        assert_eq!(server.info(&token)["name"], "rei");
+        server.signal("TERM");
+        assert_eq!(server.wait(), Some(0));
+        assert!(folder.0.join("accountd.db").exists(), "{name}: it is where it belongs");
+        let backups = format!("{}-backups", name.trim_end_matches('/'));
+        run(&["backup", "--", &backups]);
+        let backup = fs::read_dir(outer.0.join(&backups)).unwrap().next().unwrap().unwrap().path();
+        run(&["restore", "--force", "--", backup.strip_prefix(&outer.0).unwrap().to_str().unwrap()]);
+        assert!(run(&["user", "list"]).contains("rei"));
+    }
+    // So may the file of another program, which is opened as a path as well.
+    rusqlite::Connection::open(outer.0.join("file:theirs")).unwrap().execute_batch("CREATE TABLE theirs (id)").unwrap();
+    let mut command = Command::new(program);
+    let output = command.args(["import-medusa", "file:theirs"]).current_dir(&outer.0).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("file:theirs: is no database of Medusa"), "{text}");
+    let (code, text) = refused(&["--data", ""], &[]);
+    assert!(code == 2 && text.contains("--data is empty"), "{text}");
+    let folder = outer.0.join(OsStr::from_bytes(b"a\xff"));
+    let output = Command::new(program).arg("--data").arg(&folder).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && text.contains("the path of the data folder is not UTF-8"), "{text}");
+    assert!(!folder.exists());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod flows;
 mod import;
 mod metrics;
 mod page;
+mod proxy;
 mod reload;
 mod restart;
 mod service;

@@ -1,11 +1,15 @@
-//! `/metrics`: its format, what it counts, and who gets to see it.
+//! `/metrics`: its format, what it counts, and where it is served.
 
-use crate::support::{Server, picture, request, settings};
-use serde_json::json;
+use crate::support::{Folder, Response, Server, picture, request};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// The samples of a text, by name and labels, after a strict look at its format.
 fn samples(text: &str) -> BTreeMap<String, f64> {
@@ -48,10 +52,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 }
 
 fn scrape(server: &Server) -> BTreeMap<String, f64> {
-    let response = server.send("GET", "/metrics", &[], b"");
-    assert_eq!(response.status, 200);
-    assert_eq!(response.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    samples(&response.text())
+    samples(&server.metrics())
 }
 
 fn requests(path: &str, status: u16, code: u16) -> String {
@@ -60,15 +61,19 @@ fn requests(path: &str, status: u16, code: u16) -> String {
 
 #[test]
 fn what_is_counted() {
-    let server = Server::start();
+    let server = Server::measured(json!({}));
     let token = server.user("rei");
     server.post("/api/login", &json!({}));
     server.post("/api/login/?a=b", &json!({}));
     server.upload(&token, &picture(20_000));
     server.captcha();
     server.send("GET", "/nothing", &[], b"");
+    server.send("GET", "/metrics", &[], b"");
     server.send("GET", "/s/admin.jpg", &[], b"");
     server.raw(b"POST /api/user_info HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n");
+    let mut open = server.connect();
+    open.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    Response::read(&mut open, false);
     let seen = scrape(&server);
     for (series, value) in [
         (requests("/api/registered", 200, 200), 1.0),
@@ -77,13 +82,13 @@ fn what_is_counted() {
         (requests("/api/login", 200, 604), 0.0),
         (requests("/api/upload_avatar", 200, 200), 1.0),
         (requests("/api/get_verification_code", 200, 200), 3.0),
-        (requests("other", 404, 404), 1.0),
+        (requests("other", 404, 404), 2.0),
         (requests("/s/{name}", 200, 200), 1.0),
-        (requests("/api/user_info", 400, 400), 1.0),
+        (requests("other", 400, 400), 1.0),
         ("accountd_request_duration_seconds_count{interface=\"/api/login\"}".into(), 3.0),
         ("accountd_request_duration_seconds_bucket{interface=\"/api/login\",le=\"+Inf\"}".into(), 3.0),
         ("accountd_throttled_total".into(), 0.0),
-        ("accountd_renewals_total{reason=\"limit\"}".into(), 0.0),
+        ("accountd_renewals_total{reason=\"death\"}".into(), 0.0),
         ("accountd_captchas".into(), 1.0),
         ("accountd_users".into(), 1.0),
         ("accountd_sessions".into(), 1.0),
@@ -95,12 +100,11 @@ fn what_is_counted() {
     {
         assert!(seen[series] >= 1.0, "{series}");
     }
-    assert_eq!(scrape(&server)[&requests("/metrics", 200, 200)], 1.0);
 }
 
 #[test]
 fn what_is_too_much_is_counted() {
-    let server = Server::with(json!({"throttle": true}));
+    let server = Server::measured(json!({"throttle": true}));
     let guess = |name: u32| server.post_solved("/api/login", json!({"username": name.to_string(), "passwd": "x"}));
     assert!((0..1000).any(|name| guess(name).status == 429));
     let seen = scrape(&server);
@@ -109,9 +113,9 @@ fn what_is_too_much_is_counted() {
 
 #[test]
 fn buckets_grow_to_the_count() {
-    let server = Server::start();
+    let server = Server::measured(json!({}));
     server.captcha();
-    let text = server.send("GET", "/metrics", &[], b"").text();
+    let text = server.metrics();
     let mut interfaces = BTreeSet::new();
     let mut last = (String::new(), 0.0);
     for (series, value) in text.lines().filter_map(|line| line.rsplit_once(' ')) {
@@ -125,70 +129,153 @@ fn buckets_grow_to_the_count() {
             interfaces.insert(interface.to_string());
         }
     }
-    assert_eq!(interfaces.len(), accountd::contract::DOCUMENT.len() + accountd::contract::ADDITIONS.len() + 4);
+    assert_eq!(interfaces.len(), accountd::contract::DOCUMENT.len() + accountd::contract::ADDITIONS.len() + 3);
 }
 
 #[test]
-fn only_this_machine_gets_to_see_them() {
+fn where_all_others_are_there_are_none() {
     let server = Server::start();
-    assert_eq!(server.send("GET", "/metrics", &[], b"").status, 200);
-    assert_eq!(server.send("HEAD", "/metrics?a", &[], b"").body.len(), 0);
-    assert_eq!(server.send("POST", "/metrics", &[], b"").status, 404);
-    for header in [
-        ("X-Forwarded-For", "127.0.0.1"),
-        ("Forwarded", "for=127.0.0.1"),
-        ("Via", "1.1 a"),
-        ("X-Real-IP", "127.0.0.1"),
-        ("Origin", "http://127.0.0.1"),
-    ] {
-        assert_eq!(server.send("GET", "/metrics", &[header], b"").status, 404, "{header:?}");
-    }
-    for head in
-        ["GET /metrics HTTP/1.1\r\nHost: example.org\r\n\r\n", "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n"]
-    {
-        assert_eq!(server.raw(head.as_bytes()).status, 404, "{head}");
+    let unknown = server.send("GET", "/metric", &[], b"");
+    for path in ["/metrics", "/metrics/", "/metrics?a"] {
+        // As Prometheus on this machine asks, and as TCP forwarders, HAProxy and an nginx of one line do.
+        for host in ["localhost", "127.0.0.1:9999", "example.org"] {
+            for version in ["1.1", "1.0"] {
+                let head = format!("GET {path} HTTP/{version}\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+                let response = server.raw(head.as_bytes());
+                assert_eq!((response.status, response.text()), (404, unknown.text()), "{head}");
+            }
+        }
+        assert_eq!(server.send("HEAD", path, &[], b"").status, 404);
+        assert_eq!(server.send("POST", path, &[], b"").status, 404);
     }
 }
 
-#[test]
-fn a_listener_of_their_own() {
-    for supervise in [true, false] {
-        let server = Server::with(json!({"metrics_listen": "127.0.0.1:0", "supervise": supervise}));
-        let line = server.lines.wait("metrics on http://");
-        let address = line.rsplit_once("//").unwrap().1.strip_suffix("/metrics").unwrap().to_string();
-        let ask = |bytes: &[u8]| {
-            let mut stream = std::net::TcpStream::connect(&address).unwrap();
+/// A server with these settings, and the address of its metrics as its log says it.
+fn listening(data: &Arc<Folder>, more: Value) -> (Server, String) {
+    data.configure(more);
+    let server = Server::on(data.clone());
+    let line = server.lines.wait(" info metrics on ");
+    let shown = line.rsplit_once(" info metrics on ").unwrap().1;
+    let address = shown.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap_or(shown);
+    (server, address.to_string())
+}
+
+/// What a listener of metrics answers.
+fn ask(address: &str, bytes: &[u8]) -> Response {
+    let bare = bytes.starts_with(b"HEAD");
+    match address.strip_prefix("unix:") {
+        Some(path) => {
+            let mut stream = UnixStream::connect(path).unwrap();
             stream.write_all(bytes).unwrap();
-            crate::support::Response::read(&mut stream, bytes.starts_with(b"HEAD"))
-        };
-        server.post("/api/login", &json!({}));
-        // There the proxy's headers are no matter: whoever opens it decides who gets there.
-        let response = ask(&request("GET", "/metrics", &[("X-Forwarded-For", "192.0.2.1")], b""));
-        assert_eq!(response.status, 200);
-        assert_eq!(samples(&response.text())[&requests("/api/login", 200, 504)], 1.0);
-        assert_eq!(ask(&request("HEAD", "/metrics", &[], b"")).status, 200);
-        assert_eq!(ask(&request("GET", "/api/login", &[], b"")).status, 404);
-        assert_eq!(ask(&request("POST", "/metrics", &[], b"")).status, 404);
-        assert_eq!(server.send("GET", "/metrics", &[], b"").status, 404, "not where everybody is");
-        if supervise {
-            // The next process takes the address over, and what was counted.
-            let mut all = settings();
-            all["metrics_listen"] = address.clone().into();
-            fs::write(server.path("config.json"), all.to_string()).unwrap();
-            server.signal("HUP");
-            server.lines.wait_for("metrics on http://", 2);
-            let seen = samples(&ask(&request("GET", "/metrics", &[], b"")).text());
-            assert_eq!(seen["accountd_renewals_total{reason=\"reload\"}"], 1.0);
-            assert_eq!(seen[&requests("/api/login", 200, 504)], 1.0);
+            Response::read(&mut stream, bare)
+        }
+        None => {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(bytes).unwrap();
+            Response::read(&mut stream, bare)
         }
     }
 }
 
 #[test]
+fn a_listener_of_their_own_over_tcp_and_a_unix_socket() {
+    for (unix, supervise) in [(false, true), (false, false), (true, true), (true, false)] {
+        let data = Arc::new(Folder::new());
+        let path = data.0.join("metrics");
+        let listen = if unix { format!("unix:{}", path.display()) } else { "127.0.0.1:0".into() };
+        if unix {
+            // What a server that was killed has left.
+            drop(UnixListener::bind(&path).unwrap());
+        }
+        let more = json!({"metrics_listen": listen, "supervise": supervise, "socket_mode": "0600"});
+        let (mut server, address) = listening(&data, more);
+        if unix {
+            assert_eq!((&address, fs::metadata(&path).unwrap().mode() & 0o777), (&listen, 0o600));
+        }
+        server.post("/api/login", &json!({}));
+        // There the proxy's headers are no matter: the admin who opens it decides which clients get there.
+        let response = ask(&address, &request("GET", "/metrics", &[("X-Forwarded-For", "192.0.2.1")], b""));
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(samples(&response.text())[&requests("/api/login", 200, 504)], 1.0);
+        assert_eq!(ask(&address, &request("HEAD", "/metrics", &[], b"")).status, 200);
+        assert_eq!(ask(&address, &request("GET", "/api/login", &[], b"")).status, 404);
+        assert_eq!(ask(&address, &request("POST", "/metrics", &[], b"")).status, 404);
+        assert_eq!(server.send("GET", "/metrics", &[], b"").status, 404, "not where all others are");
+        if supervise {
+            // The next process takes the address over, and what was counted.
+            data.configure(json!({"metrics_listen": address}));
+            server.signal("HUP");
+            server.lines.wait_for(" info metrics on ", 2);
+            let seen = samples(&ask(&address, &request("GET", "/metrics", &[], b"")).text());
+            assert_eq!(seen["accountd_renewals_total{reason=\"reload\"}"], 1.0);
+            assert_eq!(seen[&requests("/api/login", 200, 504)], 1.0);
+            if unix {
+                assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660, "the mode of the new configuration");
+            }
+        }
+        server.signal("TERM");
+        assert_eq!((server.wait(), path.exists()), (Some(0), false), "its socket is gone with it");
+    }
+}
+
+#[test]
+fn a_reload_moves_the_listener_and_leaves_nothing_behind() {
+    let data = Arc::new(Folder::new());
+    let [old, new] = ["old", "new"].map(|name| data.0.join(name));
+    let (mut server, _) = listening(&data, json!({"metrics_listen": format!("unix:{}", old.display())}));
+    for (nth, listen) in [Some(format!("unix:{}", new.display())), None].into_iter().enumerate() {
+        data.configure(json!({"metrics_listen": listen}));
+        server.signal("HUP");
+        server.lines.wait_for(" info reloaded", nth + 1);
+        if nth == 0 {
+            server.lines.wait_for(" info metrics on ", 2);
+        }
+        assert_eq!((old.exists(), new.exists()), (false, nth == 0));
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn a_worker_that_is_killed_leaves_the_socket_to_the_next() {
+    let data = Arc::new(Folder::new());
+    let listen = format!("unix:{}", data.0.join("metrics").display());
+    let (server, address) = listening(&data, json!({"metrics_listen": listen}));
+    crate::restart::kill(crate::restart::children(&server)[0]);
+    server.lines.wait_for(" info metrics on ", 2);
+    let seen = samples(&ask(&address, &request("GET", "/metrics", &[], b"")).text());
+    assert_eq!(seen["accountd_renewals_total{reason=\"death\"}"], 1.0);
+}
+
+#[test]
+fn an_address_that_cannot_be_had_stops_the_start() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, served) = (listener.local_addr().unwrap(), folder.0.join("served"));
+    let _served = UnixListener::bind(&served).unwrap();
+    let (served, nowhere) = (format!("unix:{}", served.display()), format!("unix:{}/no/socket", folder.0.display()));
+    for (listen, shown, why) in [
+        (taken.to_string(), format!("http://{taken}/metrics"), "Address already in use"),
+        (served.clone(), served, "Address already in use"),
+        (nowhere.clone(), nowhere, "No such file or directory"),
+    ] {
+        let main = folder.0.join("main");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
+        command.arg("--listen").arg(format!("unix:{}", main.display())).arg("--data").arg(&folder.0);
+        let output = command.env("ACCOUNTD_METRICS_LISTEN", listen).output().unwrap();
+        assert!(!main.exists());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
+        assert!(text.starts_with(&format!("accountd: metrics_listen: cannot listen on {shown}: {why}")), "{text}");
+    }
+}
+
+#[test]
 fn promtool_has_nothing_to_say() {
-    let server = Server::start();
+    let server = Server::measured(json!({}));
     server.user("rei");
-    let text = server.send("GET", "/metrics", &[], b"").text();
+    let text = server.metrics();
     let promtool =
         Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut promtool) = promtool else {

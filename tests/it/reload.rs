@@ -15,9 +15,7 @@ use std::thread;
 
 /// Changes members of config.json.
 fn configure(server: &Server, more: Value) {
-    let mut all = settings();
-    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    fs::write(server.path("config.json"), all.to_string()).unwrap();
+    server.data.configure(more);
 }
 
 fn reload(server: &Server, nth: usize) -> String {
@@ -67,7 +65,7 @@ fn nobody_is_refused_while_it_reloads() {
 
 #[test]
 fn another_configuration_takes_effect() {
-    let server = Server::start();
+    let server = Server::measured(json!({}));
     let open = server.solved(new_user("rei"));
     configure(&server, json!({"registration_function_status": false, "listen": "127.0.0.1:1"}));
     // The address of the command line goes before the file.
@@ -76,6 +74,8 @@ fn another_configuration_takes_effect() {
     configure(&server, json!({"socket_mode": "0600", "supervise": false}));
     assert!(reload(&server, 2).ends_with("info reloaded; socket_mode needs a restart; supervise needs a restart"));
     assert_eq!(server.post_solved("/api/registered", new_user("rei")).code(), 200);
+    let metrics = server.metrics();
+    assert!(metrics.contains("accountd_renewals_total{reason=\"reload\"} 2\n"), "{metrics}");
 }
 
 #[test]

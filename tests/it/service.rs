@@ -1,7 +1,7 @@
 //! What a service manager does: passes a socket, hears what goes on, wants a socket for a group.
 
 use crate::support::{CAPTCHA, Folder, Response, Server, settings};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -11,15 +11,6 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::Arc;
-
-fn folder(more: Value) -> Arc<Folder> {
-    let data = Folder::new();
-    let mut all = settings();
-    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    fs::write(data.0.join("config.json"), all.to_string()).unwrap();
-    Arc::new(data)
-}
 
 /// The command, its descriptor 3 being this one, as sd_listen_fds(3) has it.
 fn passing(socket: OwnedFd, count: &str, data: &Folder) -> Command {
@@ -39,7 +30,7 @@ fn post(path: &Path) -> u64 {
 #[test]
 fn a_socket_that_is_passed_is_served_and_left() {
     for supervise in [true, false] {
-        let data = folder(json!({"supervise": supervise, "listen": "127.0.0.1:1"}));
+        let data = Folder::with(json!({"supervise": supervise, "listen": "127.0.0.1:1"}));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let mut server = Server::started(data.clone(), passing(listener.into(), "1", &data));
@@ -63,7 +54,7 @@ fn a_socket_that_is_passed_is_served_and_left() {
 #[test]
 fn what_cannot_be_served_is_refused_with_one_sentence() {
     let refused = |socket: OwnedFd, count: &str, sentence: &str| {
-        let data = folder(json!({}));
+        let data = Folder::with(json!({}));
         let Output { status, stderr, .. } = passing(socket, count, &data).output().unwrap();
         let text = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(1), "{text}");
@@ -74,7 +65,7 @@ fn what_cannot_be_served_is_refused_with_one_sentence() {
     let datagrams = UnixDatagram::unbound().unwrap();
     refused(datagrams.into(), "1", "what was passed is no socket that listens for streams");
     // One that was meant for another process is nobody's.
-    let data = folder(json!({"listen": "127.0.0.1:0"}));
+    let data = Folder::with(json!({"listen": "127.0.0.1:0"}));
     let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
     command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1").arg("--data").arg(&data.0);
     Server::started(data, command);
@@ -82,7 +73,7 @@ fn what_cannot_be_served_is_refused_with_one_sentence() {
 
 #[test]
 fn a_service_manager_hears_of_start_reload_and_stop() {
-    let data = folder(json!({"listen": "127.0.0.1:0"}));
+    let data = Folder::with(json!({"listen": "127.0.0.1:0"}));
     let path = data.0.join("notify");
     let name = format!("accountd-it-{}", accountd::secret::letters(12));
     let hidden = SocketAddr::from_abstract_name(&name).unwrap();
@@ -129,7 +120,7 @@ fn a_unix_socket_has_the_mode_and_the_group_that_the_configuration_says() {
         (json!({"socket_mode": "0666", "socket_group": own.to_string()}), 0o666),
         (json!({"socket_group": name}), 0o660),
     ] {
-        let data = folder(more.clone());
+        let data = Folder::with(more.clone());
         let path = data.0.join("socket");
         let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
         command.arg("--listen").arg(format!("unix:{}", path.display())).arg("--data").arg(&data.0);
@@ -144,7 +135,7 @@ fn a_unix_socket_has_the_mode_and_the_group_that_the_configuration_says() {
 
 #[test]
 fn a_group_that_is_none_is_said() {
-    let data = folder(json!({"socket_group": "no-such-group"}));
+    let data = Folder::with(json!({"socket_group": "no-such-group"}));
     let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
     let path = data.0.join("socket");
     command.arg("--listen").arg(format!("unix:{}", path.display())).arg("--data").arg(&data.0);

@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The answer of every captcha.
 pub const CAPTCHA: &str = "k7m3xp";
@@ -16,6 +17,8 @@ pub const CAPTCHA: &str = "k7m3xp";
 pub const KEY: &str = "a registration key";
 /// The reset key of every server here.
 pub const RESET: &str = "a reset key";
+/// The socket in the data folder where the metrics are.
+const METRICS: &str = "metrics";
 /// Longer than anything here takes; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -27,6 +30,20 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("accountd-it-{}", accountd::secret::letters(12)));
         fs::create_dir(&path).unwrap();
         Folder(path)
+    }
+
+    /// A data folder with these settings beside [`settings`].
+    pub fn with(more: Value) -> Arc<Folder> {
+        let data = Folder::new();
+        data.configure(more);
+        Arc::new(data)
+    }
+
+    /// Writes these settings, beside [`settings`], into the folder.
+    pub fn configure(&self, more: Value) {
+        let mut all = settings();
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fs::write(self.0.join("config.json"), all.to_string()).unwrap();
     }
 }
 
@@ -89,18 +106,49 @@ impl Server {
 
     /// A server with these settings beside [`settings`].
     pub fn with(more: Value) -> Server {
-        let data = Folder::new();
-        let mut all = settings();
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        fs::write(data.0.join("config.json"), all.to_string()).unwrap();
-        Server::on(Arc::new(data))
+        Server::on(Folder::with(more))
+    }
+
+    /// A server that has [`Server::metrics`], with these settings beside [`settings`].
+    pub fn measured(more: Value) -> Server {
+        let data = Folder::with(more);
+        let mut command = Server::command(&data);
+        // A variable, so that a test may write the file anew.
+        command.env("ACCOUNTD_METRICS_LISTEN", format!("unix:{}", data.0.join(METRICS).display()));
+        Server::started(data, command)
     }
 
     /// A server on a folder that is there.
     pub fn on(data: Arc<Folder>) -> Server {
+        let command = Server::command(&data);
+        Server::started(data, command)
+    }
+
+    /// What starts a server on a folder and a free port.
+    pub fn command(data: &Folder) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA, "--data"]).arg(&data.0);
-        Server::started(data, command)
+        command
+    }
+
+    /// The metrics of a server that [`Server::measured`] has started.
+    pub fn metrics(&self) -> String {
+        let ask = || {
+            let mut stream = UnixStream::connect(self.path(METRICS))?;
+            stream.write_all(&request("GET", "/metrics", &[], b""))?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map(|_| answer)
+        };
+        let since = Instant::now();
+        loop {
+            match ask() {
+                Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {
+                    return answer.split_once("\r\n\r\n").unwrap().1.into();
+                }
+                // One process may be leaving the socket to the next.
+                other => assert!(since.elapsed() < PATIENCE, "{other:?}"),
+            }
+        }
     }
 
     /// A server that this command starts on a folder.
