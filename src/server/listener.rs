@@ -4,6 +4,7 @@ use super::unix::{self, Access};
 use crate::config::Listen;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -71,7 +72,10 @@ pub fn bind(listen: &Listen, access: &Access) -> io::Result<Bound> {
 fn bind_once(listen: &Listen, access: &Access) -> io::Result<Bound> {
     prepare(match listen {
         Listen::Tcp(address) => {
-            let listener = TcpListener::bind(address)?;
+            let listener = TcpListener::bind(address).or_else(|error| match without_ipv6(*address, &error) {
+                Some(instead) => TcpListener::bind(instead),
+                None => Err(error),
+            })?;
             let listen = Listen::Tcp(listener.local_addr()?);
             Bound { socket: listener.into(), listen }
         }
@@ -80,6 +84,14 @@ fn bind_once(listen: &Listen, access: &Access) -> io::Result<Bound> {
             Bound { socket: unix::bind_path(path, access)?, listen: listen.clone() }
         }
     })
+}
+
+/// The address that means the same as `[::]` on a machine where IPv6 is switched off, as in many containers.
+fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let off =
+        [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].iter().any(|off| error.raw_os_error() == Some(off.raw_os_error()));
+    let every = address.is_ipv6() && address.ip().is_unspecified();
+    (off && every).then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
 }
 
 /// Sets what connections inherit, and listens.
@@ -116,4 +128,19 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
         _ => {}
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ipv6_address_is_every_ipv4_address_where_ipv6_is_switched_off() {
+        let off = || io::Error::from_raw_os_error(Errno::AFNOSUPPORT.raw_os_error());
+        let instead = |address: &str, error: io::Error| without_ipv6(address.parse().unwrap(), &error);
+        assert_eq!(instead("[::]:80", off()), Some("0.0.0.0:80".parse().unwrap()));
+        for (address, error) in [("[::1]:80", off()), ("0.0.0.0:80", off()), ("[::]:80", ErrorKind::AddrInUse.into())] {
+            assert_eq!(instead(address, error), None, "{address}");
+        }
+    }
 }
