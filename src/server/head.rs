@@ -5,6 +5,10 @@ use std::ops::Range;
 
 /// The longest head in bytes, its request line included: room for the cookies of other programs on the same host.
 pub const LONGEST: usize = 64 * 1024;
+/// The longest method; the longest registered one has 17 letters.
+const LONGEST_METHOD: usize = 32;
+/// The most bytes of empty lines before a request line.
+const MOST_EMPTY: usize = 8;
 /// The most header lines of a head.
 const MOST_HEADERS: usize = 100;
 
@@ -66,7 +70,7 @@ pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
 /// a TLS handshake, say), are malformed.
 fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
     let start = received.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(received.len());
-    if received.get(start).is_some_and(|first| !is_token_byte(*first)) {
+    if start > MOST_EMPTY || received.get(start).is_some_and(|first| !is_token_byte(*first)) {
         return Err(());
     }
     for (at, byte) in received.iter().enumerate().skip(scanned) {
@@ -112,7 +116,11 @@ fn parse_whole(bytes: &[u8]) -> Option<Head> {
             _ => known.add(header.name, value),
         }
     }
-    if hosts.len() > 1 || minor == 1 && hosts.is_empty() || !hosts.iter().all(|host| is_host(host)) {
+    if method.len() > LONGEST_METHOD
+        || hosts.len() > 1
+        || minor == 1 && hosts.is_empty()
+        || !hosts.iter().all(|host| is_host(host))
+    {
         return None;
     }
     let framing = match (&*lengths, &*codings) {
@@ -230,6 +238,8 @@ mod tests {
             "GET / HTTP/1.1\nHost: a\n\n",
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
             "\x16\x03\x01",
+            "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+            "AMETHODOFMORETHANTHIRTYTWOLETTERS / HTTP/1.0\r\n\r\n",
         ] {
             assert_eq!(parse(text.as_bytes(), &mut 0), Parsed::Malformed, "{text:?}");
         }
