@@ -20,6 +20,7 @@
 //! | [`openapi`] | the contract as an OpenAPI document |
 //! | [`form`], [`upload`] | what a body holds: JSON, a file |
 //! | [`forwarded`] | who asks, where a proxy asks for others |
+//! | [`network`] | the networks around a client's address; which entries a full table evicts |
 //! | [`captcha`], [`expiring`] | handed out, drawn, answered once; a map that forgets |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
 //! | [`page`] | the web page: files that are part of the program |
@@ -70,6 +71,7 @@ pub mod http;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod network;
 pub mod notify;
 pub mod openapi;
 pub mod page;

@@ -14,5 +14,6 @@ mod reload;
 mod renewal;
 mod service;
 mod support;
+mod throttle;
 mod tidy;
 mod wire;
