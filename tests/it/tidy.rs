@@ -87,7 +87,7 @@ fn who_imports_whom() {
         ("limits.rs", &[]),
         ("server/connections.rs", &[]),
         ("clock.rs", &[]),
-        ("throttle.rs", &[]),
+        ("throttle/", &["network"]),
         ("forwarded.rs", &[]),
         ("config/", &["forwarded", "log", "secret"]),
         ("store/", &[]),
@@ -180,6 +180,8 @@ fn the_openapi_document_is_the_table() {
             let message = &found.unwrap_or_else(|| panic!("{} {}", endpoint.path, row.code))["properties"]["message"];
             assert!(row.code == 200 || message["const"] == row.message, "{} {message}", endpoint.path);
         }
+        let has_budget = !["/api/user_info", "/health"].contains(&endpoint.path);
+        assert_eq!(operation["responses"]["429"].is_object(), has_budget, "{}", endpoint.path);
         let members = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
         for field in endpoint.fields {
             assert_eq!(members[field.name]["maxLength"], field.limit, "{} {}", endpoint.path, field.name);
