@@ -6,6 +6,7 @@ mod glyphs;
 use crate::app::App;
 use crate::contract::{CAPTCHA, Done, No};
 use crate::form::Form;
+use crate::network::Source;
 use crate::secret;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +16,7 @@ const LETTERS: usize = 6;
 
 /// A fresh captcha, remembered until it is answered or too old.
 #[must_use]
-pub fn hand_out(app: &App, now: i64) -> Done {
+pub fn hand_out(app: &App, source: Source, now: i64) -> Done {
     let mut seed = [0; 32];
     secret::random(&mut seed);
     let mut random = SmallRng::from_seed(seed);
@@ -23,7 +24,7 @@ pub fn hand_out(app: &App, now: i64) -> Done {
     let answer = app.captcha_answer.clone().unwrap_or_else(|| (0..LETTERS).map(|_| pick()).collect());
     let picture = draw::draw(&answer, &mut random);
     let key = secret::letters(secret::CAPTCHA_KEY_LETTERS);
-    app.captchas().put(secret::digest(&key), answer, now);
+    app.captchas().put(secret::digest(&key), answer, source, now);
     Done::Captcha { key, picture }
 }
 

@@ -13,7 +13,7 @@
 //! | [`contract`] | every path, number and sentence of the wire |
 //! | [`metrics`], [`openapi`], [`page`] | counters for Prometheus; the contract as an OpenAPI document; the web page |
 //! | [`form`], [`upload`] | what a body holds: JSON, a file |
-//! | [`forwarded`] | the client's address behind proxies |
+//! | [`forwarded`], [`network`] | the client's address behind proxies; the networks around it, and which entries a full table evicts |
 //! | [`captcha`], [`expiring`] | drawn, given out, answered once; a map whose entries expire |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
 //! | [`throttle`], [`semaphore`] | failures and budgets of each source; a bounded number of permits |
@@ -62,6 +62,7 @@ pub mod forwarded;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod network;
 pub mod openapi;
 pub mod page;
 pub mod picture;

@@ -28,7 +28,8 @@ pub const AUDIT: Command = Command {
             path, or the command. SOURCE is the client's address, or `command`. USER is the name at that time; of a failed \
             sign-in it is there only if a user has that name, since people type passwords into the wrong field.\n\
             With --user a name means the user who has it now, under former names too, and whoever had it before.\n\
-            Lines go after audit_days, or when there are more than 100,000 of either outcome.",
+            Lines go after audit_days. When there are more than 100,000 of either outcome, the users who have the most lines lose \
+            the oldest of theirs.",
     arguments: &[],
     options: &[USER, SINCE, JSON, DATA],
     exit: &[],

@@ -8,11 +8,12 @@ use crate::http::Request;
 use crate::secret::{self, Scheme};
 use crate::store::users::{self, Stored};
 use crate::store::{Durable, sessions};
+use crate::throttle::Secret;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, &request.form, request.now)?;
     request.form.require(LOGIN.fields)?;
-    guarded(app, request, &[request.form.get("username")], || log_in(app, request))
+    guarded(app, request, &[Secret::Password(request.form.get("username"))], || log_in(app, request))
 }
 
 fn log_in(app: &App, request: &Request) -> Outcome {

@@ -23,8 +23,9 @@ use crate::rules;
 use crate::secret::{self, Scheme};
 use crate::store::audit::{self, Event};
 use crate::store::{Durable, Fault, Transaction, sessions};
-use crate::throttle::{Budget, Source};
+use crate::throttle::{Budget, Guess, Secret, Source, Verdict};
 use std::io::{self, Read};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -281,12 +282,9 @@ fn token(endpoint: &Endpoint, request: &Request) -> Result<[u8; 32], No> {
     }
 }
 
-/// Asks that a token is good.
-fn admit(app: &App, token: &[u8; 32], now: i64) -> Result<(), Stop> {
-    match app.read(|db| sessions::owner(db, token, now))? {
-        Some(_) => Ok(()),
-        None => Err(No::TokenUnknown.into()),
-    }
+/// Asks that a token is good, and says the id of its owner.
+fn admit(app: &App, token: &[u8; 32], now: i64) -> Result<i64, Stop> {
+    app.read(|db| sessions::owner(db, token, now))?.ok_or_else(|| No::TokenUnknown.into())
 }
 
 fn too_often(wait: Duration) -> No {
@@ -294,22 +292,29 @@ fn too_often(wait: Duration) -> No {
     No::TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
-/// Asks that the client may try a password for these accounts; what comes of `attempt` is remembered.
-fn guarded(app: &App, request: &Request, accounts: &[&str], attempt: impl FnOnce() -> Outcome) -> Outcome {
-    let source = Source::of(request.client);
-    for account in accounts {
-        app.throttle().admit(account, source, request.uptime).map_err(too_often)?;
+/// A guess that is settled in any case. If it ends without a verdict, because of a panic, say, it costs nothing.
+struct Attempt<'a> {
+    app: &'a App,
+    guess: Guess,
+    verdict: Verdict,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.app.throttle().settle(mem::take(&mut self.guess), self.verdict);
     }
+}
+
+/// Asks that the client may guess at these secrets, and remembers how `attempt` ends.
+fn guarded(app: &App, request: &Request, secrets: &[Secret], attempt: impl FnOnce() -> Outcome) -> Outcome {
+    let guess = app.throttle().admit(secrets, Source::of(request.client), request.uptime).map_err(too_often)?;
+    let mut admitted = Attempt { app, guess, verdict: Verdict::Unknown };
     let outcome = attempt();
-    for account in accounts {
-        match &outcome {
-            Ok(_) => app.throttle().succeeded(account, source),
-            Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => {
-                app.throttle().failed(account, source, request.uptime);
-            }
-            Err(_) => {}
-        }
-    }
+    admitted.verdict = match &outcome {
+        Ok(_) => Verdict::Right,
+        Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => Verdict::Wrong,
+        Err(_) => Verdict::Unknown,
+    };
     outcome
 }
 
@@ -347,13 +352,44 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::store::{Reader, Store};
+    use std::path::PathBuf;
 
-    #[test]
-    fn answers_of_a_panic() {
+    /// An app over a fresh folder.
+    fn fresh() -> (App, PathBuf) {
         let data = std::env::temp_dir().join(format!("accountd-api-{}", secret::letters(10)));
         std::fs::create_dir(&data).unwrap();
         let (config, _) = config::load(&data, &|_| None, &[]).unwrap();
-        let app = App::new(config, data.clone(), None, Store::open(&data).unwrap(), Reader::open(&data).unwrap());
+        let (store, reader) = (Store::open(&data).unwrap(), Reader::open(&data).unwrap());
+        (App::new(config, data.clone(), None, store, reader), data)
+    }
+
+    #[test]
+    fn what_ends_without_a_verdict_costs_no_guess() {
+        let (app, data) = fresh();
+        let request = Request::default();
+        let guess = |outcome: fn() -> Outcome| {
+            catch_unwind(AssertUnwindSafe(|| guarded(&app, &request, &[Secret::Password("rei")], outcome)))
+        };
+        let faults: [fn() -> Outcome; 4] = [
+            || panic!("on purpose"),
+            || Err(No::NotAsked.into()),
+            || Err(No::NotWritten.into()),
+            || Err(No::PasswordTooWeak.into()),
+        ];
+        for fault in faults.iter().cycle().take(100) {
+            let refused = matches!(guess(*fault), Ok(Err(Stop { reason: No::TooOften(_), .. })));
+            assert!(!refused);
+        }
+        for nth in 0..4 {
+            let Ok(Err(stop)) = guess(|| Err(No::PasswordWrong.into())) else { panic!("it is wrong") };
+            assert_eq!(stop.reason, if nth < 3 { No::PasswordWrong } else { No::TooOften(1) });
+        }
+        std::fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn answers_of_a_panic() {
+        let (app, data) = fresh();
         for (endpoint, status, code) in [
             (&contract::REGISTERED, 200, 400),
             (&contract::LOGIN, 500, 169),

@@ -1,12 +1,13 @@
 //! `/api/update_password`: a new password for the old one; every session of the user ends.
 
-use super::{guarded, noted, strong};
+use super::{guarded, noted, spend, strong};
 use crate::app::App;
 use crate::captcha;
 use crate::contract::{Done, No, Outcome, UPDATE_PASSWORD};
 use crate::http::Request;
 use crate::secret;
 use crate::store::{Durable, users};
+use crate::throttle::{Budget, Secret};
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
@@ -14,7 +15,9 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     form.require(UPDATE_PASSWORD.fields)?;
     form.limit(UPDATE_PASSWORD.fields)?;
     strong(app, form, "new_passwd")?;
-    guarded(app, request, &[form.get("username")], || change(app, request))
+    // Whose account it is, a wrong password does not say.
+    spend(app, request, Budget::Change(None))?;
+    guarded(app, request, &[Secret::Password(form.get("username"))], || change(app, request))
 }
 
 fn change(app: &App, request: &Request) -> Outcome {

@@ -149,7 +149,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "max_captchas",
         kind: Kind::Number(1, 10_000_000),
         default: "20000",
-        doc: "How many captchas wait for their answer (about 200 bytes each); when there are more, the oldest goes.",
+        doc: "How many captchas wait for their answer (about 220 bytes each); when there are more, the network that has most loses its oldest.",
     },
     Setting {
         name: "cors_origins",

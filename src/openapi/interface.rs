@@ -78,9 +78,9 @@ fn responses(endpoint: &Endpoint) -> Value {
     }
     answers["content"]["application/json"]["schema"]["oneOf"] = rows.into();
     let mut responses = json!({"200": answers});
-    // Guesses are slowed down, and captchas, accounts and pictures have a budget.
-    let throttled =
-        endpoint.captcha || endpoint.token == Token::Header || endpoint.path == contract::GET_VERIFICATION_CODE.path;
+    // Guesses are slowed down, and captchas, accounts and whatever is changed with a token have a budget.
+    let changes = endpoint.token != Token::None && endpoint.path != contract::USER_INFO.path;
+    let throttled = endpoint.captcha || changes || endpoint.path == contract::GET_VERIFICATION_CODE.path;
     for (status, _) in OUTSIDE.into_iter().filter(|(status, _)| *status != 404 && (*status != 429 || throttled)) {
         responses[status.to_string()] = http_answer(status);
     }

@@ -15,5 +15,6 @@ mod reload;
 mod restart;
 mod service;
 mod support;
+mod throttle;
 mod tidy;
 mod wire;
