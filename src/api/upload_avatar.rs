@@ -5,11 +5,10 @@ use crate::app::App;
 use crate::avatar::{self, Spool, Unfit};
 use crate::contract::{No, Outcome, Stop, TOO_SMALL, UPLOAD_AVATAR};
 use crate::http::Request;
-use crate::log::{self, Level};
 use crate::store::users;
 use crate::throttle::Budget;
 use crate::upload;
-use std::io::{self, Read};
+use std::io::Read;
 
 pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
     let digest = token(&UPLOAD_AVATAR, request)?;
@@ -40,14 +39,7 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
 
 fn unfit(unfit: Unfit) -> Stop {
     match unfit {
-        Unfit::NoPicture(why) => {
-            log::line(Level::Debug, &format!("{}: {why}", UPLOAD_AVATAR.path));
-            No::FileUnusable.into()
-        }
-        Unfit::Io(error) => not_written(error),
+        Unfit::NoPicture(why) => Stop::unusable(why),
+        Unfit::Io(error) => Stop { cause: Some(format!("avatar: {error}")), ..No::NotWritten.into() },
     }
-}
-
-fn not_written(error: io::Error) -> Stop {
-    Stop { reason: No::NotWritten, cause: Some(format!("avatar: {error}")) }
 }

@@ -15,4 +15,5 @@ mod renewal;
 mod service;
 mod support;
 mod tidy;
+mod upload;
 mod wire;
