@@ -176,7 +176,7 @@ fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Rep
             reply.headers.push(("Retry-After", seconds.to_string().into()));
             reply
         }
-        Stop { reason, cause } => {
+        Stop { reason, cause, detail } => {
             if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
                 log::line(Level::Info, &format!("failed sign-in from {} at {}", request.source(), endpoint.path));
                 remember_refusal(app, endpoint, request);
@@ -184,8 +184,12 @@ fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Rep
             if let Some(cause) = cause {
                 log::line(Level::Error, &format!("{}: {cause}", endpoint.path));
             }
+            if let Some(detail) = &detail {
+                log::line(Level::Debug, &format!("{}: {detail}", endpoint.path));
+            }
             // GET has no body that could be wrong.
-            endpoint.refusal(reason, request.form.fault().filter(|_| endpoint.method == "POST")).into()
+            let fault = request.form.fault().filter(|_| endpoint.method == "POST");
+            endpoint.refusal(reason, detail.as_deref().or(fault)).into()
         }
     }
 }
@@ -266,10 +270,11 @@ fn captcha(key: String, picture: Vec<u8>) -> Reply {
 
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Stop {
-        match fault {
-            Fault::NotAsked(cause) => Stop { reason: No::NotAsked, cause: Some(cause) },
-            Fault::NotWritten(cause) => Stop { reason: No::NotWritten, cause: Some(cause) },
-        }
+        let (reason, cause) = match fault {
+            Fault::NotAsked(cause) => (No::NotAsked, cause),
+            Fault::NotWritten(cause) => (No::NotWritten, cause),
+        };
+        Stop { cause: Some(cause), ..reason.into() }
     }
 }
 

@@ -120,6 +120,11 @@ fn refusal(endpoint: &Endpoint, row: &Row) -> Value {
     if json && row.reasons.iter().any(|reason| unreadable.contains(reason)) {
         schema["properties"]["detail"] = text("What was wrong with a body that can't be read.");
     }
+    if row.reasons.contains(&No::FileUnusable) {
+        let told =
+            "What was wrong with the form or the picture, and sometimes what to do. A fault of the server has none.";
+        schema["properties"]["detail"] = text(told);
+    }
     schema
 }
 

@@ -206,7 +206,7 @@ fn a_picture_that_is_not_fit_leaves_the_built_in_one() {
     let report = import(&server, &medusa, &["--avatars", text(&avatars)]);
     assert_eq!((&report["taken"], &report["pictures"]), (&8.into(), &1.into()));
     for (name, why) in [
-        ("text", "has the built-in picture: text.jpg: it is no JPEG, PNG, GIF or WebP"),
+        ("text", "has the built-in picture: text.jpg: the file is not a JPEG, PNG, GIF or WebP picture"),
         ("missing", "has the built-in picture: missing.jpg: it is not there"),
         ("large", "has the built-in picture: large.png: it has 11534336 bytes, more than max_avatar_bytes"),
         ("out", "has the built-in picture: ../outside.png: it is no name of a file"),

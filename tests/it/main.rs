@@ -17,4 +17,5 @@ mod service;
 mod support;
 mod throttle;
 mod tidy;
+mod upload;
 mod wire;
