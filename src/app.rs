@@ -4,8 +4,8 @@ use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::metrics::{self, Metrics};
 use crate::page::Page;
-use crate::secret;
-use crate::store::{self, BUSY, Durable, Fault, Reader, Store, Transaction, Writers};
+use crate::secret::{self, Scheme};
+use crate::store::{self, BUSY, Durable, Fault, Reader, Store, Transaction, Writers, users};
 use crate::throttle::{self, Throttle};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,12 @@ impl App {
     /// Whether those who write had to wait lately.
     pub fn writes_are_slow(&self) -> bool {
         self.slow.load(Ordering::Relaxed)
+    }
+
+    /// Whether to verify a password may take an Argon2id hash: the setting says so, or some row has one.
+    pub fn hashes_are_slow(&self) -> bool {
+        // A database that can't be asked lets no password be verified, in whatever thread.
+        self.config.password_hash == Scheme::Argon2id || self.read(users::any_argon2id).unwrap_or(true)
     }
 
     /// Leaves the database as one whole file, at the end.

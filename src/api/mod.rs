@@ -5,6 +5,7 @@ mod get_verification_code;
 mod health;
 mod login;
 mod logout;
+mod password;
 mod registered;
 mod update_key;
 mod update_password;
@@ -21,7 +22,7 @@ use crate::log::{self, Level};
 use crate::metrics;
 use crate::openapi;
 use crate::rules;
-use crate::secret::{self, Scheme};
+use crate::secret;
 use crate::store::audit::{self, Event};
 use crate::store::{Durable, Fault, Transaction, sessions};
 use crate::throttle::{Budget, Source};
@@ -81,7 +82,7 @@ pub enum Pace {
 pub fn pace(app: &App, path: &str) -> Pace {
     match route(path) {
         Some((_, Handler::Upload(_))) => Pace::Long,
-        Some((_, Handler::Hashing(_))) if app.config.password_hash == Scheme::Argon2id => Pace::Long,
+        Some((_, Handler::Hashing(_))) if app.hashes_are_slow() => Pace::Long,
         Some((_, Handler::Hashing(_) | Handler::Writing(_))) if app.writes_are_slow() => Pace::Waiting,
         _ => Pace::Quick,
     }

@@ -246,8 +246,8 @@ mod tests {
         .unwrap();
         drop(old);
         let store = Store::open(&data).unwrap();
-        let user = store.read(|db| users::password(db, "rei")).unwrap().unwrap();
-        assert_eq!((user.id, &*user.password, user.disabled), (7, "a digest", false));
+        let user = store.read(|db| users::credentials(db, "rei")).unwrap().user.unwrap();
+        assert_eq!((user.id, &*user.password), (7, "a digest"));
         let mut token = [0; 32];
         token[..8].copy_from_slice(&[0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10]);
         token[31] = 0xff;

@@ -79,22 +79,49 @@ pub(super) fn user(row: &Row) -> Result<User> {
     })
 }
 
-/// What a log-in goes by.
+/// A user's stored password.
 #[allow(missing_docs)] // the columns of the table
 pub struct Stored {
     pub id: i64,
     pub password: String,
-    pub disabled: bool,
 }
 
-/// The stored password of a user.
+/// What a password is verified against.
+pub struct Credentials {
+    /// The user with a name; nothing if there is none, or if the user is disabled.
+    pub user: Option<Stored>,
+    /// Whether any user's row has an Argon2id hash.
+    pub any_argon2id: bool,
+}
+
+/// Whether any row has an Argon2id hash: a look at the index that has these rows and no others.
+const ANY_ARGON2ID: &str = "EXISTS (SELECT 1 FROM users INDEXED BY users_with_argon2id
+     WHERE password >= '$argon2id$' AND password < '$argon2id%')";
+
+/// What the password of the user with this name is verified against.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn password(db: &Connection, name: &str) -> Result<Option<Stored>> {
-    db.prepare_cached("SELECT id, password, disabled_at IS NOT NULL FROM users WHERE name = ?1")?
-        .query_row([name], |row| Ok(Stored { id: row.get(0)?, password: row.get(1)?, disabled: row.get(2)? }))
-        .optional()
+pub fn credentials(db: &Connection, name: &str) -> Result<Credentials> {
+    db.prepare_cached(&format!(
+        "SELECT {ANY_ARGON2ID}, id, password
+         FROM (SELECT 1) LEFT JOIN users ON name = ?1 AND disabled_at IS NULL"
+    ))?
+    .query_row([name], |row| {
+        let user = match row.get(1)? {
+            Some(id) => Some(Stored { id, password: row.get(2)? }),
+            None => None,
+        };
+        Ok(Credentials { any_argon2id: row.get(0)?, user })
+    })
+}
+
+/// Whether any row has an Argon2id hash.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn any_argon2id(db: &Connection) -> Result<bool> {
+    db.prepare_cached(&format!("SELECT {ANY_ARGON2ID}"))?.query_row([], |row| row.get(0))
 }
 
 /// Stores another form of the same password; false if it is no longer `old`.
@@ -195,4 +222,36 @@ pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
 /// Whatever the database says.
 pub fn has_avatar(db: &Connection, name: &str) -> Result<bool> {
     db.prepare_cached("SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> 'admin.jpg'")?.exists([name])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Scheme;
+    use crate::store::accounts;
+    use crate::store::tests::Scratch;
+
+    #[test]
+    fn credentials_are_of_users_who_are_not_disabled() {
+        let mut scratch = Scratch::new();
+        let id = scratch.add("rei");
+        let found = |scratch: &Scratch, name| scratch.store.read(|db| credentials(db, name)).unwrap().user;
+        assert_eq!(found(&scratch, "rei").map(|user| (user.id, user.password)), Some((id, "x".into())));
+        assert!(found(&scratch, "Rei").is_none());
+        scratch.write(|db| accounts::disable(db, id, 1));
+        assert!(found(&scratch, "rei").is_none());
+    }
+
+    #[test]
+    fn the_index_has_the_rows_that_the_scheme_says() {
+        let mut scratch = Scratch::new();
+        let id = scratch.add("rei");
+        for stored in
+            ["", "$", "$argon2id", "$argon2id$", "$argon2id$v=19$m", "$argon2id%", "$argon2i$", "$ARGON2ID$", "x", "~"]
+        {
+            scratch.write(|db| accounts::set_password(db, id, stored));
+            let any = scratch.store.read(any_argon2id).unwrap();
+            assert_eq!(any, Scheme::of(stored) == Scheme::Argon2id, "{stored}");
+        }
+    }
 }

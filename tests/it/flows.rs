@@ -228,6 +228,29 @@ fn one_password_is_changed_once() {
 }
 
 #[test]
+fn log_ins_at_once_while_their_row_is_rewritten_all_succeed() {
+    let server = Server::with(json!({"password_hash": "argon2id", "sessions_per_user": 6}));
+    let md5 = accountd::secret::Scheme::Md5.hash("a password");
+    for user in 0..6 {
+        let name = format!("rei{user}");
+        server.register(&name);
+        let rewrite = "UPDATE users SET password = ?1 WHERE name = ?2";
+        assert_eq!(server.database().execute(rewrite, [&md5, &name]).unwrap(), 1);
+        let bodies: Vec<Value> =
+            (0..6).map(|_| server.solved(json!({"username": name, "passwd": "a password"}))).collect();
+        let answers = at_once(6, |i| server.post("/api/login", &bodies[i]).json());
+        for answer in &answers {
+            assert_eq!(answer["code"], 200, "{answers:?}");
+            assert_eq!(server.info(answer["message"].as_str().unwrap())["name"], name);
+        }
+    }
+    let left = "SELECT count(*) FROM users WHERE password NOT LIKE '$argon2id$%'";
+    assert_eq!(server.database().query_row(left, [], |row| row.get::<_, u32>(0)), Ok(0));
+    let audit = "SELECT count(*) FROM audit_refused";
+    assert_eq!(server.database().query_row(audit, [], |row| row.get::<_, u32>(0)), Ok(0), "none counts as a failure");
+}
+
+#[test]
 fn of_many_uploads_at_once_one_file_is_left() {
     let server = Server::start();
     let token = server.user("rei");
