@@ -64,8 +64,10 @@ FROM sessions_before ORDER BY first;
 DROP TABLE sessions_before;
 CREATE INDEX sessions_of_user ON sessions (user_id, nth);
 ",
-    // Whether any password is stored as Argon2id is one look at this index, which has these rows alone.
+    // Emails are looked up without the case of ASCII letters. The index is not unique: older rows may differ by case alone,
+    // and stay. Whether any password is stored as Argon2id is one look at the other index, which has these rows alone.
     "
+CREATE INDEX users_by_email ON users (email COLLATE NOCASE);
 CREATE INDEX users_with_argon2id ON users (id) WHERE password >= '$argon2id$' AND password < '$argon2id%';
 ",
 ];

@@ -27,7 +27,8 @@ pub struct New<'a> {
     pub avatar: &'a str,
 }
 
-/// Adds a user and says the id; nothing if the name or the email is taken.
+/// Adds a user and says the id; nothing if the name or the email is taken. Emails are compared without the case of ASCII
+/// letters.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -35,7 +36,8 @@ pub fn add(db: &Transaction, user: &New, now: i64) -> Result<Option<i64>> {
     let added = db
         .prepare_cached(
             "INSERT INTO users (name, show_name, email, password, key, avatar, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+             WHERE NOT EXISTS (SELECT 1 FROM users WHERE email = ?3 COLLATE NOCASE)",
         )?
         .execute(params![user.name, user.show_name, user.email, user.password, user.key, user.avatar, now]);
     unless_taken(added).map(|added| added.then(|| db.last_insert_rowid()))
@@ -171,14 +173,15 @@ pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Resul
 }
 
 /// Sets the password of the user with this name and this email, ends every session and says the id; nothing if they are
-/// not of one, or of one who is disabled.
+/// not of one, or of one who is disabled. A name is one user's, so emails that differ by case alone are no two answers.
 ///
 /// # Errors
 /// Whatever the database says.
 pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> Result<Option<i64>> {
     let id = db
         .prepare_cached(
-            "UPDATE users SET password = ?3 WHERE name = ?1 AND email = ?2 AND disabled_at IS NULL RETURNING id",
+            "UPDATE users SET password = ?3
+             WHERE name = ?1 AND email = ?2 COLLATE NOCASE AND disabled_at IS NULL RETURNING id",
         )?
         .query_row([name, email, new], |row| row.get(0))
         .optional()?;
@@ -230,6 +233,38 @@ mod tests {
     use crate::secret::Scheme;
     use crate::store::accounts;
     use crate::store::tests::Scratch;
+
+    fn new<'a>(name: &'a str, email: &'a str) -> New<'a> {
+        New { name, show_name: "a", email, password: "x", key: "a", avatar: "admin.jpg" }
+    }
+
+    #[test]
+    fn an_email_is_taken_in_upper_and_lower_case() {
+        let mut scratch = Scratch::new();
+        let mut add = |name, email| scratch.write(|db| add(db, &new(name, email), 1));
+        assert_eq!(add("rei", "Rei@Example.org"), Some(1));
+        for email in ["Rei@Example.org", "rei@example.org", "REI@EXAMPLE.ORG"] {
+            assert_eq!(add("asuka", email), None, "{email}");
+        }
+        assert_eq!(add("rei", "asuka@example.org"), None, "the name is taken");
+        assert_eq!(add("Rei", "É@example.org"), Some(2), "names are compared as they are");
+        assert_eq!(add("asuka", "é@example.org"), Some(3), "other letters than ASCII's are, too");
+    }
+
+    #[test]
+    fn a_reset_goes_by_the_name_and_the_email_in_any_case() {
+        let mut scratch = Scratch::new();
+        // As older versions allowed them.
+        let twins = "INSERT INTO users (name, show_name, email, password, key, avatar, created_at) VALUES
+            ('rei', 'a', 'Rei@example.org', 'x', 'a', 'admin.jpg', 1), ('twin', 'a', 'rei@example.org', 'x', 'a', 'admin.jpg', 1)";
+        scratch.write(|db| db.execute(twins, []));
+        let mut reset = |name, email| scratch.write(|db| reset_password(db, name, email, "y"));
+        assert_eq!(reset("rei", "Rei@example.org"), Some(1));
+        assert_eq!(reset("twin", "rei@example.org"), Some(2));
+        assert_eq!((reset("rei", "REI@example.org"), reset("twin", "Rei@Example.Org")), (Some(1), Some(2)));
+        assert_eq!((reset("Rei", "rei@example.org"), reset("rei", "rei@example.com")), (None, None));
+        assert_eq!(scratch.write(|db| add(db, &new("third", "REI@EXAMPLE.ORG"), 1)), None);
+    }
 
     #[test]
     fn credentials_are_of_users_who_are_not_disabled() {

@@ -263,6 +263,7 @@ fn what_is_not_right_is_refused_and_changes_nothing() {
     for ((code, text), sentence) in [
         (add("rei", "new@example.org", b"x"), "a user with this name or this email is there already"),
         (add("new", "rei@example.org", b"x"), "a user with this name or this email is there already"),
+        (add("new", "REI@example.org", b"x"), "a user with this name or this email is there already"),
         (add(&long[..3 * 65], "new@example.org", b"x"), "NAME has more than 64 characters"),
         (add("\r\n", "new@example.org", b"x"), "NAME is empty"),
         (add("new", &"x".repeat(255), b"x"), "EMAIL has more than 254 characters"),

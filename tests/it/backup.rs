@@ -400,6 +400,20 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
 }
 
 #[test]
+fn twins_of_an_older_version_go_through_backup_and_restore() {
+    let (server, target, elsewhere) = (Server::start(), Folder::new(), Folder::new());
+    ["rei", "twin"].iter().for_each(|name| server.register(name));
+    server.database().execute("UPDATE users SET email = 'REI@example.org' WHERE name = 'twin'", []).unwrap();
+    let path = backup(&server, &target.0);
+    succeed(&["restore", text(&path), "--data", text(&elsewhere.0)]);
+    let out = succeed(&["check", "--data", text(&elsewhere.0)]);
+    assert!(out.contains("sound: 2 users"), "{out}");
+    let restored = Server::on(std::sync::Arc::new(elsewhere));
+    assert_eq!(restored.info(&restored.login("twin"))["email"], "REI@example.org");
+    assert_eq!(restored.info(&restored.login("rei"))["email"], "rei@example.org");
+}
+
+#[test]
 fn check_says_that_a_database_is_damaged() {
     let server = Server::start();
     (0..40).for_each(|number| server.register(&format!("user{number}")));

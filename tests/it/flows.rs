@@ -1,6 +1,6 @@
 //! What people do with accounts, from one end to the other.
 
-use crate::support::{Server, form, new_user, picture};
+use crate::support::{RESET, Server, form, new_user, picture};
 use serde_json::{Value, json};
 use std::sync::Barrier;
 use std::thread;
@@ -248,6 +248,28 @@ fn log_ins_at_once_while_their_row_is_rewritten_all_succeed() {
     assert_eq!(server.database().query_row(left, [], |row| row.get::<_, u32>(0)), Ok(0));
     let audit = "SELECT count(*) FROM audit_refused";
     assert_eq!(server.database().query_row(audit, [], |row| row.get::<_, u32>(0)), Ok(0), "none counts as a failure");
+}
+
+#[test]
+fn emails_that_differ_by_case_are_one_and_older_twins_stay() {
+    let server = Server::start();
+    server.register("rei");
+    let mut user = new_user("asuka");
+    user["email"] = "REI@Example.ORG".into();
+    assert_eq!(server.post_solved("/api/registered", user.clone()).code(), 604);
+    server.register("asuka");
+    // As an older version would have taken it.
+    let twin = "UPDATE users SET email = 'REI@Example.ORG' WHERE name = 'asuka'";
+    server.database().execute(twin, []).unwrap();
+    let reset = |name: &str, email: &str| {
+        let body = json!({"key": RESET, "name": name, "email": email, "new_passwd": "another"});
+        server.post_solved("/api/forget_password", body).code()
+    };
+    let login = |name: &str| server.post_solved("/api/login", json!({"username": name, "passwd": "another"})).code();
+    assert_eq!((reset("asuka", "REI@Example.ORG"), login("asuka"), login("rei")), (200, 200, 604));
+    assert_eq!((reset("rei", "Rei@example.org"), login("rei")), (200, 200));
+    user["username"] = "misato".into();
+    assert_eq!(server.post_solved("/api/registered", user).code(), 604);
 }
 
 #[test]
