@@ -25,6 +25,7 @@
 //! | [`page`] | the web page: files that are part of the program |
 //! | [`throttle`] | who has failed or asked how often |
 //! | [`rules`] | which new passwords are refused |
+//! | [`escape`] | texts as a terminal may be given them |
 //! | [`secret`] | passwords, tokens, random letters, comparisons |
 //! | [`store`] | the database: users, sessions, the audit log, migrations |
 //! | [`app`], [`log`] | what all requests share; lines on standard error |
@@ -62,6 +63,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod contract;
+pub mod escape;
 pub mod expiring;
 pub mod failure;
 pub mod form;

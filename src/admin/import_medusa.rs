@@ -2,7 +2,7 @@
 
 use crate::admin::Folder;
 use crate::admin::progress::Progress;
-use crate::admin::text::{count, plain};
+use crate::admin::text::{count, json, plain};
 use crate::avatar::{self, Spool, Unfit};
 use crate::cli::{Argument, Command, DATA, Given, JSON, Opt, print};
 use crate::clock;
@@ -57,7 +57,7 @@ pub const IMPORT_MEDUSA: Command = Command {
         import.run(&medusa).map_err(|error| failed(format!("{}: {error}", source.display())))?;
         let Import { report, dry, .. } = import;
         if given.has(JSON.name) {
-            return print(&(serde_json::to_string(&report).unwrap_or_default() + "\n"));
+            return print(&json(&report));
         }
         print(&report.text(dry, folder.config.password_hash))
     },
