@@ -16,8 +16,7 @@
 //! | [`forwarded`], [`network`] | the client's address behind proxies; the networks around it, and which entries a full table evicts |
 //! | [`captcha`], [`expiring`] | drawn, given out, answered once; a map whose entries expire |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
-//! | [`throttle`], [`semaphore`] | failures and budgets of each source; a bounded number of permits |
-//! | [`rules`], [`secret`] | the password policy; passwords, tokens, random letters, comparisons |
+//! | [`escape`] | texts that a terminal can be given safely |
 //! | [`store`] | the database: users, sessions, the audit log, migrations |
 //! | [`app`], [`config`], [`clock`], [`log`], [`failure`] | what all requests share; settings; time; log lines; exit codes |
 //!
@@ -55,6 +54,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod contract;
+pub mod escape;
 pub mod expiring;
 pub mod failure;
 pub mod form;

@@ -5,6 +5,7 @@ mod get_verification_code;
 mod health;
 mod login;
 mod logout;
+mod password;
 mod registered;
 mod update_key;
 mod update_password;
@@ -20,7 +21,7 @@ use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
 use crate::openapi;
 use crate::rules;
-use crate::secret::{self, Scheme};
+use crate::secret;
 use crate::store::audit::{self, Event};
 use crate::store::{Durable, Fault, Transaction, sessions};
 use crate::throttle::{Budget, Guess, Secret, Source, Verdict};
@@ -84,7 +85,7 @@ pub fn pace(app: &App, method: &str, path: &str) -> Pace {
     match route(path) {
         Some((endpoint, _)) if endpoint.method != method => Pace::Quick,
         Some((_, Handler::Upload(_))) => Pace::Upload,
-        Some((_, Handler::Hashing(_))) if app.config.password_hash == Scheme::Argon2id => Pace::Hashing,
+        Some((_, Handler::Hashing(_))) if app.hashes_are_slow() => Pace::Hashing,
         Some((_, Handler::Hashing(_) | Handler::Writing(_))) if app.writes_are_slow() => Pace::Waiting,
         _ => Pace::Quick,
     }
@@ -171,11 +172,8 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
 /// The reply to a request that a handler has refused.
 fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Reply {
     match stop {
-        Stop { reason: No::TooOften(seconds), .. } => {
-            let mut reply = Reply::from(outside(429));
-            reply.headers.push(("Retry-After", seconds.to_string().into()));
-            reply
-        }
+        Stop { reason: No::TooOften(seconds), .. } => retry_after(429, seconds),
+        Stop { reason: No::Moved, .. } => retry_after(503, 1),
         Stop { reason, cause, detail } => {
             if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
                 log::line(Level::Info, &format!("failed sign-in from {} at {}", request.source(), endpoint.path));
@@ -192,6 +190,13 @@ fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Rep
             endpoint.refusal(reason, detail.as_deref().or(fault)).into()
         }
     }
+}
+
+/// An answer about HTTP itself, to be tried again after so many seconds.
+fn retry_after(status: u16, seconds: u64) -> Reply {
+    let mut reply = Reply::from(outside(status));
+    reply.headers.push(("Retry-After", seconds.to_string().into()));
+    reply
 }
 
 /// Changes the database in one transaction, and takes note of it; `change` says the id of the user whom it was done to, or
@@ -306,13 +311,16 @@ struct Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.app.throttle().settle(mem::take(&mut self.guess), self.verdict);
+        // Where another worker has the counts, the guess went over as a wrong one.
+        if let Ok(mut throttle) = self.app.throttle() {
+            throttle.settle(mem::take(&mut self.guess), self.verdict);
+        }
     }
 }
 
 /// Asks that the client may guess at these secrets, and remembers how `attempt` ends.
 fn guarded(app: &App, request: &Request, secrets: &[Secret], attempt: impl FnOnce() -> Outcome) -> Outcome {
-    let guess = app.throttle().admit(secrets, Source::of(request.client), request.uptime).map_err(too_often)?;
+    let guess = app.throttle()?.admit(secrets, Source::of(request.client), request.uptime).map_err(too_often)?;
     let mut admitted = Attempt { app, guess, verdict: Verdict::Unknown };
     let outcome = attempt();
     admitted.verdict = match &outcome {
@@ -330,7 +338,7 @@ fn strong(app: &App, form: &Form, field: &str) -> Result<(), No> {
 
 /// Takes one from a budget of the client.
 fn spend(app: &App, request: &Request, budget: Budget) -> Result<(), No> {
-    app.throttle().spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
+    app.throttle()?.spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
 }
 
 /// Changes the account of a token's owner; in the same transaction the token is good.
@@ -390,6 +398,32 @@ mod tests {
             assert_eq!(stop.reason, if nth < 3 { No::PasswordWrong } else { No::TooOften(1) });
         }
         std::fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_gave_away_its_state_spends_nothing_of_it() {
+        let ((old, data), (new, other)) = (fresh(), fresh());
+        let Done::Captcha { key, .. } = crate::captcha::hand_out(&old, Source::of(None), 0).unwrap() else { panic!() };
+        new.restore(&old.give_away());
+        for (path, body) in [
+            ("/api/get_verification_code", String::new()),
+            ("/api/login", format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"x\"}}")),
+        ] {
+            let method = if body.is_empty() { "GET" } else { "POST" };
+            let ask = |app: &App| {
+                let mut request = Request { method: method.into(), path: path.into(), ..Request::default() };
+                answer(app, &mut request, &mut body.as_bytes())
+            };
+            let reply = ask(&old);
+            assert_eq!((reply.status, &*reply.headers.last().unwrap().1), (503, "1"), "{path}");
+            let expected = if method == "GET" { None } else { Some(503) };
+            assert_eq!((ask(&new).status, ask(&new).code), (200, expected), "{path}");
+        }
+        let refused = guarded(&old, &Request::default(), &[], || panic!("a guess is admitted"));
+        assert!(matches!(refused, Err(Stop { reason: No::Moved, .. })));
+        for data in [data, other] {
+            std::fs::remove_dir_all(data).unwrap();
+        }
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub enum No {
     /// Too many failures, or a budget that is used up: to be tried again after so many seconds. No row has it; the
     /// answer is HTTP 429.
     TooOften(u64),
+    /// This worker has given away the captchas and the counts of guesses: to be tried again on a new connection, which the next
+    /// worker answers. No row has it; the answer is HTTP 503.
+    Moved,
     /// The server's own fault: the database could not be asked.
     NotAsked,
     /// The server's own fault: a write failed.
