@@ -1,11 +1,12 @@
 //! What all requests share: the configuration, the database, the captchas, the throttle.
 
 use crate::config::Config;
+use crate::contract::No;
 use crate::expiring::Expiring;
 use crate::metrics::{self, Metrics};
 use crate::page::Page;
-use crate::secret;
-use crate::store::{self, BUSY, Durable, Fault, Reader, Store, Transaction, Writers};
+use crate::secret::{self, Scheme};
+use crate::store::{self, BUSY, Durable, Fault, Reader, Store, Transaction, Writers, users};
 use crate::throttle::{self, Throttle};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct App {
     reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
+    /// Whether captchas and throttle belong to another worker.
+    moved: AtomicBool,
 }
 
 /// What goes over to the next process.
@@ -61,7 +64,8 @@ impl App {
         let page = config.page.then(|| Page::new(&config));
         let slow = AtomicBool::new(false);
         let (writers, reader, captchas) = (Writers::new(store), Mutex::new(reader), Mutex::new(captchas));
-        App { config, data, captcha_answer, metrics: Metrics::new(), page, writers, slow, reader, captchas, throttle }
+        let (metrics, moved) = (Metrics::new(), AtomicBool::new(false));
+        App { config, data, captcha_answer, metrics, page, writers, slow, reader, captchas, throttle, moved }
     }
 
     /// Asks the database.
@@ -123,16 +127,26 @@ impl App {
         self.slow.load(Ordering::Relaxed)
     }
 
+    /// Whether to verify a password may take an Argon2id hash: the setting says so, or some row has one.
+    pub fn hashes_are_slow(&self) -> bool {
+        // A database that can't be asked lets no password be verified, in whatever thread.
+        self.config.password_hash == Scheme::Argon2id || self.read(users::any_argon2id).unwrap_or(true)
+    }
+
     /// Leaves the database as one whole file, at the end.
     pub fn settle(&self) {
         self.writers.settle();
     }
 
-    /// What is in memory alone, for the process that goes on with it.
+    /// Gives away what is in memory alone, for the worker that goes on with it. From now on this one spends nothing of it: it
+    /// would be spent twice.
     #[must_use]
     pub fn give_away(&self) -> Vec<u8> {
-        let (throttle, metrics) = (self.throttle().state(), self.metrics.state());
-        serde_json::to_vec(&State { captchas: self.captchas().entries(), throttle, metrics }).unwrap_or_default()
+        let (captchas, throttle) = (lock(&self.captchas), lock(&self.throttle));
+        self.moved.store(true, Ordering::SeqCst);
+        let metrics = self.metrics.state();
+        serde_json::to_vec(&State { captchas: captchas.entries(), throttle: throttle.state(), metrics })
+            .unwrap_or_default()
     }
 
     /// Goes on with what another process had in memory. It may be of another version: a part that can't be read is lost,
@@ -140,10 +154,10 @@ impl App {
     pub fn restore(&self, state: &[u8]) {
         let Ok(parts) = serde_json::from_slice::<State<&RawValue, &RawValue, &RawValue>>(state) else { return };
         if let Ok(captchas) = serde_json::from_str(parts.captchas.get()) {
-            self.captchas().restore(captchas);
+            lock(&self.captchas).restore(captchas);
         }
         if let Ok(throttle) = serde_json::from_str::<throttle::State>(parts.throttle.get()) {
-            self.throttle().restore(throttle);
+            lock(&self.throttle).restore(throttle);
         }
         if let Ok(metrics) = serde_json::from_str::<metrics::State>(parts.metrics.get()) {
             self.metrics.restore(&metrics);
@@ -151,13 +165,24 @@ impl App {
     }
 
     /// The captchas that wait for an answer: digests of their keys, and the answers.
-    pub fn captchas(&self) -> MutexGuard<'_, Expiring<[u8; 32], String>> {
-        lock(&self.captchas)
+    ///
+    /// # Errors
+    /// [`No::Moved`] after [`App::give_away`].
+    pub fn captchas(&self) -> Result<MutexGuard<'_, Expiring<[u8; 32], String>>, No> {
+        self.unless_moved(lock(&self.captchas))
     }
 
-    /// Who has failed or asked how often.
-    pub fn throttle(&self) -> MutexGuard<'_, Throttle> {
-        lock(&self.throttle)
+    /// The failures and budgets of all sources.
+    ///
+    /// # Errors
+    /// [`No::Moved`] after [`App::give_away`].
+    pub fn throttle(&self) -> Result<MutexGuard<'_, Throttle>, No> {
+        self.unless_moved(lock(&self.throttle))
+    }
+
+    /// The state itself, unless it has been given away; that happens under the locks of both.
+    fn unless_moved<T>(&self, state: T) -> Result<T, No> {
+        if self.moved.load(Ordering::SeqCst) { Err(No::Moved) } else { Ok(state) }
     }
 }
 

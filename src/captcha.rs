@@ -6,6 +6,7 @@ mod glyphs;
 use crate::app::App;
 use crate::contract::{CAPTCHA, Done, No};
 use crate::form::Form;
+use crate::network::Source;
 use crate::secret;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -14,8 +15,10 @@ use rand::{RngExt, SeedableRng};
 const LETTERS: usize = 6;
 
 /// A fresh captcha, remembered until it is answered or too old.
-#[must_use]
-pub fn hand_out(app: &App, now: i64) -> Done {
+///
+/// # Errors
+/// [`No::Moved`].
+pub fn hand_out(app: &App, source: Source, now: i64) -> Result<Done, No> {
     let mut seed = [0; 32];
     secret::random(&mut seed);
     let mut random = SmallRng::from_seed(seed);
@@ -23,20 +26,20 @@ pub fn hand_out(app: &App, now: i64) -> Done {
     let answer = app.captcha_answer.clone().unwrap_or_else(|| (0..LETTERS).map(|_| pick()).collect());
     let picture = draw::draw(&answer, &mut random);
     let key = secret::letters(secret::CAPTCHA_KEY_LETTERS);
-    app.captchas().put(secret::digest(&key), answer, now);
-    Done::Captcha { key, picture }
+    app.captchas()?.put(secret::digest(&key), answer, source, now);
+    Ok(Done::Captcha { key, picture })
 }
 
 /// Takes the captcha that a form answers; whatever the answer, the captcha is used up.
 ///
 /// # Errors
-/// [`No::CaptchaAbsent`] if a field of it is absent, [`No::CaptchaWrong`].
+/// [`No::CaptchaAbsent`] if a field of it is absent, [`No::CaptchaWrong`], [`No::Moved`].
 pub fn spend(app: &App, form: &Form, now: i64) -> Result<(), No> {
     let [key, answer] = CAPTCHA.map(|name| form.get(name));
     if key.is_empty() || answer.is_empty() {
         return Err(No::CaptchaAbsent);
     }
     let key = secret::digest(key);
-    let expected = app.captchas().take(&key, now).ok_or(No::CaptchaWrong)?;
+    let expected = app.captchas()?.take(&key, now).ok_or(No::CaptchaWrong)?;
     if secret::same(&expected.to_lowercase(), &answer.to_lowercase()) { Ok(()) } else { Err(No::CaptchaWrong) }
 }

@@ -13,11 +13,10 @@
 //! | [`contract`] | every path, number and sentence of the wire |
 //! | [`metrics`], [`openapi`], [`page`] | counters for Prometheus; the contract as an OpenAPI document; the web page |
 //! | [`form`], [`upload`] | what a body holds: JSON, a file |
-//! | [`forwarded`] | the client's address behind proxies |
+//! | [`forwarded`], [`network`] | the client's address behind proxies; the networks around it, and which entries a full table evicts |
 //! | [`captcha`], [`expiring`] | drawn, given out, answered once; a map whose entries expire |
 //! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
-//! | [`throttle`], [`semaphore`] | failures and budgets of each source; a bounded number of permits |
-//! | [`rules`], [`secret`] | the password policy; passwords, tokens, random letters, comparisons |
+//! | [`escape`] | texts that a terminal can be given safely |
 //! | [`store`] | the database: users, sessions, the audit log, migrations |
 //! | [`app`], [`config`], [`clock`], [`log`], [`failure`] | what all requests share; settings; time; log lines; exit codes |
 //!
@@ -55,6 +54,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod contract;
+pub mod escape;
 pub mod expiring;
 pub mod failure;
 pub mod form;
@@ -62,6 +62,7 @@ pub mod forwarded;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod network;
 pub mod openapi;
 pub mod page;
 pub mod picture;

@@ -1,5 +1,6 @@
 //! Lines on standard error, written by a thread of its own so that a reader who stalls stalls no request.
 
+use crate::escape::is_unseen;
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -54,7 +55,7 @@ pub fn wants(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)
 }
 
-/// Writes one line: the time (UTC), the level and the text, whose control characters are escaped.
+/// Writes one line: the time (UTC), the level and the text, in which what is not seen is escaped.
 pub fn line(level: Level, text: &str) {
     if !wants(level) {
         return;
@@ -62,9 +63,9 @@ pub fn line(level: Level, text: &str) {
     let mut line = String::with_capacity(text.len() + 40);
     let time = humantime::format_rfc3339_millis(SystemTime::now());
     let _ = write!(line, "{time} {}", ["error ", "info ", "debug "][level as usize]);
-    if text.contains(char::is_control) {
+    if text.contains(is_unseen) {
         for character in text.chars() {
-            if character.is_control() {
+            if is_unseen(character) {
                 line.extend(character.escape_default());
             } else {
                 line.push(character);

@@ -9,7 +9,7 @@ use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, No, OUTSIDE};
 use serde::{Deserialize, Serialize};
 use std::fmt::{Display, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Their path at `metrics_listen`.
@@ -37,7 +37,6 @@ pub struct Restarts {
 pub struct Metrics {
     interfaces: Vec<Interface>,
     restarts: OnceLock<Restarts>,
-    connections: AtomicUsize,
 }
 
 struct Interface {
@@ -81,11 +80,7 @@ impl Metrics {
             durations: Default::default(),
             microseconds: AtomicU64::new(0),
         };
-        Metrics {
-            interfaces: endpoints.chain(others).map(interface).collect(),
-            restarts: OnceLock::new(),
-            connections: AtomicUsize::new(0),
-        }
+        Metrics { interfaces: endpoints.chain(others).map(interface).collect(), restarts: OnceLock::new() }
     }
 
     /// A request to this path was answered after this time; an answer without a code has its status as such.
@@ -111,16 +106,6 @@ impl Metrics {
     /// Sets how many workers were replaced, as the supervisor has counted.
     pub fn set_restarts(&self, restarts: Restarts) {
         let _ = self.restarts.set(restarts);
-    }
-
-    /// Sets how many connections there are.
-    pub fn set_connections(&self, count: usize) {
-        self.connections.store(count, Ordering::Relaxed);
-    }
-
-    /// How many connections there are.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
     }
 
     /// What the next process goes on from.

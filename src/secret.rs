@@ -8,6 +8,7 @@ use rand::rngs::SysRng;
 use serde::Deserialize;
 use sha2::Sha256;
 use std::fmt::Write;
+use std::hint::black_box;
 use std::io::{self, Read};
 use std::sync::LazyLock;
 use std::thread;
@@ -77,21 +78,38 @@ impl Scheme {
     }
 }
 
-/// Whether a password is the stored one. Nothing stored costs the same time as a wrong password does in `usual`.
+/// An Argon2id hash of no password, with the parameters above: to verify against it takes as long as against a user's.
+const NO_PASSWORD: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Whether a password is the stored one. Where Argon2id is in use, for any user, each refusal takes one Argon2id: time
+/// then tells neither whether there is a user nor which scheme the user's row has.
 #[must_use]
-pub fn verify(stored: Option<&str>, password: &str, usual: Scheme) -> bool {
-    static NOBODY: LazyLock<String> = LazyLock::new(|| Scheme::Argon2id.wrap(String::new()));
+pub fn verify(stored: Option<&str>, password: &str, argon2id_in_use: bool) -> bool {
     let digest = md5_hex(password);
-    let dummy = || if usual == Scheme::Md5 { "" } else { NOBODY.as_str() };
-    let expected = stored.unwrap_or_else(dummy);
-    let fits = match Scheme::of(expected) {
-        Scheme::Md5 => same(&digest, expected),
-        Scheme::Argon2id => {
-            let _turn = HASHING.acquire();
-            argon2().verify_password(digest.as_bytes(), expected).is_ok()
-        }
-    };
-    fits && stored.is_some()
+    let stored = stored.unwrap_or_default();
+    if Scheme::of(stored) == Scheme::Argon2id {
+        return verify_argon2id(&digest, stored);
+    }
+    // A digest has 32 characters: the empty text is never the same.
+    let fits = same(&digest, stored);
+    if !fits && argon2id_in_use {
+        black_box(verify_argon2id(&digest, NO_PASSWORD));
+    }
+    fits
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has verified an Argon2id hash.
+    pub(crate) static VERIFIED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+fn verify_argon2id(digest: &str, stored: &str) -> bool {
+    #[cfg(test)]
+    VERIFIED.set(VERIFIED.get() + 1);
+    let _turn = HASHING.acquire();
+    argon2().verify_password(digest.as_bytes(), stored).is_ok()
 }
 
 fn argon2() -> Argon2<'static> {
@@ -181,25 +199,46 @@ mod tests {
         assert_eq!(md5_hex("abc"), "900150983cd24fb0d6963f7d28e17f72");
     }
 
+    /// What `verify` says, and how many Argon2id it took.
+    fn verified(stored: Option<&str>, password: &str, argon2id_in_use: bool) -> (bool, u32) {
+        let before = VERIFIED.get();
+        (verify(stored, password, argon2id_in_use), VERIFIED.get() - before)
+    }
+
     #[test]
     fn each_scheme_knows_its_own_passwords() {
         for scheme in [Scheme::Md5, Scheme::Argon2id] {
             let stored = scheme.hash("pass");
             assert_eq!(Scheme::of(&stored), scheme);
-            for usual in [Scheme::Md5, Scheme::Argon2id] {
-                assert!(verify(Some(&stored), "pass", usual));
-                assert!(!verify(Some(&stored), "Pass", usual));
-                assert!(!verify(None, "pass", usual));
+            for in_use in [false, true] {
+                assert!(verify(Some(&stored), "pass", in_use));
+                assert!(!verify(Some(&stored), "Pass", in_use));
+                assert!(!verify(None, "pass", in_use));
+                assert!(!verify(None, "", in_use), "an unknown user has no password, not an empty one");
             }
         }
-        assert!(!verify(None, "", Scheme::Argon2id), "nobody has no password, not an empty one");
+    }
+
+    #[test]
+    fn each_refusal_takes_one_argon2id_where_it_is_in_use_and_none_elsewhere() {
+        let (md5, argon2id) = (Scheme::Md5.hash("pass"), Scheme::Argon2id.hash("pass"));
+        for stored in [None, Some(&*md5), Some(&*argon2id)] {
+            assert_eq!(verified(stored, "wrong", true), (false, 1), "{stored:?}");
+        }
+        assert_eq!(verified(Some(&md5), "pass", true), (true, 0));
+        assert_eq!(verified(Some(&argon2id), "pass", true), (true, 1));
+        assert_eq!((verified(None, "wrong", false), verified(Some(&md5), "wrong", false)), ((false, 0), (false, 0)));
+        let parameters = |hash: &str| hash.split('$').take(4).map(String::from).collect::<Vec<_>>();
+        assert_eq!(parameters(NO_PASSWORD), parameters(&argon2id));
+        assert_eq!(NO_PASSWORD.len(), argon2id.len());
+        assert!(phc::PasswordHash::new(NO_PASSWORD).is_ok());
     }
 
     #[test]
     fn argon2id_wraps_the_digest_with_the_decided_parameters() {
         let stored = Scheme::Argon2id.wrap(md5_hex("pass"));
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(verify(Some(&stored), "pass", Scheme::Md5));
+        assert!(verify(Some(&stored), "pass", false));
         assert_ne!(stored, Scheme::Argon2id.hash("pass"), "a salt of its own");
     }
 

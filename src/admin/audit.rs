@@ -1,8 +1,8 @@
 //! The command `audit`: who did what to an account, and who was refused.
 
-use super::text::{Table, plain, time};
+use super::text::{self, Table, plain, time};
 use super::{Folder, user};
-use crate::cli::{Command, DATA, Given, JSON, Opt, print, usage};
+use crate::cli::{Command, DATA, Given, ID, JSON, Opt, print, usage};
 use crate::clock;
 use crate::failure::Failure;
 use crate::store::audit::{self, Line};
@@ -28,9 +28,10 @@ pub const AUDIT: Command = Command {
             path, or the command. SOURCE is the client's address, or `command`. USER is the name at that time; of a failed \
             sign-in it is there only if a user has that name, since people type passwords into the wrong field.\n\
             With --user a name means the user who has it now, under former names too, and whoever had it before.\n\
-            Lines go after audit_days, or when there are more than 100,000 of either outcome.",
+            Lines go after audit_days. When there are more than 100,000 of either outcome, the users who have the most lines lose \
+            the oldest of theirs.",
     arguments: &[],
-    options: &[USER, SINCE, JSON, DATA],
+    options: &[USER, ID, SINCE, JSON, DATA],
     exit: &[],
     examples: &[
         ("audit --since 7d --user rei", "print what happened to rei's account in the last week"),
@@ -52,9 +53,9 @@ struct View<'a> {
 }
 
 fn print_audit(given: &Given) -> Result<(), Failure> {
-    let who = given.text(USER.name)?.map(user::who).transpose()?;
     let since = given.text(SINCE.name)?.map_or(Ok(0), |text| since(&text, clock::now()))?;
     let folder = Folder::open(given)?;
+    let who = user::who(&folder, given, USER.name)?;
     let kept = clock::now() - folder.config.audit_days * audit::DAY;
     let lines = folder.read(|db| audit::list(db, who.as_ref(), since.max(kept)))?;
     let mut pages = lines.chunks(PAGE);
@@ -69,8 +70,7 @@ fn print_audit(given: &Given) -> Result<(), Failure> {
 
 fn json(line: &Line) -> String {
     let Line { at, user, event, source, outcome } = line;
-    let view = View { at: *at, user: user.as_deref(), event, source, outcome };
-    serde_json::to_string(&view).expect("texts and numbers serialise") + "\n"
+    text::json(&View { at: *at, user: user.as_deref(), event, source, outcome })
 }
 
 fn row(line: &Line) -> [String; 5] {

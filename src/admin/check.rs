@@ -8,7 +8,7 @@ use crate::admin::text::{count, plain};
 use crate::avatar;
 use crate::cli::{Command, DATA, Given, Opt, print};
 use crate::failure::Failure;
-use crate::store::{Fault, Store, audit, check, users};
+use crate::store::{self, Fault, Store, audit, check, schema, users};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -19,8 +19,8 @@ const REPAIR: Opt = Opt { name: "repair", value: "", doc: "repair what can be re
 pub const CHECK: Command = Command {
     name: "check",
     doc: "say whether the data folder, or a backup, is sound",
-    about: "Reads the database and every picture: SQLite's own checks, users whose picture is missing or damaged, pictures \
-            that belong to nobody, and what a command left behind that broke off. Works while the server does; a file that \
+    about: "Reads the database and every picture: SQLite's own checks, tables, indexes, views and triggers that accountd did \
+            not create, users whose picture is missing or damaged, pictures that belong to nobody, and what a command left behind that broke off. Works while the server does; a file that \
             is younger than ten minutes may be an upload that is not recorded yet, and is no finding.\n\
             With --repair, users whose picture is missing get the built-in one, and what belongs to nobody is removed. A \
             damaged database or picture is only told: restore a backup.\n\
@@ -81,6 +81,13 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
     let faults = store.read(check::faults).map_err(failed)?;
     let wrong = faults.into_iter().map(|fault| format!("database: {fault}")).collect();
     let mut found = Found { wrong, ..Found::default() };
+    let differences = store.read(schema::differences).map_err(failed)?;
+    if !differences.is_empty() {
+        // A view may stand where a table should, and a trigger do something else when a row is repaired.
+        let path = data.join(store::FILE);
+        found.wrong.extend(differences.iter().map(|one| format!("database: {one}; {}", one.remedy(&path))));
+        return Ok(found);
+    }
     for (name, why) in suspects(data, &store)? {
         // Replaced meanwhile, it is nobody's any more.
         if !store.read(|db| users::has_avatar(db, &name)).map_err(failed)? {

@@ -1,5 +1,6 @@
 //! The command `health`: whether the server of a data folder answers.
 
+use crate::admin::text::json;
 use crate::cli::{Command, DATA, Given, JSON, LISTEN, print};
 use crate::config::{self, Config, Listen};
 use crate::failure::Failure;
@@ -44,7 +45,7 @@ fn health(given: &Given) -> Result<(), Failure> {
     }
     let health = ask(&listen);
     if given.has(JSON.name) {
-        print(&format!("{}\n", serde_json::to_string(&health).expect("texts and numbers serialise")))?;
+        print(&json(&health))?;
     }
     match health {
         Health { error: Some(error), address, .. } => Err(Failure::new(1, format!("{address}: {error}"))),

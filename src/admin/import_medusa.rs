@@ -2,7 +2,7 @@
 
 use crate::admin::Folder;
 use crate::admin::progress::Progress;
-use crate::admin::text::{count, plain};
+use crate::admin::text::{count, json, plain};
 use crate::avatar::{self, Spool, Unfit};
 use crate::cli::{Argument, Command, DATA, Given, JSON, Opt, print};
 use crate::clock;
@@ -28,8 +28,9 @@ pub const IMPORT_MEDUSA: Command = Command {
             taken; a picture is cleaned as an upload is and gets a new name. An id is kept where accountd never gave it to \
             anybody. Tokens are not taken: everybody logs in again, with the password as it was.\n\
             Users whose name or email somebody has here, who have no name, email or password, or whose values do not fit \
-            are skipped, each with its reason; a second run takes those who were not there before. All of it is one \
-            transaction: after an error, nobody was taken.\n\
+            are skipped, each with its reason; those whose emails differ by upper and lower case alone are all taken, and \
+            named. A second run takes those who were not there before. All of it is one transaction: after an error, nobody \
+            was taken.\n\
             The passwords are MD5 digests. With \"password_hash\": \"argon2id\", accountd harden wraps them.",
     arguments: &[Argument { name: "FILE", doc: "Medusa's database, Medusa.db" }],
     options: &[DATA, AVATARS, DRY_RUN, JSON],
@@ -56,7 +57,7 @@ pub const IMPORT_MEDUSA: Command = Command {
         import.run(&medusa).map_err(|error| failed(format!("{}: {error}", source.display())))?;
         let Import { report, dry, .. } = import;
         if given.has(JSON.name) {
-            return print(&(serde_json::to_string(&report).unwrap_or_default() + "\n"));
+            return print(&json(&report));
         }
         print(&report.text(dry, folder.config.password_hash))
     },
@@ -181,9 +182,14 @@ impl Import<'_> {
         medusa::take_all(&mut self.folder.store, &moving, &decide, &mut |Outcome { place, user, taken }| {
             let mut remark = |what: String| report.remarks.push(Remark::new(user, what));
             match taken {
-                Ok(Taken::Added(new_id)) => {
+                Ok(Taken::Added { new_id, twin }) => {
                     report.taken += 1;
                     new_id.into_iter().for_each(|id| remark(format!("has the id {id} here")));
+                    twin.into_iter().for_each(|id| {
+                        remark(format!(
+                            "has the email of the user with the id {id} here, but for upper and lower case"
+                        ));
+                    });
                     judge(user, now).into_iter().flat_map(|judged| judged.remarks).for_each(|what| remark(what.into()));
                     match (pictures.get(&place), judge(user, now).ok().and_then(|judged| judged.picture)) {
                         (Some(Ok(_)), _) => {

@@ -1,21 +1,9 @@
-//! Output for people: columns that are aligned in every script, times, and texts that do nothing to a terminal.
+//! Output for people: columns that are aligned in every script, and times.
+
+pub use crate::escape::{json, plain};
 
 use std::time::{Duration, SystemTime};
 use unicode_width::UnicodeWidthStr;
-
-/// A text whose control characters, and those that turn the direction of writing, are escaped.
-pub fn plain(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
-        if c.is_control() || turns(c) {
-            plain.extend(c.escape_default());
-        } else {
-            plain.push(c);
-        }
-        plain
-    })
-}
 
 /// Unix seconds as the log writes times.
 pub fn time(seconds: i64) -> String {
@@ -74,11 +62,6 @@ mod tests {
         assert_eq!(table.page([row("1", "2")]), "A  B\n1  2\n");
         assert_eq!(table.page([row("long", "3"), row("4", "5")]), "long  3\n4     5\n");
         assert_eq!(table.page([row("6", "7")]), "6     7\n", "a column does not shrink");
-    }
-
-    #[test]
-    fn nothing_reaches_the_terminal_that_does_something_to_it() {
-        assert_eq!(plain("a\n\u{1b}[31m\u{202e}阿é\u{9b}"), "a\\n\\u{1b}[31m\\u{202e}阿é\\u{9b}");
     }
 
     #[test]

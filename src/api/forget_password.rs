@@ -7,9 +7,7 @@ use crate::contract::{Done, FORGET_PASSWORD, No, Outcome};
 use crate::http::Request;
 use crate::secret;
 use crate::store::{Durable, users};
-
-/// The account of the reset key itself, whatever name stands beside it. No user has this name.
-const RESET_KEY: &str = "";
+use crate::throttle::Secret;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
@@ -17,7 +15,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     if !app.config.forgot_password_function_status {
         return Err(No::SwitchedOff.into());
     }
-    guarded(app, request, &[RESET_KEY, form.get("name")], || reset(app, request))
+    guarded(app, request, &[Secret::ResetKey, Secret::Password(form.get("name"))], || reset(app, request))
 }
 
 fn reset(app: &App, request: &Request) -> Outcome {

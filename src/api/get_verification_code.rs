@@ -5,9 +5,10 @@ use crate::app::App;
 use crate::captcha;
 use crate::contract::Outcome;
 use crate::http::Request;
+use crate::network::Source;
 use crate::throttle::Budget;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     spend(app, request, Budget::Captcha)?;
-    Ok(captcha::hand_out(app, request.now))
+    Ok(captcha::hand_out(app, Source::of(request.client), request.now)?)
 }

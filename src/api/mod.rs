@@ -5,6 +5,7 @@ mod get_verification_code;
 mod health;
 mod login;
 mod logout;
+mod password;
 mod registered;
 mod update_key;
 mod update_password;
@@ -20,11 +21,12 @@ use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
 use crate::openapi;
 use crate::rules;
-use crate::secret::{self, Scheme};
+use crate::secret;
 use crate::store::audit::{self, Event};
 use crate::store::{Durable, Fault, Transaction, sessions};
-use crate::throttle::{Budget, Source};
+use crate::throttle::{Budget, Guess, Secret, Source, Verdict};
 use std::io::{self, Read};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -83,7 +85,7 @@ pub fn pace(app: &App, method: &str, path: &str) -> Pace {
     match route(path) {
         Some((endpoint, _)) if endpoint.method != method => Pace::Quick,
         Some((_, Handler::Upload(_))) => Pace::Upload,
-        Some((_, Handler::Hashing(_))) if app.config.password_hash == Scheme::Argon2id => Pace::Hashing,
+        Some((_, Handler::Hashing(_))) if app.hashes_are_slow() => Pace::Hashing,
         Some((_, Handler::Hashing(_) | Handler::Writing(_))) if app.writes_are_slow() => Pace::Waiting,
         _ => Pace::Quick,
     }
@@ -170,12 +172,9 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
 /// The reply to a request that a handler has refused.
 fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Reply {
     match stop {
-        Stop { reason: No::TooOften(seconds), .. } => {
-            let mut reply = Reply::from(outside(429));
-            reply.headers.push(("Retry-After", seconds.to_string().into()));
-            reply
-        }
-        Stop { reason, cause } => {
+        Stop { reason: No::TooOften(seconds), .. } => retry_after(429, seconds),
+        Stop { reason: No::Moved, .. } => retry_after(503, 1),
+        Stop { reason, cause, detail } => {
             if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
                 log::line(Level::Info, &format!("failed sign-in from {} at {}", request.source(), endpoint.path));
                 remember_refusal(app, endpoint, request);
@@ -183,10 +182,21 @@ fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Rep
             if let Some(cause) = cause {
                 log::line(Level::Error, &format!("{}: {cause}", endpoint.path));
             }
+            if let Some(detail) = &detail {
+                log::line(Level::Debug, &format!("{}: {detail}", endpoint.path));
+            }
             // GET has no body that could be wrong.
-            endpoint.refusal(reason, request.form.fault().filter(|_| endpoint.method == "POST")).into()
+            let fault = request.form.fault().filter(|_| endpoint.method == "POST");
+            endpoint.refusal(reason, detail.as_deref().or(fault)).into()
         }
     }
+}
+
+/// An answer about HTTP itself, to be tried again after so many seconds.
+fn retry_after(status: u16, seconds: u64) -> Reply {
+    let mut reply = Reply::from(outside(status));
+    reply.headers.push(("Retry-After", seconds.to_string().into()));
+    reply
 }
 
 /// Changes the database in one transaction, and takes note of it; `change` says the id of the user whom it was done to, or
@@ -265,10 +275,11 @@ fn captcha(key: String, picture: Vec<u8>) -> Reply {
 
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Stop {
-        match fault {
-            Fault::NotAsked(cause) => Stop { reason: No::NotAsked, cause: Some(cause) },
-            Fault::NotWritten(cause) => Stop { reason: No::NotWritten, cause: Some(cause) },
-        }
+        let (reason, cause) = match fault {
+            Fault::NotAsked(cause) => (No::NotAsked, cause),
+            Fault::NotWritten(cause) => (No::NotWritten, cause),
+        };
+        Stop { cause: Some(cause), ..reason.into() }
     }
 }
 
@@ -281,12 +292,9 @@ fn token(endpoint: &Endpoint, request: &Request) -> Result<[u8; 32], No> {
     }
 }
 
-/// Asks that a token is good.
-fn admit(app: &App, token: &[u8; 32], now: i64) -> Result<(), Stop> {
-    match app.read(|db| sessions::owner(db, token, now))? {
-        Some(_) => Ok(()),
-        None => Err(No::TokenUnknown.into()),
-    }
+/// Asks that a token is good, and says the id of its owner.
+fn admit(app: &App, token: &[u8; 32], now: i64) -> Result<i64, Stop> {
+    app.read(|db| sessions::owner(db, token, now))?.ok_or_else(|| No::TokenUnknown.into())
 }
 
 fn too_often(wait: Duration) -> No {
@@ -294,22 +302,32 @@ fn too_often(wait: Duration) -> No {
     No::TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
-/// Asks that the client may try a password for these accounts; what comes of `attempt` is remembered.
-fn guarded(app: &App, request: &Request, accounts: &[&str], attempt: impl FnOnce() -> Outcome) -> Outcome {
-    let source = Source::of(request.client);
-    for account in accounts {
-        app.throttle().admit(account, source, request.uptime).map_err(too_often)?;
-    }
-    let outcome = attempt();
-    for account in accounts {
-        match &outcome {
-            Ok(_) => app.throttle().succeeded(account, source),
-            Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => {
-                app.throttle().failed(account, source, request.uptime);
-            }
-            Err(_) => {}
+/// A guess that is settled in any case. If it ends without a verdict, because of a panic, say, it costs nothing.
+struct Attempt<'a> {
+    app: &'a App,
+    guess: Guess,
+    verdict: Verdict,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        // Where another worker has the counts, the guess went over as a wrong one.
+        if let Ok(mut throttle) = self.app.throttle() {
+            throttle.settle(mem::take(&mut self.guess), self.verdict);
         }
     }
+}
+
+/// Asks that the client may guess at these secrets, and remembers how `attempt` ends.
+fn guarded(app: &App, request: &Request, secrets: &[Secret], attempt: impl FnOnce() -> Outcome) -> Outcome {
+    let guess = app.throttle()?.admit(secrets, Source::of(request.client), request.uptime).map_err(too_often)?;
+    let mut admitted = Attempt { app, guess, verdict: Verdict::Unknown };
+    let outcome = attempt();
+    admitted.verdict = match &outcome {
+        Ok(_) => Verdict::Right,
+        Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => Verdict::Wrong,
+        Err(_) => Verdict::Unknown,
+    };
     outcome
 }
 
@@ -320,7 +338,7 @@ fn strong(app: &App, form: &Form, field: &str) -> Result<(), No> {
 
 /// Takes one from a budget of the client.
 fn spend(app: &App, request: &Request, budget: Budget) -> Result<(), No> {
-    app.throttle().spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
+    app.throttle()?.spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
 }
 
 /// Changes the account of a token's owner; in the same transaction the token is good.
@@ -347,13 +365,70 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::store::{Reader, Store};
+    use std::path::PathBuf;
 
-    #[test]
-    fn answers_of_a_panic() {
+    /// An app over a fresh folder.
+    fn fresh() -> (App, PathBuf) {
         let data = std::env::temp_dir().join(format!("accountd-api-{}", secret::letters(10)));
         std::fs::create_dir(&data).unwrap();
         let (config, _) = config::load(&data, &|_| None, &[]).unwrap();
-        let app = App::new(config, data.clone(), None, Store::open(&data).unwrap(), Reader::open(&data).unwrap());
+        let (store, reader) = (Store::open(&data).unwrap(), Reader::open(&data).unwrap());
+        (App::new(config, data.clone(), None, store, reader), data)
+    }
+
+    #[test]
+    fn what_ends_without_a_verdict_costs_no_guess() {
+        let (app, data) = fresh();
+        let request = Request::default();
+        let guess = |outcome: fn() -> Outcome| {
+            catch_unwind(AssertUnwindSafe(|| guarded(&app, &request, &[Secret::Password("rei")], outcome)))
+        };
+        let faults: [fn() -> Outcome; 4] = [
+            || panic!("on purpose"),
+            || Err(No::NotAsked.into()),
+            || Err(No::NotWritten.into()),
+            || Err(No::PasswordTooWeak.into()),
+        ];
+        for fault in faults.iter().cycle().take(100) {
+            let refused = matches!(guess(*fault), Ok(Err(Stop { reason: No::TooOften(_), .. })));
+            assert!(!refused);
+        }
+        for nth in 0..4 {
+            let Ok(Err(stop)) = guess(|| Err(No::PasswordWrong.into())) else { panic!("it is wrong") };
+            assert_eq!(stop.reason, if nth < 3 { No::PasswordWrong } else { No::TooOften(1) });
+        }
+        std::fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_gave_away_its_state_spends_nothing_of_it() {
+        let ((old, data), (new, other)) = (fresh(), fresh());
+        let Done::Captcha { key, .. } = crate::captcha::hand_out(&old, Source::of(None), 0).unwrap() else { panic!() };
+        new.restore(&old.give_away());
+        for (path, body) in [
+            ("/api/get_verification_code", String::new()),
+            ("/api/login", format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"x\"}}")),
+        ] {
+            let method = if body.is_empty() { "GET" } else { "POST" };
+            let ask = |app: &App| {
+                let mut request = Request { method: method.into(), path: path.into(), ..Request::default() };
+                answer(app, &mut request, &mut body.as_bytes())
+            };
+            let reply = ask(&old);
+            assert_eq!((reply.status, &*reply.headers.last().unwrap().1), (503, "1"), "{path}");
+            let expected = if method == "GET" { None } else { Some(503) };
+            assert_eq!((ask(&new).status, ask(&new).code), (200, expected), "{path}");
+        }
+        let refused = guarded(&old, &Request::default(), &[], || panic!("a guess is admitted"));
+        assert!(matches!(refused, Err(Stop { reason: No::Moved, .. })));
+        for data in [data, other] {
+            std::fs::remove_dir_all(data).unwrap();
+        }
+    }
+
+    #[test]
+    fn answers_of_a_panic() {
+        let (app, data) = fresh();
         for (endpoint, status, code) in [
             (&contract::REGISTERED, 200, 400),
             (&contract::LOGIN, 500, 169),

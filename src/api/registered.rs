@@ -1,6 +1,6 @@
 //! `/api/registered`: a new account.
 
-use super::{noted, spend, strong};
+use super::{guarded, noted, spend, strong};
 use crate::app::App;
 use crate::avatar;
 use crate::captcha;
@@ -8,7 +8,7 @@ use crate::contract::{Done, No, Outcome, REGISTERED};
 use crate::http::Request;
 use crate::secret;
 use crate::store::{Durable, users};
-use crate::throttle::Budget;
+use crate::throttle::{Budget, Secret};
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
@@ -21,10 +21,12 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     }
     spend(app, request, Budget::Register)?;
     form.require(REGISTERED.fields)?;
-    let key = app.config.secret_key_required_for_account_registration.as_deref();
-    if !key.is_some_and(|key| secret::same(key, form.get("key"))) {
-        return Err(No::KeyWrong.into());
-    }
+    // That is a guess by itself, and quickly over: many people may register with the same key at the same moment.
+    guarded(app, request, &[Secret::RegistrationKey], || {
+        let key = app.config.secret_key_required_for_account_registration.as_deref();
+        let fits = key.is_some_and(|key| secret::same(key, form.get("key")));
+        if fits { Ok(Done::Plain) } else { Err(No::KeyWrong.into()) }
+    })?;
     form.limit(REGISTERED.fields)?;
     strong(app, form, "passwd")?;
     let user = users::New {

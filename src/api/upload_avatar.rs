@@ -5,17 +5,16 @@ use crate::app::App;
 use crate::avatar::{self, Spool, Unfit};
 use crate::contract::{No, Outcome, Stop, TOO_SMALL, UPLOAD_AVATAR};
 use crate::http::Request;
-use crate::log::{self, Level};
 use crate::store::users;
 use crate::throttle::Budget;
 use crate::upload;
-use std::io::{self, Read};
+use std::io::Read;
 
 /// Refuses what is certain before the body is read, of which so many bytes were announced: nothing is spent on it.
 pub fn check(app: &App, request: &Request, announced: u64) -> Result<(), Stop> {
     let digest = token(&UPLOAD_AVATAR, request)?;
     admit(app, &digest, request.now)?;
-    if announced > app.config.max_avatar_bytes + upload::BESIDE { Err(No::FileUnusable.into()) } else { Ok(()) }
+    upload::check_length(announced, app.config.max_avatar_bytes)
 }
 
 pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
@@ -47,14 +46,7 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
 
 fn unfit(unfit: Unfit) -> Stop {
     match unfit {
-        Unfit::NoPicture(why) => {
-            log::line(Level::Debug, &format!("{}: {why}", UPLOAD_AVATAR.path));
-            No::FileUnusable.into()
-        }
-        Unfit::Io(error) => not_written(error),
+        Unfit::NoPicture(why) => Stop::unusable(why),
+        Unfit::Io(error) => Stop { cause: Some(format!("avatar: {error}")), ..No::NotWritten.into() },
     }
-}
-
-fn not_written(error: io::Error) -> Stop {
-    Stop { reason: No::NotWritten, cause: Some(format!("avatar: {error}")) }
 }

@@ -23,6 +23,8 @@ pub const LISTEN: Opt = Opt {
 /// Output for programs.
 pub const JSON: Opt =
     Opt { name: "json", value: "", doc: "print a JSON object, of a list one a line; times are Unix seconds" };
+/// A user by id, which no name can be taken for.
+pub const ID: Opt = Opt { name: "id", value: "N", doc: "the user with this id, in place of USER" };
 const CAPTCHA_ANSWER: Opt = Opt {
     name: "captcha-answer",
     value: "TEXT",

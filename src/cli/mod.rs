@@ -7,7 +7,7 @@ mod help;
 mod man;
 mod print;
 
-pub use commands::{COMMANDS, DATA, JSON, LISTEN};
+pub use commands::{COMMANDS, DATA, ID, JSON, LISTEN};
 pub use given::{Given, usage};
 pub use help::{help, help_of};
 pub use print::print;
@@ -56,6 +56,9 @@ pub struct Opt {
     pub doc: &'static str,
 }
 
+/// Arguments in whose place an option can stand.
+const INSTEAD: [(&str, Opt); 1] = [("USER", ID)];
+
 /// Does what the arguments (without the program's name) say.
 ///
 /// # Errors
@@ -92,7 +95,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         return Err(usage(command.name, format!("{} has no option --{name}", command.name)));
     }
     let mut rest = rest.into_iter();
-    for argument in command.arguments {
+    let replaced = |argument: &&Argument| {
+        INSTEAD.iter().any(|(name, option)| *name == argument.name && values.contains_key(option.name))
+    };
+    let wanted: Vec<&Argument> = command.arguments.iter().filter(|argument| !replaced(argument)).collect();
+    for argument in wanted {
         let missing = || usage(command.name, format!("{}: {} is missing", command.name, argument.name));
         values.insert(argument.name, rest.next().ok_or_else(missing)?);
     }

@@ -48,6 +48,9 @@ pub enum No {
     /// Too many failures, or a budget that is used up: to be tried again after so many seconds. No row has it; the
     /// answer is HTTP 429.
     TooOften(u64),
+    /// This worker has given away the captchas and the counts of guesses: to be tried again on a new connection, which the next
+    /// worker answers. No row has it; the answer is HTTP 503.
+    Moved,
     /// The server's own fault: the database could not be asked.
     NotAsked,
     /// The server's own fault: a write failed.
@@ -138,6 +141,8 @@ pub struct Stop {
     pub reason: No,
     /// What happened, never shown to a client.
     pub cause: Option<String>,
+    /// What was wrong with a form or a picture, as a sentence for the client. A fault of the server has none.
+    pub detail: Option<String>,
 }
 
 /// What a handler comes to.
@@ -145,7 +150,14 @@ pub type Outcome = Result<Done, Stop>;
 
 impl From<No> for Stop {
     fn from(reason: No) -> Stop {
-        Stop { reason, cause: None }
+        Stop { reason, cause: None, detail: None }
+    }
+}
+
+impl Stop {
+    /// [`No::FileUnusable`], and why.
+    pub fn unusable(detail: impl Into<String>) -> Stop {
+        Stop { detail: Some(detail.into()), ..No::FileUnusable.into() }
     }
 }
 
@@ -167,7 +179,8 @@ impl Endpoint {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 
-    /// The answer that this endpoint has for a reason; `detail` says what was wrong with an unreadable body.
+    /// The answer that this endpoint has for a reason; `detail` says what was wrong with an unreadable body,
+    /// form or picture.
     #[must_use]
     pub fn refusal(&self, reason: No, detail: Option<&str>) -> Answer {
         let row = self.refusals.iter().find(|row| row.reasons.contains(&reason));
@@ -234,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unreadable_body_brings_a_detail() {
+    fn a_detail_is_the_third_member() {
         let answer = LOGIN.refusal(No::CaptchaAbsent, Some("body is empty"));
         assert_eq!(answer.code, 504);
         assert!(answer.json.ends_with(r#","code":504,"detail":"body is empty"}"#));

@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 /// The metrics; where the database can't be asked, without what it would say.
 #[must_use]
-pub fn text(app: &App) -> String {
+pub fn text(app: &App, connections: usize) -> String {
     let mut text = String::with_capacity(32 * 1024);
     head(&mut text, "accountd_build_info", "gauge", "The version that answers.");
     sample(&mut text, "accountd_build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
@@ -19,8 +19,12 @@ pub fn text(app: &App) -> String {
         head(&mut text, name, "gauge", help);
         sample(&mut text, name, "", value);
     };
-    gauge("accountd_captchas", "Captchas that wait for an answer.", &app.captchas().alive(now));
-    gauge("accountd_connections", "Open connections, as counted once a second.", &app.metrics.connections());
+    gauge(
+        "accountd_captchas",
+        "Captchas that wait for an answer.",
+        &app.captchas().map_or(0, |mut captchas| captchas.alive(now)),
+    );
+    gauge("accountd_connections", "Open connections.", &connections);
     if let Ok((users, sessions)) = app.read(|db| Ok((check::count_users(db)?, sessions::count_good(db, now)?))) {
         gauge("accountd_users", "Users.", &users);
         gauge("accountd_sessions", "Sessions that are good.", &sessions);

@@ -78,9 +78,9 @@ fn responses(endpoint: &Endpoint) -> Value {
     }
     answers["content"]["application/json"]["schema"]["oneOf"] = rows.into();
     let mut responses = json!({"200": answers});
-    // Guesses are slowed down, and captchas, accounts and pictures have a budget.
-    let throttled =
-        endpoint.captcha || endpoint.token == Token::Header || endpoint.path == contract::GET_VERIFICATION_CODE.path;
+    // Guesses are slowed down, and captchas, accounts and whatever is changed with a token have a budget.
+    let changes = endpoint.token != Token::None && endpoint.path != contract::USER_INFO.path;
+    let throttled = endpoint.captcha || changes || endpoint.path == contract::GET_VERIFICATION_CODE.path;
     for (status, _) in OUTSIDE.into_iter().filter(|(status, _)| *status != 404 && (*status != 429 || throttled)) {
         responses[status.to_string()] = http_answer(status);
     }
@@ -119,6 +119,11 @@ fn refusal(endpoint: &Endpoint, row: &Row) -> Value {
     let json = endpoint.method == "POST" && endpoint.token != Token::Header;
     if json && row.reasons.iter().any(|reason| unreadable.contains(reason)) {
         schema["properties"]["detail"] = text("What was wrong with a body that can't be read.");
+    }
+    if row.reasons.contains(&No::FileUnusable) {
+        let told =
+            "What was wrong with the form or the picture, and sometimes what to do. A fault of the server has none.";
+        schema["properties"]["detail"] = text(told);
     }
     schema
 }

@@ -10,6 +10,10 @@ const TRAILER: u8 = 0x3B;
 const GRAPHIC_CONTROL: u8 = 0xF9;
 const APPLICATION: u8 = 0xFF;
 
+/// The length of the signature, and of all up to the end of the screen's size.
+const SIGNATURE: usize = 6;
+const SCREEN_END: usize = 10;
+
 /// The bit of a flag byte that tells of a colour table.
 const COLOUR_TABLE: u8 = 0x80;
 
@@ -26,9 +30,15 @@ enum Block {
 /// Reads a file that starts with a GIF signature.
 pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
     let mut walk = Walk::new(file);
-    let (width, height) = screen(&mut walk).ok_or("the GIF has no complete header")?;
-    check_size(width, height)?;
-    walk.keep(0);
+    let (mut width, mut height) = screen(&mut walk).ok_or("the GIF is truncated")?;
+    let has_screen = width > 0 && height > 0;
+    let mut head = Vec::new();
+    if has_screen {
+        check_size(width, height)?;
+        walk.keep(0);
+    } else {
+        walk.keep(SCREEN_END);
+    }
     let mut has_image = false;
     let mut start = walk.at();
     // Browsers take the first break after an image for the end, so it ends here too.
@@ -36,6 +46,9 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
         match block {
             Block::Image(right, bottom) => {
                 check_size(width.max(right), height.max(bottom))?;
+                if !has_screen {
+                    (width, height) = (width.max(right), height.max(bottom));
+                }
                 has_image = true;
                 walk.keep(start);
             }
@@ -45,16 +58,21 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
         start = walk.at();
     }
     if !has_image {
-        return Err("the GIF has no complete image");
+        return Err("the GIF is truncated: it has no complete image");
+    }
+    if !has_screen {
+        // Browsers give such a picture the size of its images.
+        let (width, height) = ((width as u16).to_le_bytes(), (height as u16).to_le_bytes());
+        head = [&file[..SIGNATURE], &width, &height].concat();
     }
     walk.add(vec![TRAILER]);
-    Ok(Picture { kind: Kind::Gif, width, height, pieces: walk.finish(Vec::new())? })
+    Ok(Picture { kind: Kind::Gif, width, height, pieces: walk.finish(head)? })
 }
 
 /// Walks over the signature, the logical screen and the global colour table:
 /// the width and height of the screen.
 fn screen(walk: &mut Walk) -> Option<(u32, u32)> {
-    walk.take(6)?;
+    walk.take(SIGNATURE)?;
     let width = number(walk)?;
     let height = number(walk)?;
     let [flags, _background, _aspect] = walk.array()?;
@@ -66,6 +84,8 @@ fn screen(walk: &mut Walk) -> Option<(u32, u32)> {
 fn block(walk: &mut Walk) -> Option<Block> {
     let [introducer] = walk.array()?;
     match introducer {
+        // Some programs end the data of a block twice.
+        0 => Some(Block::Other),
         IMAGE => image(walk),
         EXTENSION => extension(walk),
         _ => None,
@@ -198,10 +218,39 @@ mod tests {
         for (left, top) in [(16_384, 0), (0, 16_384), (16_000, 16_000), (65_535, 65_535)] {
             assert!(cleaned(&gif(&[PIXELS, &image_at(left, top), b"\x3b"])).is_err());
         }
-        for (at, value) in [(6, 0), (8, 0), (7, 0xFF), (9, 0xFF)] {
+        for at in [7, 9] {
             let mut file = gif(&[PIXELS, b"\x3b"]);
-            file[at] = value;
+            file[at] = 0xFF;
             assert!(cleaned(&file).is_err());
+        }
+    }
+
+    #[test]
+    fn zeros_between_blocks_are_dropped() {
+        let zeros: &[u8] = &[0; 9];
+        let file = gif(&[zeros, LOOP, b"\0", CONTROL, PIXELS, b"\0", CONTROL, zeros, PIXELS, b"\0\0\x3b"]);
+        assert_eq!(cleaned(&file), Ok(gif(&[LOOP, CONTROL, PIXELS, CONTROL, PIXELS, b"\x3b"])));
+    }
+
+    #[test]
+    fn a_screen_without_a_size_gets_that_of_the_images() {
+        let screen = |width: u8, height: u8, blocks: &[&[u8]]| {
+            let mut file = gif(blocks);
+            (file[6], file[8]) = (width, height);
+            file
+        };
+        let corner = image_at(6, 4);
+        let blocks: [&[u8]; 5] = [CONTROL, PIXELS, CONTROL, &corner, b"\x3b"];
+        for (width, height) in [(0, 0), (0, 5), (7, 0)] {
+            let file = screen(width, height, &blocks);
+            let picture = read(&file).unwrap();
+            assert_eq!((picture.width, picture.height), (7, 5));
+            assert_eq!(picture.pieces.concat(), screen(7, 5, &blocks));
+        }
+        let empty = b"\x2c\0\0\0\0\0\0\0\0\0\x02\0";
+        for images in [&[&empty[..]][..], &[&image_at(16_383, 0), &image_at(0, 16_383)]] {
+            assert!(cleaned(&screen(0, 0, images)).is_err());
+            assert!(cleaned(&screen(3, 2, images)).is_ok());
         }
     }
 }

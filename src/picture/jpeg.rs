@@ -1,7 +1,7 @@
 //! Walks a JPEG file segment by segment and keeps those that show the picture.
 
 use super::walk::Walk;
-use super::{Kind, Picture, check_size, exif};
+use super::{Kind, Picture, check_size, exif, icc};
 
 // The codes that follow 0xFF in a marker (ITU-T T.81, table B.1).
 const TEM: u8 = 0x01;
@@ -21,27 +21,33 @@ const APP1: u8 = 0xE1;
 const APP2: u8 = 0xE2;
 const APP14: u8 = 0xEE;
 
-/// What stands before each part of a colour profile (ICC.1, annex B).
+/// What stands before each part of a colour profile (ICC.1, annex B); its number and how many there are follow.
 const ICC: &[u8] = b"ICC_PROFILE\0";
+/// The most bytes of a profile in a segment.
+const ICC_PART: usize = 65_535 - 2 - ICC.len() - 2;
 
 /// What a file tells before its first scan, kept in a form without anything else.
 #[derive(Default)]
-struct Head {
+struct Head<'a> {
     /// Version, unit and density of the JFIF segment (JFIF 1.02), not its thumbnail.
     jfif: Option<[u8; 7]>,
     /// Version, flags and colour transform of the Adobe segment (T.872, 6.5.3).
     adobe: Option<[u8; 7]>,
     /// The orientation in the EXIF segment.
     orientation: Option<u8>,
+    /// The parts of the colour profile.
+    profile: Vec<&'a [u8]>,
 }
 
-impl Head {
+impl<'a> Head<'a> {
     /// Notes what is needed of an application segment.
-    fn note(&mut self, code: u8, body: &[u8]) {
+    fn note(&mut self, code: u8, body: &'a [u8]) {
         let known = |mark| Some(*body.strip_prefix(mark)?.first_chunk()?);
         match code {
             APP0 => self.jfif = self.jfif.or(known(b"JFIF\0")),
             APP1 => self.orientation = self.orientation.or(exif::orientation(body)),
+            // More parts than can be numbered are none.
+            APP2 if self.profile.len() < 256 => self.profile.extend(body.strip_prefix(ICC)),
             // Decoders heed the last one of several.
             APP14 => self.adobe = known(b"Adobe").or(self.adobe),
             _ => {}
@@ -62,8 +68,30 @@ impl Head {
         if let Some(adobe) = self.adobe {
             head.extend(new_segment(APP14, &[b"Adobe", &adobe]));
         }
+        let profile = joined(&self.profile).and_then(|profile| icc::clean(&profile)).unwrap_or_default();
+        let parts = profile.chunks(ICC_PART);
+        let count = parts.len() as u8;
+        for (part, number) in parts.zip(1..) {
+            head.extend(new_segment(APP2, &[ICC, &[number, count], part]));
+        }
         head
     }
+}
+
+/// The colour profile in these parts, in the order of their numbers. Nothing if one is missing, double or too many:
+/// decoders use none then.
+fn joined(parts: &[&[u8]]) -> Option<Vec<u8>> {
+    let mut parts = parts.to_vec();
+    parts.sort_by_key(|part| part.first().copied());
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    (length <= icc::LONGEST).then_some(())?;
+    let mut profile = Vec::with_capacity(length);
+    for (part, number) in parts.iter().zip(1..) {
+        let &[own, count, ref data @ ..] = *part else { return None };
+        (usize::from(own) == number && usize::from(count) == parts.len()).then_some(())?;
+        profile.extend(data);
+    }
+    Some(profile)
 }
 
 /// Reads a file that starts with an SOI marker.
@@ -94,16 +122,14 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
                 size = Some((width, height));
                 walk.keep(start);
             }
-            APP2 if body.starts_with(ICC) && !has_scan => walk.keep(start),
             // Decoders have read their application segments when a scan starts.
             _ if !has_scan => head.note(code, body),
             _ => {}
         }
     }
-    let (width, height) = size.ok_or("the JPEG has no size")?;
-    if !has_scan {
-        return Err("the JPEG has no scan");
-    }
+    let (Some((width, height)), true) = (size, has_scan) else {
+        return Err("the JPEG is truncated or damaged: its image data is not there");
+    };
     walk.add(vec![0xFF, EOI]);
     Ok(Picture { kind: Kind::Jpeg, width, height, pieces: walk.finish(head.write())? })
 }
@@ -111,16 +137,16 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
 /// Walks over one marker and the segment it starts: where the marker stands,
 /// its code, and the parameters after the length.
 fn segment<'a>(walk: &mut Walk<'a>) -> Option<(usize, u8, &'a [u8])> {
-    let [0xFF, mut code] = walk.array()? else {
-        return None;
-    };
-    // Any number of fill bytes may stand before a code (T.81, B.1.1.2).
-    while code == 0xFF {
+    // Any number of fill bytes may stand before a code (T.81, B.1.1.2), and some cameras and editors
+    // leave other bytes before a marker. Browsers skip both.
+    let [mut before, mut code] = walk.array()?;
+    while before != 0xFF || code == 0xFF || code == 0 {
+        before = code;
         [code] = walk.array()?;
     }
     let start = walk.at() - 2;
     let body = match code {
-        0 | SOI => return None,
+        SOI => return None,
         TEM | RST0..=RST7 | EOI => &[],
         _ => {
             // The length counts itself.
@@ -165,7 +191,7 @@ fn new_segment(code: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{cleaned, contains, read};
+    use super::super::{cleaned, contains, icc::tests as profiles, read};
     use super::*;
 
     const JFIF: &[u8] = b"\xff\xe0\0\x10JFIF\0\x01\x02\0\0\x48\0\x48\0\0";
@@ -193,7 +219,8 @@ mod tests {
 
     #[test]
     fn what_shows_the_picture_is_kept() {
-        let profile = new_segment(APP2, &[ICC, b"\x01\x01colours"]);
+        let clean = icc::clean(&profiles::profile(4, &[(b"kTRC", profiles::CURVE)])).unwrap();
+        let profile = new_segment(APP2, &[ICC, b"\x01\x01", &clean]);
         let adobe = new_segment(APP14, &[b"Adobe\0\x64\0\0\0\0\x02"]);
         let lines = b"\xff\xdc\0\x04\0\x02";
         let file = jpeg(&[JFIF, &adobe, &profile, TABLES], &[SCAN, lines, TABLES, SCAN, SCAN, END]);
@@ -220,6 +247,52 @@ mod tests {
             jpeg(&[b"\xff\x01", JFIF, fill, TABLES], &[SCAN, &late, &exif_segment(6), fill, TABLES, SCAN, fill, END]);
         for after in [&b"more"[..], TABLES, SCAN, &file] {
             assert_eq!(cleaned(&[&file, after].concat()).as_ref(), Ok(&clean));
+        }
+    }
+
+    #[test]
+    fn stray_bytes_between_segments_are_dropped() {
+        let clean = jpeg(&[JFIF, TABLES], &[SCAN, TABLES, SCAN, END]);
+        for stray in [&b"\0"[..], b"between", b"\xff", b"\xff\0", b"a\xff\xff\0\0b\xff", &[0; 70_000]] {
+            let file = jpeg(&[JFIF, stray, TABLES, stray], &[stray, SCAN, TABLES, stray, SCAN, END, stray]);
+            // What stands behind the signature is a marker, or it is not a JPEG.
+            assert_eq!(cleaned(&file).as_ref(), Ok(&clean), "{:?}", &stray[..stray.len().min(9)]);
+        }
+        let file = [&[0xFF, SOI, 0xFF, 0xFF, 0, 1], &clean[2..]].concat();
+        assert_eq!(cleaned(&file), Ok(clean));
+    }
+
+    #[test]
+    fn a_colour_profile_in_parts_is_cleaned() {
+        let table = [b"mft2", &[9; 150_000][..]].concat();
+        let told = profiles::profile(2, &[(b"desc", b"desc of her screen"), (b"A2B0", &table)]);
+        let clean = icc::clean(&told).unwrap();
+        let part =
+            |number: usize, count: usize, data: &[u8]| new_segment(APP2, &[ICC, &[number as u8, count as u8], data]);
+        let segments = |profile: &[u8], size: usize| -> Vec<Vec<u8>> {
+            let chunks = profile.chunks(size);
+            let count = chunks.len();
+            chunks.zip(1..).map(|(data, number)| part(number, count, data)).collect()
+        };
+        let expected = jpeg(&[JFIF, &segments(&clean, ICC_PART).concat(), TABLES], &[SCAN, END]);
+        let mut parts = segments(&told, 60_000);
+        assert_eq!(cleaned(&jpeg(&[&parts.concat(), JFIF, TABLES], &[SCAN, END])).as_ref(), Ok(&expected));
+        parts.reverse();
+        assert_eq!(cleaned(&jpeg(&[JFIF, TABLES, &parts.concat()], &[SCAN, END])).as_ref(), Ok(&expected));
+        let without = jpeg(&[JFIF, TABLES], &[SCAN, END]);
+        for malformed in [
+            parts[1..].concat(),
+            [&parts[..], &parts[..1]].concat().concat(),
+            part(0, 1, &told[..100]),
+            part(1, 0, &told[..100]),
+            part(1, 1, &told[..100]),
+            part(1, 1, b""),
+            new_segment(APP2, &[ICC]),
+            new_segment(APP2, &[ICC, &[1]]),
+            part(1, 1, b"").repeat(300),
+        ] {
+            let file = jpeg(&[JFIF, TABLES, &malformed], &[SCAN, END]);
+            assert_eq!(cleaned(&file).as_ref(), Ok(&without));
         }
     }
 
@@ -274,7 +347,6 @@ mod tests {
         for file in [
             jpeg(&[TABLES], &[END]),
             jpeg(&[SCAN], &[SCAN, END]),
-            jpeg(&[b"between"], &[SCAN, END]),
             jpeg(&[b"\xff\xe1\0\x01"], &[SCAN, END]),
             jpeg(&[&frame_header(0xC0, 3, 2)], &[SCAN, END]),
             [&[0xFF, SOI], TABLES, SCAN, END].concat(),

@@ -5,6 +5,7 @@
 
 mod exif;
 mod gif;
+mod icc;
 mod jpeg;
 mod png;
 mod walk;
@@ -41,6 +42,10 @@ const KINDS: [(Kind, &str, &str); 4] = [
     (Kind::WebP, "webp", "image/webp"),
 ];
 
+/// The brands of AVIF (AVIF 1.1, 5), and of HEIF with the codings of phones (ISO/IEC 23008-12, B.4 and 10).
+const AVIF: [&[u8; 4]; 2] = [b"avif", b"avis"];
+const HEIF: [&[u8; 4]; 10] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"];
+
 impl Kind {
     /// The extension of a file name, without the dot.
     #[must_use]
@@ -76,27 +81,48 @@ pub struct Picture<'a> {
 }
 
 /// Reads a picture by its first bytes and leaves out what tells about the
-/// person who took it: place, time, device, names, comments and thumbnails.
+/// person who took it: place, time, device, names, comments, thumbnails, and the texts of a colour profile.
 /// What is needed to show it stays: pixels, colours, animation, orientation.
 ///
 /// # Errors
-/// Why it is no acceptable picture, as a sentence for the log.
+/// Why the file is not an acceptable picture, as a sentence for the client.
 pub fn read(bytes: &[u8]) -> Result<Picture<'_>, &'static str> {
     match bytes {
         [0xFF, 0xD8, 0xFF, ..] => jpeg::read(bytes),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => gif::read(bytes),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => webp::read(bytes),
         _ if bytes.starts_with(png::SIGNATURE) => png::read(bytes),
-        _ => Err("it is no JPEG, PNG, GIF or WebP"),
+        _ => Err(unknown(bytes)),
     }
+}
+
+/// Says what is wrong with a file of another kind: phones take pictures of two kinds that are not shown everywhere.
+fn unknown(file: &[u8]) -> &'static str {
+    let brands = brands(file).unwrap_or_default();
+    let has = |known: &[&[u8; 4]]| brands.iter().any(|brand| known.contains(&brand));
+    if has(&AVIF) {
+        "the picture is in the format AVIF: convert it to JPEG or PNG"
+    } else if has(&HEIF) {
+        "the picture is in the format HEIC: convert it to JPEG or PNG"
+    } else {
+        "the file is not a JPEG, PNG, GIF or WebP picture"
+    }
+}
+
+/// The brands in the first box of a file like MP4 (ISO/IEC 14496-12, 4.3): the major one, its version, and compatible ones.
+fn brands(file: &[u8]) -> Option<&[[u8; 4]]> {
+    let (&length, rest) = file.split_first_chunk()?;
+    let length = usize::try_from(u32::from_be_bytes(length)).ok()?.clamp(4, file.len());
+    let brands = rest[..length - 4].strip_prefix(b"ftyp")?;
+    Some(brands.as_chunks().0)
 }
 
 /// Refuses a picture, or a frame of one, that is empty or out of bounds.
 fn check_size(width: u32, height: u32) -> Result<(), &'static str> {
     if width == 0 || height == 0 {
-        Err("it has no width or no height")
+        Err("the picture has no width or no height")
     } else if width.max(height) > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
-        Err("it has too many pixels")
+        Err("the picture has too many pixels: at most 64,000,000 in all and 16,384 on a side")
     } else {
         Ok(())
     }
@@ -173,8 +199,37 @@ mod tests {
     #[test]
     fn other_files_are_refused() {
         for file in [&b""[..], b"\xff\xd8", b"<svg/>", b"BM", b"GIF88a", b"RIFF\x04\0\0\0WAVE"] {
-            assert_eq!(cleaned(file), Err("it is no JPEG, PNG, GIF or WebP"));
+            assert_eq!(cleaned(file), Err("the file is not a JPEG, PNG, GIF or WebP picture"));
         }
+    }
+
+    #[test]
+    fn pictures_of_phones_are_refused_by_name() {
+        let file = |brands: &[u8]| {
+            let length = 8 + brands.len() as u32;
+            [&length.to_be_bytes(), &b"ftyp"[..], brands, b"\0\0\0\x08avif"].concat()
+        };
+        for (brands, name) in [
+            (&b"heic\0\0\0\0mif1heic"[..], "HEIC"),
+            (b"mif1\0\0\0\0heic", "HEIC"),
+            (b"hevc\0\0\0\0", "HEIC"),
+            (b"avif\0\0\0\0mif1", "AVIF"),
+            (b"mif1\0\0\0\0mif1avif", "AVIF"),
+            (b"avis", "AVIF"),
+            (b"isom\0\0\0\0mp42", "file"),
+            (b"", "file"),
+        ] {
+            assert!(cleaned(&file(brands)).unwrap_err().contains(name), "{brands:?}");
+        }
+        for length in [0, 1, 4, 7, u32::MAX] {
+            assert!(cleaned(&[&length.to_be_bytes(), &b"ftyp"[..]].concat()).unwrap_err().contains("file"));
+        }
+    }
+
+    #[test]
+    fn a_refusal_tells_the_limits() {
+        let told = check_size(MAX_SIDE + 1, 1).unwrap_err().replace(',', "");
+        assert!(told.contains(&MAX_PIXELS.to_string()) && told.contains(&MAX_SIDE.to_string()), "{told}");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Walks a PNG file chunk by chunk and keeps those that show the picture.
 
 use super::walk::Walk;
-use super::{Kind, Picture, check_size, exif};
+use super::{Kind, Picture, check_size, exif, icc};
+use flate2::Compression;
+use flate2::read::{ZlibDecoder, ZlibEncoder};
+use std::io::Read;
 
 /// The first bytes of every PNG file.
 pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -9,11 +12,20 @@ pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// The length of the signature and the whole IHDR chunk.
 const HEADER: usize = 33;
 
-/// What is kept besides IHDR, IDAT and IEND (PNG, third edition, 11.2 and
-/// 11.3): palette, transparency, colour space, density and animation.
-const KEPT: [&[u8; 4]; 13] = [
-    b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"pHYs", b"cICP", b"acTL", b"fcTL", b"fdAT",
-];
+/// What is kept besides IHDR, IDAT, IEND and iCCP (PNG, third edition, 11.2
+/// and 11.3): palette, transparency, colour space, density and animation.
+const KEPT: [&[u8; 4]; 12] =
+    [b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"cICP", b"acTL", b"fcTL", b"fdAT"];
+
+/// Why a file is refused that ends too early.
+const TRUNCATED: &str = "the PNG is truncated";
+
+/// The last chunk.
+const IEND: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+
+/// What stands before the compressed profile in an iCCP chunk: a name, its
+/// end, and the method of compression.
+const PROFILE: &[u8] = b"ICC\0\0";
 
 /// The bit of a chunk's first letter that tells a decoder to get by without it.
 const ANCILLARY: u8 = 0x20;
@@ -21,14 +33,22 @@ const ANCILLARY: u8 = 0x20;
 /// Reads a file that starts with the [`SIGNATURE`].
 pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
     let mut walk = Walk::new(file);
-    let mut head = walk.take(HEADER).ok_or("the PNG has no header")?.to_vec();
-    let (width, height) = header(&head).ok_or("the PNG has a broken header")?;
+    let mut head = walk.take(HEADER).ok_or(TRUNCATED)?.to_vec();
+    let (width, height) = header(&head).ok_or("the PNG has a damaged header")?;
     check_size(width, height)?;
     let mut has_data = false;
+    let mut has_profile = false;
     let mut orientation = None;
     loop {
         let start = walk.at();
-        let (kind, body) = chunk(&mut walk).ok_or("the PNG is cut short")?;
+        let rest = walk.rest();
+        if has_data && rest.len() < IEND.len() && IEND.starts_with(rest) {
+            // Browsers show the picture without its last chunk. That image data is missing between two chunks cannot be
+            // seen without inflating it all, and 1 MB may become 500.
+            walk.add(IEND.to_vec());
+            break;
+        }
+        let (kind, body) = chunk(&mut walk).ok_or(TRUNCATED)?;
         match &kind {
             b"IEND" if has_data && body.is_empty() => {
                 walk.keep(start);
@@ -38,10 +58,17 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
                 has_data = true;
                 walk.keep(start);
             }
+            // Of several profiles, the first counts.
+            b"iCCP" if !has_data && !has_profile => {
+                has_profile = true;
+                if let Some(profile) = profile(body) {
+                    walk.add(new_chunk(b"iCCP", &profile));
+                }
+            }
             b"eXIf" => orientation = orientation.or(exif::orientation(body)),
             kind if KEPT.contains(&kind) => {
                 if kind == b"fcTL" {
-                    let (width, height) = frame(body).ok_or("the PNG has a broken frame")?;
+                    let (width, height) = frame(body).ok_or("the PNG has a damaged frame")?;
                     check_size(width, height)?;
                 }
                 walk.keep(start);
@@ -68,6 +95,20 @@ fn header(head: &[u8]) -> Option<(u32, u32)> {
     };
     let sound = &kind == b"IHDR" && head.ends_with(&crc(&kind, body)) && walk.rest().is_empty();
     sound.then_some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
+}
+
+/// The body of an iCCP chunk with its profile cleaned and its name replaced,
+/// which may be a person's or a device's.
+fn profile(body: &[u8]) -> Option<Vec<u8>> {
+    let name = body.iter().position(|&byte| byte == 0)?;
+    let [0, compressed @ ..] = &body[name + 1..] else { return None };
+    let mut profile = Vec::new();
+    // What is longer is refused as truncated.
+    ZlibDecoder::new(compressed).take(icc::LONGEST as u64).read_to_end(&mut profile).ok()?;
+    let clean = icc::clean(&profile)?;
+    let mut written = PROFILE.to_vec();
+    ZlibEncoder::new(&clean[..], Compression::default()).read_to_end(&mut written).ok()?;
+    Some(written)
 }
 
 /// How far a frame of an animation reaches to the right and down.
@@ -98,7 +139,7 @@ fn crc(kind: &[u8; 4], body: &[u8]) -> [u8; 4] {
     hasher.finalize().to_be_bytes()
 }
 
-/// A chunk to be written; `body` is a short one.
+/// A chunk to be written; `body` is a short one, or a profile.
 fn new_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u32).to_be_bytes();
     [&length[..], kind, body, &crc(kind, body)].concat()
@@ -106,7 +147,7 @@ fn new_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{cleaned, contains};
+    use super::super::{cleaned, contains, icc::tests as profiles};
     use super::*;
 
     /// A file with this size and these chunks after the header.
@@ -121,16 +162,25 @@ mod tests {
     }
 
     const IDAT: (&[u8; 4], &[u8]) = (b"IDAT", b"pixels");
-    const IEND: (&[u8; 4], &[u8]) = (b"IEND", b"");
+    const LAST: (&[u8; 4], &[u8]) = (b"IEND", b"");
+
+    /// The body of an iCCP chunk with this name.
+    fn named_profile(name: &[u8], profile: &[u8]) -> Vec<u8> {
+        let mut body = [name, b"\0\0"].concat();
+        ZlibEncoder::new(profile, Compression::default()).read_to_end(&mut body).unwrap();
+        body
+    }
 
     #[test]
     fn what_shows_the_picture_is_kept() {
         let frame = [&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0; 14]].concat();
+        let clean = icc::clean(&profiles::profile(4, &[(b"kTRC", profiles::CURVE)])).unwrap();
+        let profile = named_profile(b"ICC", &clean);
         let chunks: [(&[u8; 4], &[u8]); 16] = [
             (b"gAMA", b"1"),
             (b"cHRM", b"2"),
             (b"sRGB", b"3"),
-            (b"iCCP", b"4"),
+            (b"iCCP", &profile),
             (b"cICP", b"5"),
             (b"sBIT", b"6"),
             (b"PLTE", b"7"),
@@ -142,12 +192,13 @@ mod tests {
             IDAT,
             IDAT,
             (b"fdAT", b"12"),
-            IEND,
+            LAST,
         ];
         let file = png(3, 2, &chunks);
         let picture = super::super::read(&file).unwrap();
         assert_eq!((picture.width, picture.height), (3, 2));
-        assert_eq!(picture.pieces.len(), 2);
+        // The header, the profile, and what stands before and after it.
+        assert_eq!(picture.pieces.len(), 4);
         assert_eq!(picture.pieces.concat(), file);
     }
 
@@ -163,37 +214,68 @@ mod tests {
             (b"vpAg", b"me"),
         ];
         for chunk in dropped {
-            let file = png(3, 2, &[chunk, IDAT, chunk, IEND, chunk]);
-            assert_eq!(cleaned(&file), Ok(png(3, 2, &[IDAT, IEND])));
+            let file = png(3, 2, &[chunk, IDAT, chunk, LAST, chunk]);
+            assert_eq!(cleaned(&file), Ok(png(3, 2, &[IDAT, LAST])));
+        }
+    }
+
+    #[test]
+    fn a_missing_last_chunk_is_added() {
+        let file = png(3, 2, &[IDAT, IDAT, LAST]);
+        for end in file.len() - IEND.len()..file.len() {
+            assert_eq!(cleaned(&file[..end]).as_ref(), Ok(&file), "{end}");
+        }
+        let rest = &file[..file.len() - IEND.len()];
+        for more in [&b"\0\0\0\x05IDAT"[..], b"\0\0\x20", b"junk"] {
+            assert_eq!(cleaned(&[rest, more].concat()), Err(TRUNCATED));
+        }
+    }
+
+    #[test]
+    fn a_colour_profile_is_cleaned_and_loses_its_name() {
+        let told = profiles::profile(2, &[(b"rTRC", profiles::CURVE), (b"dmnd", b"made at home")]);
+        let clean = named_profile(b"ICC", &icc::clean(&told).unwrap());
+        let body = named_profile(b"Jane's screen", &told);
+        let only = png(3, 2, &[(b"iCCP", &clean), IDAT, LAST]);
+        for chunks in [
+            [(b"iCCP", &body[..]), IDAT, LAST, LAST],
+            [(b"iCCP", &body), (b"iCCP", &clean), IDAT, LAST],
+            [(b"iCCP", &body), IDAT, (b"iCCP", &clean), LAST],
+        ] {
+            assert_eq!(cleaned(&png(3, 2, &chunks)).as_ref(), Ok(&only));
+        }
+        let bomb = named_profile(b"ICC", &vec![0; 2 * icc::LONGEST]);
+        let short = &body[..body.len() - 10];
+        for body in [&b""[..], b"name", b"name\0", b"name\0\x01", b"name\0\0junk", short, &bomb] {
+            assert_eq!(cleaned(&png(3, 2, &[(b"iCCP", body), IDAT, LAST])), Ok(png(3, 2, &[IDAT, LAST])));
         }
     }
 
     #[test]
     fn the_orientation_stays() {
         let block = [&exif::minimal(6)[..], b"place"].concat();
-        let only = png(3, 2, &[(b"eXIf", &exif::minimal(6)), IDAT, IEND]);
-        for chunks in [[(b"eXIf", &block[..]), IDAT, IEND], [IDAT, (b"eXIf", &block[..]), IEND]] {
+        let only = png(3, 2, &[(b"eXIf", &exif::minimal(6)), IDAT, LAST]);
+        for chunks in [[(b"eXIf", &block[..]), IDAT, LAST], [IDAT, (b"eXIf", &block[..]), LAST]] {
             assert_eq!(cleaned(&png(3, 2, &chunks)), Ok(only.clone()));
         }
-        let upright = png(3, 2, &[(b"eXIf", &exif::minimal(1)), IDAT, IEND]);
+        let upright = png(3, 2, &[(b"eXIf", &exif::minimal(1)), IDAT, LAST]);
         assert!(!contains(&cleaned(&upright).unwrap(), b"eXIf"));
     }
 
     #[test]
     fn broken_files_are_refused() {
         for chunks in [
-            &[IDAT, (b"ABCD", b""), IEND][..],
-            &[IDAT, (b"IHDR", b""), IEND],
+            &[IDAT, (b"ABCD", b""), LAST][..],
+            &[IDAT, (b"IHDR", b""), LAST],
             &[IDAT, (b"IEND", b"me")],
-            &[IDAT, (b"fcTL", b"short"), IEND],
-            &[IEND],
-            &[IDAT],
+            &[IDAT, (b"fcTL", b"short"), LAST],
+            &[LAST],
         ] {
             assert!(cleaned(&png(3, 2, chunks)).is_err());
         }
-        let file = png(3, 2, &[IDAT, IEND]);
-        for end in 0..file.len() {
-            assert!(cleaned(&file[..end]).is_err());
+        let file = png(3, 2, &[IDAT, LAST]);
+        for end in SIGNATURE.len()..file.len() - IEND.len() {
+            assert_eq!(cleaned(&file[..end]), Err(TRUNCATED));
         }
         for at in 8..HEADER {
             let mut file = file.clone();
@@ -205,12 +287,12 @@ mod tests {
     #[test]
     fn large_pictures_and_frames_are_refused() {
         for (width, height) in [(50_000, 50_000), (0, 1), (1, 0)] {
-            assert!(cleaned(&png(width, height, &[IDAT, IEND])).is_err());
+            assert!(cleaned(&png(width, height, &[IDAT, LAST])).is_err());
         }
         let mut control = [0; 26];
         control[4..20].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
-        assert!(cleaned(&png(2, 2, &[(b"fcTL", &control), IDAT, IEND])).is_ok());
+        assert!(cleaned(&png(2, 2, &[(b"fcTL", &control), IDAT, LAST])).is_ok());
         control[12] = 0xFF;
-        assert!(cleaned(&png(2, 2, &[(b"fcTL", &control), IDAT, IEND])).is_err());
+        assert!(cleaned(&png(2, 2, &[(b"fcTL", &control), IDAT, LAST])).is_err());
     }
 }

@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
     /// The pieces of the cleaned file, which starts with `head`.
     pub(super) fn finish(mut self, head: Vec<u8>) -> Result<Vec<Cow<'a, [u8]>>, &'static str> {
         if self.pieces.len() > MAX_PIECES {
-            return Err("its metadata is scattered over too many places");
+            return Err("the metadata of the picture is in too many places");
         }
         if !head.is_empty() {
             self.pieces.insert(0, Cow::Owned(head));

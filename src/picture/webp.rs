@@ -1,7 +1,7 @@
 //! Walks a WebP file chunk by chunk and keeps those that show the picture.
 
 use super::walk::Walk;
-use super::{Kind, Picture, check_size, exif};
+use super::{Kind, Picture, check_size, exif, icc};
 
 // The flags of a VP8X chunk (RFC 9649, 2.7).
 const PROFILE: u8 = 0x20;
@@ -10,11 +10,11 @@ const EXIF: u8 = 0x08;
 const ANIMATION: u8 = 0x02;
 
 /// Why a file is refused that cannot be walked to its end.
-const BROKEN: &str = "the WebP is broken or cut short";
+const BROKEN: &str = "the WebP is damaged or truncated";
 
 /// Reads a file that starts with a RIFF header of the form WEBP.
 pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
-    let mut walk = Walk::new(riff(file).ok_or(BROKEN)?);
+    let mut walk = Walk::new(riff(file).ok_or("the WebP is truncated")?);
     walk.take(12);
     let start = walk.at();
     let (kind, body) = chunk(&mut walk).ok_or(BROKEN)?;
@@ -23,8 +23,12 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
             let width = 1 + number([w0, w1, w2]);
             let height = 1 + number([h0, h1, h2]);
             check_size(width, height)?;
-            let mut flags = flags & (PROFILE | ALPHA | ANIMATION);
-            if let Some(orientation) = extended(&mut walk)? {
+            let mut flags = flags & (ALPHA | ANIMATION);
+            let (has_profile, orientation) = extended(&mut walk)?;
+            if has_profile {
+                flags |= PROFILE;
+            }
+            if let Some(orientation) = orientation {
                 flags |= EXIF;
                 walk.add(new_chunk(b"EXIF", &exif::minimal(orientation)));
             }
@@ -50,9 +54,10 @@ fn riff(file: &[u8]) -> Option<&[u8]> {
 }
 
 /// Walks the chunks after VP8X, keeps those that show the picture, and finds
-/// the orientation.
-fn extended(walk: &mut Walk) -> Result<Option<u8>, &'static str> {
+/// whether there is a colour profile, and the orientation.
+fn extended(walk: &mut Walk) -> Result<(bool, Option<u8>), &'static str> {
     let mut has_image = false;
+    let mut has_profile = false;
     let mut orientation = None;
     while !walk.rest().is_empty() {
         let start = walk.at();
@@ -66,7 +71,16 @@ fn extended(walk: &mut Walk) -> Result<Option<u8>, &'static str> {
                 frame(body)?;
                 has_image = true;
             }
-            b"ICCP" | b"ANIM" | b"ALPH" => {}
+            b"ANIM" | b"ALPH" => {}
+            b"ICCP" => {
+                // Of several, the first counts; it stands before the image.
+                let profile = if has_image || has_profile { None } else { icc::clean(body) };
+                if let Some(profile) = profile {
+                    has_profile = true;
+                    walk.add(new_chunk(b"ICCP", &profile));
+                }
+                continue;
+            }
             b"EXIF" => {
                 orientation = orientation.or(exif::orientation(body));
                 continue;
@@ -75,7 +89,7 @@ fn extended(walk: &mut Walk) -> Result<Option<u8>, &'static str> {
         }
         keep(walk, start);
     }
-    if has_image { Ok(orientation) } else { Err("the WebP has no image") }
+    if has_image { Ok((has_profile, orientation)) } else { Err("the WebP is truncated or has no image") }
 }
 
 /// Checks a frame of an animation. It is kept as a whole, so there may be
@@ -110,7 +124,7 @@ fn image(kind: &[u8; 4], body: &[u8]) -> Result<(u32, u32), &'static str> {
             let bits = u32::from_le_bytes([b0, b1, b2, b3]);
             (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
         }
-        _ => return Err("the WebP has a broken or unknown image"),
+        _ => return Err("the WebP has a damaged or unknown image"),
     };
     check_size(width, height)?;
     Ok((width, height))
@@ -139,14 +153,14 @@ fn number([b0, b1, b2]: [u8; 3]) -> u32 {
     u32::from_le_bytes([b0, b1, b2, 0])
 }
 
-/// A chunk to be written; `body` is a short one, of even length.
+/// A chunk to be written; `body` is of even length and a short one, or a profile.
 fn new_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [kind, &(body.len() as u32).to_le_bytes()[..], body].concat()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{cleaned, contains, read};
+    use super::super::{cleaned, contains, icc::tests as profiles, read};
     use super::*;
 
     const LOSSY: &[u8] = b"VP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a\x03\0\x02\0";
@@ -171,14 +185,15 @@ mod tests {
 
     #[test]
     fn what_shows_the_picture_is_kept() {
-        let profile = new_chunk(b"ICCP", b"colour");
+        let clean = icc::clean(&profiles::profile(4, &[(b"kTRC", profiles::CURVE)])).unwrap();
+        let profile = new_chunk(b"ICCP", &clean);
         let loops = new_chunk(b"ANIM", b"abcdef");
         let alpha = new_chunk(b"ALPH", b"ab");
         let frames = [frame_at(0, &[LOSSLESS]), frame_at(1, &[&alpha, LOSSY])].concat();
         for (file, pieces) in [
             (webp(&[LOSSY]), 2),
             (webp(&[LOSSLESS]), 2),
-            (webp(&[&canvas(PROFILE), &profile, &alpha, LOSSY]), 2),
+            (webp(&[&canvas(PROFILE), &profile, &alpha, LOSSY]), 3),
             (webp(&[&canvas(ANIMATION | ALPHA), &loops, &frames]), 2),
         ] {
             let picture = read(&file).unwrap();
@@ -193,7 +208,7 @@ mod tests {
         for kind in [b"EXIF", b"XMP ", b"VP8X", b"abcd"] {
             let dropped = new_chunk(kind, b"at home.");
             let file = webp(&[&canvas(0xFF), &dropped, LOSSLESS, &dropped]);
-            let clean = webp(&[&canvas(PROFILE | ALPHA | ANIMATION), LOSSLESS]);
+            let clean = webp(&[&canvas(ALPHA | ANIMATION), LOSSLESS]);
             assert_eq!(cleaned(&file), Ok(clean));
             let file = webp(&[LOSSY, &dropped]);
             assert_eq!(cleaned(&file), Ok(webp(&[LOSSY])));
@@ -215,6 +230,19 @@ mod tests {
         let upright = new_chunk(b"EXIF", &exif::minimal(1));
         let file = webp(&[&canvas(EXIF), LOSSY, &upright]);
         assert_eq!(cleaned(&file), Ok(webp(&[&canvas(0), LOSSY])));
+    }
+
+    #[test]
+    fn a_colour_profile_is_cleaned() {
+        let told = profiles::profile(2, &[(b"rTRC", profiles::CURVE), (b"dmnd", b"made at home")]);
+        let clean = new_chunk(b"ICCP", &icc::clean(&told).unwrap());
+        let told = new_chunk(b"ICCP", &told);
+        let only = webp(&[&canvas(PROFILE), &clean, LOSSY]);
+        for flags in [0, PROFILE] {
+            assert_eq!(cleaned(&webp(&[&canvas(flags), &told, &told, LOSSY, &told])).as_ref(), Ok(&only));
+        }
+        let malformed = new_chunk(b"ICCP", b"colour");
+        assert_eq!(cleaned(&webp(&[&canvas(PROFILE), &malformed, LOSSY])), Ok(webp(&[&canvas(0), LOSSY])));
     }
 
     #[test]

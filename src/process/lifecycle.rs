@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a worker may take to give away its state, before it is killed so that nothing is spent twice.
-const HAND_OVER: Duration = Duration::from_secs(5);
+const HAND_OVER: Duration = Duration::from_secs(8);
 /// How long a worker may take to start.
 const START: Duration = Duration::from_secs(35);
 /// The pauses in milliseconds before starts after workers that died or could not start, one after the other; the last stays.
@@ -326,9 +326,9 @@ mod tests {
             (2, Event::Unresponsive, &[Action::Replacing, Action::Start { id: 2, reload: false }]),
             (2, Event::Unresponsive, NOTHING),
             (3, Event::Ready(2), &[Action::HandOver(1)]),
-            (7, Event::Time, NOTHING),
-            (8, Event::Time, &[Action::Kill(1)]),
-            (8, Event::Gone(1), &[Action::Died(1), Action::Serve { id: 2, from: None, reload: false }]),
+            (10, Event::Time, NOTHING),
+            (11, Event::Time, &[Action::Kill(1)]),
+            (11, Event::Gone(1), &[Action::Died(1), Action::Serve { id: 2, from: None, reload: false }]),
         ]);
     }
 

@@ -65,6 +65,8 @@ pub struct EventLoop {
     received: AtomicUsize,
     /// No further request is begun: this worker hands over or stops.
     paused: AtomicBool,
+    /// A round has begun since then.
+    at_rest: AtomicBool,
     /// The loop ends.
     stopped: AtomicBool,
     /// Told of each connection that ends or waits for a request while the loop is paused.
@@ -107,6 +109,7 @@ impl EventLoop {
             most: usize::try_from(most).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
             received: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
+            at_rest: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             settled: Condvar::new(),
             settling: Mutex::new(()),
@@ -120,6 +123,10 @@ impl EventLoop {
         let mut swept = Instant::now();
         let mut accepting = true;
         while !self.stopped.load(Ordering::SeqCst) {
+            if self.paused.load(Ordering::SeqCst) {
+                self.at_rest.store(true, Ordering::SeqCst);
+                self.tell_settled();
+            }
             // Without connections there is nothing to look after.
             let timeout = (!accepting || !self.connections().is_empty()).then_some(SWEEP);
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
@@ -127,7 +134,7 @@ impl EventLoop {
             let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
             for event in &events {
                 match event.data.u64() {
-                    WAKER => {}
+                    WAKER => drop(rustix::io::read(&self.waker, &mut [0; 8])),
                     LISTENER => accepting = self.accept(),
                     number => {
                         // A connection that was closed by an event of the same round is not there any more.
@@ -156,15 +163,24 @@ impl EventLoop {
         }
     }
 
-    /// Begins no further request; what waits stays at its connection.
+    /// Accepts nothing more and begins no further request; what waits stays at its connection. When this returns, every
+    /// connection that was accepted is known.
     pub fn pause(&self) {
         self.paused.store(true, Ordering::SeqCst);
         let _ = epoll::delete(&self.epoll, &self.listener);
+        // A round that had begun before may accept until its end.
+        let settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wake();
+        drop(self.settled.wait_while(settling, |()| !self.at_rest.load(Ordering::SeqCst)));
     }
 
     /// Ends the loop.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
     }
 
@@ -266,6 +282,9 @@ impl EventLoop {
 
     fn accept(&self) -> bool {
         for _ in 0..ACCEPTS {
+            if self.paused.load(Ordering::SeqCst) {
+                break;
+            }
             match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => {
                     if self.connections().len() >= self.most {

@@ -145,7 +145,7 @@ fn answer(server: &Server, mut stream: UnixStream) -> io::Result<()> {
     let mut words = head.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let (status, kind, body) = match (method, http::path(target)) {
-        ("GET" | "HEAD", PATH) => ("200 OK", CONTENT_TYPE, now::text(server.app())),
+        ("GET" | "HEAD", PATH) => ("200 OK", CONTENT_TYPE, now::text(server.app(), server.connections())),
         _ => ("404 Not Found", "text/plain; charset=utf-8", format!("there is only {PATH}\n")),
     };
     let mut answer = format!(

@@ -49,7 +49,7 @@ const STACK: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
 const STOP: Duration = Duration::from_secs(30);
 /// How long a worker that hands over waits for requests that are being answered, before it gives away its state.
-const SETTLE: Duration = Duration::from_millis(1500);
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// A running server.
 pub struct Server {
@@ -84,7 +84,7 @@ impl Server {
         };
         let answering = (0..threads).map(|_| spawn(Server::work)).collect::<io::Result<Vec<_>>>();
         let answering = answering.map_err(|error| error.to_string())?;
-        spawn(|server| server.events.run(|| server.each_second())).map_err(|error| error.to_string())?;
+        spawn(|server| server.events.run(|| server.refusals.flush())).map_err(|error| error.to_string())?;
         *server.threads.lock().unwrap_or_else(PoisonError::into_inner) = answering;
         Ok(server)
     }
@@ -137,9 +137,10 @@ impl Server {
         self.events.adopt(handed);
     }
 
-    fn each_second(&self) {
-        self.app.metrics.set_connections(self.events.count());
-        self.refusals.flush();
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.events.count()
     }
 
     fn work(self: &Arc<Server>) {

@@ -76,6 +76,16 @@ pub fn list(db: &Connection, behind: i64, most: i64, now: i64) -> Result<Vec<Acc
         .collect()
 }
 
+/// Ids and names of at most so many users, in the order of their ids, those behind one id.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn names(db: &Connection, behind: i64, most: i64) -> Result<Vec<(i64, String)>> {
+    db.prepare_cached("SELECT id, name FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .query_map([behind, most], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
 /// Changes a name; false if it is taken.
 ///
 /// # Errors

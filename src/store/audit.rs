@@ -1,14 +1,18 @@
 //! The audit log: who did what to an account, from where, and who was refused. Times are Unix seconds.
 //!
-//! What was done and what was refused are bounded apart, so that a flood of guesses does not push out what was done.
+//! What was done and what was refused are bounded apart, so that a flood of guesses does not push out what was done. Within
+//! each, the users with the most lines lose their oldest ones, so that a flood about one user pushes out no other's.
 
 use super::Transaction;
 use super::accounts::Who;
 use rusqlite::{Connection, Result, params};
+use std::collections::HashMap;
 
-/// Lines of each kind at the most, some 100 bytes each.
-const MOST: i64 = 100_000;
-/// Lines between two looks at what is too old or too much, so that each line costs little.
+/// Lines of each kind that stay when there are more, some 100 bytes each.
+const MOST: usize = 100_000;
+/// Lines between two counts of all lines, so that each line costs little; there may be as many beyond the bound meanwhile.
+const COUNTED_EVERY: i64 = 8192;
+/// Lines between two looks at what is too old, so that each line costs little.
 const PRUNED_EVERY: i64 = 256;
 /// Seconds of a day.
 pub const DAY: i64 = 86_400;
@@ -92,12 +96,54 @@ pub fn prune(db: &Transaction, now: i64, days: i64) -> Result<()> {
 fn prune_sometimes(db: &Transaction, table: &str, event: &Event) -> Result<()> {
     let id = db.last_insert_rowid();
     if id % PRUNED_EVERY == 0 {
-        db.execute(&format!("DELETE FROM {table} WHERE id <= ?1"), [id - MOST])?;
         // The oldest stand first. Twice as many as came since the last time, so that it keeps up.
         let old = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} ORDER BY id LIMIT ?1) AND at < ?2");
         db.execute(&old, [2 * PRUNED_EVERY, event.at - event.days * DAY])?;
     }
+    if id % COUNTED_EVERY == 0 { shorten(db, table) } else { Ok(()) }
+}
+
+/// Leaves [`MOST`] lines, if there are more: of the users who have more than their share the latest ones. Lines about no
+/// user share as if they were about one.
+fn shorten(db: &Transaction, table: &str) -> Result<()> {
+    // One scan, without the sort that a window function needs: 2.6 MB for a moment.
+    let mut lines = db.prepare_cached(&format!("SELECT id, user_id FROM {table} ORDER BY id DESC"))?;
+    let lines: Vec<(i64, Option<i64>)> =
+        lines.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_>>()?;
+    if lines.len() <= MOST {
+        return Ok(());
+    }
+    let mut counts: HashMap<Option<i64>, usize> = HashMap::new();
+    for (_, user) in &lines {
+        *counts.entry(*user).or_default() += 1;
+    }
+    let share = share_of(counts.into_values().collect());
+    let mut delete = db.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?;
+    let (mut kept, mut kept_of) = (0, HashMap::new());
+    for (id, user) in lines {
+        let of_user: &mut usize = kept_of.entry(user).or_default();
+        if *of_user < share && kept < MOST {
+            *of_user += 1;
+            kept += 1;
+        } else {
+            delete.execute([id])?;
+        }
+    }
     Ok(())
+}
+
+/// How many lines each user may have at most, so that users with so many have no more than [`MOST`] together. At least one.
+fn share_of(mut counts: Vec<usize>) -> usize {
+    counts.sort_unstable();
+    let (mut left, mut users) = (MOST, counts.len());
+    for count in counts {
+        if count * users > left {
+            return (left / users).max(1);
+        }
+        left -= count;
+        users -= 1;
+    }
+    MOST
 }
 
 /// The lines since a time, the oldest first: all, or those of a user. A name means the user who has it now and whoever had
@@ -135,15 +181,65 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_refusals_is_bounded_and_pushes_out_nothing_that_was_done() {
-        let mut scratch = Scratch::new();
-        scratch.write(|db| done(db, &event(1000), None));
-        for _ in 0..12 {
-            scratch.write(|db| (0..10_000).try_for_each(|_| refused(db, &event(1000), "nobody")));
+    fn shares_of_the_bound() {
+        for (counts, share) in [
+            (vec![MOST + 1], MOST),
+            (vec![10, 20, MOST], MOST - 30),
+            (vec![MOST, 10, MOST], (MOST - 10) / 2),
+            (vec![MOST / 3, MOST, MOST / 3], MOST - MOST / 3 * 2),
+            (vec![1; 2 * MOST], 1),
+        ] {
+            assert_eq!(share_of(counts), share);
         }
-        let left = count(&scratch, "audit_refused");
-        assert!((MOST..MOST + PRUNED_EVERY).contains(&left), "{left}");
-        assert_eq!(count(&scratch, "audit_done"), 1);
+    }
+
+    /// [`MOST`] lines of a kind, quickly: of this user, or each of a user of its own.
+    fn fill(scratch: &mut Scratch, table: &str, user: &str) {
+        let lines = format!(
+            "WITH RECURSIVE line (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM line LIMIT {MOST})
+             INSERT INTO {table} (nth, at, user_id, event, source) SELECT n, 1000, {user}, 'login', '-' FROM line"
+        );
+        scratch.write(|db| db.execute_batch(&lines));
+    }
+
+    #[test]
+    fn a_flood_about_one_user_or_none_pushes_out_no_line_of_another() {
+        type Note = fn(&Transaction, &Event) -> Result<()>;
+        let kinds: [(&str, &str, Note); 3] = [
+            ("audit_done", "1", |db, event| done(db, event, Some(1))),
+            ("audit_refused", "1", |db, event| refused(db, event, "rei")),
+            ("audit_refused", "NULL", |db, event| refused(db, event, "nobody")),
+        ];
+        for (table, user, note) in kinds {
+            let mut scratch = Scratch::new();
+            let asuka = ["rei", "asuka"].map(|name| scratch.add(name))[1];
+            scratch.write(|db| (0..50).try_for_each(|_| done(db, &event(1000), Some(asuka))));
+            scratch.write(|db| (0..50).try_for_each(|_| refused(db, &event(1000), "asuka")));
+            fill(&mut scratch, table, user);
+            for nth in 0..2 * COUNTED_EVERY {
+                // Each time from another address.
+                let source = nth.to_string();
+                scratch.write(|db| note(db, &Event { source: &source, ..event(2000) }));
+            }
+            for table in ["audit_done", "audit_refused"] {
+                assert_eq!(count(&scratch, &format!("{table} WHERE user_id = {asuka}")), 50, "{table}");
+            }
+            let left = count(&scratch, &format!("{table} WHERE user_id IS {user}"));
+            assert!((0..COUNTED_EVERY).contains(&(left + 50 - MOST as i64)), "{left}");
+            let latest = format!("{table} WHERE id > (SELECT max(id) FROM {table}) - {left}");
+            assert_eq!(count(&scratch, &latest), left, "the oldest of the flood went");
+        }
+    }
+
+    #[test]
+    fn of_more_users_than_lines_the_latest_stay() {
+        let mut scratch = Scratch::new();
+        let most = MOST as i64;
+        fill(&mut scratch, "audit_done", "n");
+        scratch.write(|db| (0..COUNTED_EVERY).try_for_each(|nth| done(db, &event(2000), Some(most + 1 + nth))));
+        let left = count(&scratch, "audit_done");
+        assert!((most..most + COUNTED_EVERY).contains(&left), "{left}");
+        assert_eq!(count(&scratch, &format!("audit_done WHERE user_id > {}", most + COUNTED_EVERY - left)), left);
     }
 
     #[test]

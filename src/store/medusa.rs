@@ -51,9 +51,14 @@ pub struct User {
 /// What became of a user who was to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// Added; the new id, if the old one could not be kept.
-    Added(Option<i64>),
-    /// There is a user with this name and this email.
+    /// Added.
+    Added {
+        /// The new id, if the old one could not be kept.
+        new_id: Option<i64>,
+        /// The id of a user here whose email differs by the case of letters alone.
+        twin: Option<i64>,
+    },
+    /// There is a user with this name and this email, but for the case of letters.
     There,
     /// The name is another user's.
     NameTaken,
@@ -275,6 +280,7 @@ fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<
         Some(id) if is_id(id) && id > ids.given => free(id)?,
         _ => false,
     };
+    let twin = twin(db, &user.email)?;
     // Behind all of theirs, so that it takes none that is still to come.
     let id = if kept { user.id.unwrap_or_default() } else { 1 + largest(db)?.max(ids.theirs) };
     db.prepare_cached(
@@ -292,7 +298,7 @@ fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<
         user.created_at
     ])?;
     audit::done(db, event, Some(id))?;
-    Ok(Taken::Added(if kept { None } else { Some(id) }))
+    Ok(Taken::Added { new_id: if kept { None } else { Some(id) }, twin })
 }
 
 /// Whether this name or this email has somebody.
@@ -303,8 +309,16 @@ pub fn is_there(db: &Connection, name: &str, email: &str) -> Result<Option<Taken
     let found: Option<String> =
         db.prepare_cached("SELECT email FROM users WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?;
     if let Some(found) = found {
-        return Ok(Some(if found == email { Taken::There } else { Taken::NameTaken }));
+        return Ok(Some(if found.eq_ignore_ascii_case(email) { Taken::There } else { Taken::NameTaken }));
     }
     let taken = db.prepare_cached("SELECT 1 FROM users WHERE email = ?1")?.exists(params![email])?;
     Ok(taken.then_some(Taken::EmailTaken))
+}
+
+/// The id of a user whose email is this one but for the case of ASCII letters. Such a user is imported all the same: both
+/// could log in before, and none of the two emails tells which of them is to go.
+fn twin(db: &Connection, email: &str) -> Result<Option<i64>> {
+    db.prepare_cached("SELECT id FROM users WHERE email = ?1 COLLATE NOCASE LIMIT 1")?
+        .query_row([email], |row| row.get(0))
+        .optional()
 }

@@ -6,7 +6,7 @@ pub mod backup;
 pub mod check;
 pub mod medusa;
 mod opening;
-mod schema;
+pub mod schema;
 pub mod sessions;
 pub mod users;
 mod write;

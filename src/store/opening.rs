@@ -1,6 +1,6 @@
 //! From a file to a connection: what is not ours is refused, what is older is brought up to date.
 
-use super::schema::{MIGRATIONS, TODAY};
+use super::schema::{MIGRATIONS, TODAY, differences, version};
 use super::{BUSY, Durable, FILE, Reader, Store};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -27,8 +27,29 @@ impl Store {
         let failed = |error| format!("{shown}: cannot be opened: {error}; restore it from a backup if it is damaged");
         let mut connection = connect(&path).map_err(failed)?;
         refuse_newer(&connection, &path)?;
+        if version(&connection).map_err(failed)? != TODAY {
+            // A foreign trigger would run with the steps.
+            refuse_foreign_schema(&connection, &path)?;
+        }
         prepare(&mut connection).map_err(failed)?;
         Ok(Store { connection, durable: Durable::Now, patience: BUSY })
+    }
+
+    /// Looks at a database before a server starts on it, and changes nothing: whether its schema is accountd's own. What
+    /// is added to it later ends no server, and no worker that takes the place of another.
+    ///
+    /// # Errors
+    /// A sentence that names what is in the database and accountd did not create, or says what else is wrong with the file.
+    pub fn inspect(data: &Path) -> Result<(), String> {
+        let path = data.join(FILE);
+        if !path.exists() {
+            return Ok(());
+        }
+        refuse_foreign(&path)?;
+        let failed = |error| format!("{}: cannot be opened: {error}", path.display());
+        let connection = connect(&path).map_err(failed)?;
+        refuse_newer(&connection, &path)?;
+        refuse_foreign_schema(&connection, &path)
     }
 
     /// Opens a database that is there, as it is: an older one stays as old as it is.
@@ -106,8 +127,19 @@ pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), S
     Ok(())
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+/// Refuses a schema that is not as accountd makes it.
+fn refuse_foreign_schema(connection: &Connection, path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let differences = connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)
+        .and_then(|_| differences(connection))
+        .map_err(|error| format!("{shown}: cannot be read: {error}; restore it from a backup"))?;
+    let Some(first) = differences.first() else { return Ok(()) };
+    let more = match differences.len() - 1 {
+        0 => String::new(),
+        more => format!("; and {more} more, which accountd check names"),
+    };
+    Err(format!("{shown}: {first}; {}{more}", first.remedy(path)))
 }
 
 /// A connection that asks for no mutex of SQLite's, since each is behind one of ours.
@@ -238,6 +270,39 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_with_something_foreign_is_named_and_not_touched() {
+        let data = folder();
+        let file = data.join(FILE);
+        assert_eq!(Store::inspect(&data), Ok(()), "none is there yet");
+        assert!(!file.exists());
+        for version in 1..=MIGRATIONS.len() {
+            let old = Connection::open(&file).unwrap();
+            MIGRATIONS[..version].iter().for_each(|step| old.execute_batch(step).unwrap());
+            let head = format!("PRAGMA application_id = 0x61636374; PRAGMA user_version = {version}");
+            old.execute_batch(&head).unwrap();
+            assert_eq!(Store::inspect(&data), Ok(()), "{version}");
+            let foreign = "CREATE VIEW b AS SELECT 1; CREATE TRIGGER c DELETE ON users BEGIN SELECT 1; END";
+            old.execute_batch(foreign).unwrap();
+            drop(old);
+            let before = fs::read(&file).unwrap();
+            let expected = format!(
+                "{0}: it holds the trigger c, which accountd did not create; remove it, while no server runs, with: sqlite3 '{0}' 'DROP TRIGGER \"c\"'; \
+                 and 1 more, which accountd check names",
+                file.display()
+            );
+            assert_eq!(Store::inspect(&data), Err(expected.clone()));
+            // No step runs on it. One that needs none is opened: it is looked at before a server starts.
+            match Store::open(&data) {
+                Err(error) => assert_eq!(error, expected),
+                Ok(_) => assert_eq!(version, MIGRATIONS.len()),
+            }
+            assert!(version == MIGRATIONS.len() || fs::read(&file).unwrap() == before, "the file was touched");
+            fs::remove_file(&file).unwrap();
+        }
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
     fn a_database_of_the_first_schema_comes_along_with_its_data() {
         let data = folder();
         let old = Connection::open(data.join(FILE)).unwrap();
@@ -251,8 +316,8 @@ mod tests {
         .unwrap();
         drop(old);
         let store = Store::open(&data).unwrap();
-        let user = store.read(|db| users::password(db, "rei")).unwrap().unwrap();
-        assert_eq!((user.id, &*user.password, user.disabled), (7, "a digest", false));
+        let user = store.read(|db| users::credentials(db, "rei")).unwrap().user.unwrap();
+        assert_eq!((user.id, &*user.password), (7, "a digest"));
         let mut token = [0; 32];
         token[..8].copy_from_slice(&[0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10]);
         token[31] = 0xff;

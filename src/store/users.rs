@@ -27,7 +27,8 @@ pub struct New<'a> {
     pub avatar: &'a str,
 }
 
-/// Adds a user and says the id; nothing if the name or the email is taken.
+/// Adds a user and says the id; nothing if the name or the email is taken. Emails are compared without the case of ASCII
+/// letters.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -35,7 +36,8 @@ pub fn add(db: &Transaction, user: &New, now: i64) -> Result<Option<i64>> {
     let added = db
         .prepare_cached(
             "INSERT INTO users (name, show_name, email, password, key, avatar, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+             WHERE NOT EXISTS (SELECT 1 FROM users WHERE email = ?3 COLLATE NOCASE)",
         )?
         .execute(params![user.name, user.show_name, user.email, user.password, user.key, user.avatar, now]);
     unless_taken(added).map(|added| added.then(|| db.last_insert_rowid()))
@@ -79,22 +81,49 @@ pub(super) fn user(row: &Row) -> Result<User> {
     })
 }
 
-/// What a log-in goes by.
+/// A user's stored password.
 #[allow(missing_docs)] // the columns of the table
 pub struct Stored {
     pub id: i64,
     pub password: String,
-    pub disabled: bool,
 }
 
-/// The stored password of a user.
+/// What a password is verified against.
+pub struct Credentials {
+    /// The user with a name; nothing if there is none, or if the user is disabled.
+    pub user: Option<Stored>,
+    /// Whether any user's row has an Argon2id hash.
+    pub any_argon2id: bool,
+}
+
+/// Whether any row has an Argon2id hash: a look at the index that has these rows and no others.
+const ANY_ARGON2ID: &str = "EXISTS (SELECT 1 FROM users INDEXED BY users_with_argon2id
+     WHERE password >= '$argon2id$' AND password < '$argon2id%')";
+
+/// What the password of the user with this name is verified against.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn password(db: &Connection, name: &str) -> Result<Option<Stored>> {
-    db.prepare_cached("SELECT id, password, disabled_at IS NOT NULL FROM users WHERE name = ?1")?
-        .query_row([name], |row| Ok(Stored { id: row.get(0)?, password: row.get(1)?, disabled: row.get(2)? }))
-        .optional()
+pub fn credentials(db: &Connection, name: &str) -> Result<Credentials> {
+    db.prepare_cached(&format!(
+        "SELECT {ANY_ARGON2ID}, id, password
+         FROM (SELECT 1) LEFT JOIN users ON name = ?1 AND disabled_at IS NULL"
+    ))?
+    .query_row([name], |row| {
+        let user = match row.get(1)? {
+            Some(id) => Some(Stored { id, password: row.get(2)? }),
+            None => None,
+        };
+        Ok(Credentials { any_argon2id: row.get(0)?, user })
+    })
+}
+
+/// Whether any row has an Argon2id hash.
+///
+/// # Errors
+/// Whatever the database says.
+pub fn any_argon2id(db: &Connection) -> Result<bool> {
+    db.prepare_cached(&format!("SELECT {ANY_ARGON2ID}"))?.query_row([], |row| row.get(0))
 }
 
 /// Stores another form of the same password; false if it is no longer `old`.
@@ -144,14 +173,15 @@ pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Resul
 }
 
 /// Sets the password of the user with this name and this email, ends every session and says the id; nothing if they are
-/// not of one, or of one who is disabled.
+/// not of one, or of one who is disabled. A name is one user's, so emails that differ by case alone are no two answers.
 ///
 /// # Errors
 /// Whatever the database says.
 pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> Result<Option<i64>> {
     let id = db
         .prepare_cached(
-            "UPDATE users SET password = ?3 WHERE name = ?1 AND email = ?2 AND disabled_at IS NULL RETURNING id",
+            "UPDATE users SET password = ?3
+             WHERE name = ?1 AND email = ?2 COLLATE NOCASE AND disabled_at IS NULL RETURNING id",
         )?
         .query_row([name, email, new], |row| row.get(0))
         .optional()?;
@@ -195,4 +225,68 @@ pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
 /// Whatever the database says.
 pub fn has_avatar(db: &Connection, name: &str) -> Result<bool> {
     db.prepare_cached("SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> 'admin.jpg'")?.exists([name])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Scheme;
+    use crate::store::accounts;
+    use crate::store::tests::Scratch;
+
+    fn new<'a>(name: &'a str, email: &'a str) -> New<'a> {
+        New { name, show_name: "a", email, password: "x", key: "a", avatar: "admin.jpg" }
+    }
+
+    #[test]
+    fn an_email_is_taken_in_upper_and_lower_case() {
+        let mut scratch = Scratch::new();
+        let mut add = |name, email| scratch.write(|db| add(db, &new(name, email), 1));
+        assert_eq!(add("rei", "Rei@Example.org"), Some(1));
+        for email in ["Rei@Example.org", "rei@example.org", "REI@EXAMPLE.ORG"] {
+            assert_eq!(add("asuka", email), None, "{email}");
+        }
+        assert_eq!(add("rei", "asuka@example.org"), None, "the name is taken");
+        assert_eq!(add("Rei", "É@example.org"), Some(2), "names are compared as they are");
+        assert_eq!(add("asuka", "é@example.org"), Some(3), "other letters than ASCII's are, too");
+    }
+
+    #[test]
+    fn a_reset_goes_by_the_name_and_the_email_in_any_case() {
+        let mut scratch = Scratch::new();
+        // As older versions allowed them.
+        let twins = "INSERT INTO users (name, show_name, email, password, key, avatar, created_at) VALUES
+            ('rei', 'a', 'Rei@example.org', 'x', 'a', 'admin.jpg', 1), ('twin', 'a', 'rei@example.org', 'x', 'a', 'admin.jpg', 1)";
+        scratch.write(|db| db.execute(twins, []));
+        let mut reset = |name, email| scratch.write(|db| reset_password(db, name, email, "y"));
+        assert_eq!(reset("rei", "Rei@example.org"), Some(1));
+        assert_eq!(reset("twin", "rei@example.org"), Some(2));
+        assert_eq!((reset("rei", "REI@example.org"), reset("twin", "Rei@Example.Org")), (Some(1), Some(2)));
+        assert_eq!((reset("Rei", "rei@example.org"), reset("rei", "rei@example.com")), (None, None));
+        assert_eq!(scratch.write(|db| add(db, &new("third", "REI@EXAMPLE.ORG"), 1)), None);
+    }
+
+    #[test]
+    fn credentials_are_of_users_who_are_not_disabled() {
+        let mut scratch = Scratch::new();
+        let id = scratch.add("rei");
+        let found = |scratch: &Scratch, name| scratch.store.read(|db| credentials(db, name)).unwrap().user;
+        assert_eq!(found(&scratch, "rei").map(|user| (user.id, user.password)), Some((id, "x".into())));
+        assert!(found(&scratch, "Rei").is_none());
+        scratch.write(|db| accounts::disable(db, id, 1));
+        assert!(found(&scratch, "rei").is_none());
+    }
+
+    #[test]
+    fn the_index_has_the_rows_that_the_scheme_says() {
+        let mut scratch = Scratch::new();
+        let id = scratch.add("rei");
+        for stored in
+            ["", "$", "$argon2id", "$argon2id$", "$argon2id$v=19$m", "$argon2id%", "$argon2i$", "$ARGON2ID$", "x", "~"]
+        {
+            scratch.write(|db| accounts::set_password(db, id, stored));
+            let any = scratch.store.read(any_argon2id).unwrap();
+            assert_eq!(any, Scheme::of(stored) == Scheme::Argon2id, "{stored}");
+        }
+    }
 }

@@ -17,7 +17,8 @@ fn read(content_type: &str, mut body: &[u8]) -> Option<Vec<u8>> {
             Some(file)
         }
         Err(stop) => {
-            assert_eq!(stop.reason, No::FileUnusable);
+            assert_eq!((stop.reason, stop.cause), (No::FileUnusable, None));
+            assert!(stop.detail.is_some_and(|detail| detail.is_ascii() && !detail.is_empty()));
             None
         }
     }

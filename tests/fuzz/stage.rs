@@ -68,7 +68,7 @@ impl Stage {
         // Whatever the request before has used up.
         self.app.captchas().put(secret::digest(CAPTCHA.0), CAPTCHA.1.into(), NOW);
         let opened = self.app.write(Durable::Soon, |db| {
-            let password = users::password(db, "a")?.map(|stored| stored.password).unwrap_or_default();
+            let password = users::credentials(db, "a")?.user.map(|stored| stored.password).unwrap_or_default();
             sessions::open(db, 1, &password, &secret::digest(TOKEN), NOW + 1, 2)
         });
         // Refused where it is still there.

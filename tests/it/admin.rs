@@ -263,6 +263,7 @@ fn what_is_not_right_is_refused_and_changes_nothing() {
     for ((code, text), sentence) in [
         (add("rei", "new@example.org", b"x"), "a user with this name or this email is there already"),
         (add("new", "rei@example.org", b"x"), "a user with this name or this email is there already"),
+        (add("new", "REI@example.org", b"x"), "a user with this name or this email is there already"),
         (add(&long[..3 * 65], "new@example.org", b"x"), "NAME has more than 64 characters"),
         (add("\r\n", "new@example.org", b"x"), "NAME is empty"),
         (add("new", &"x".repeat(255), b"x"), "EMAIL has more than 254 characters"),
@@ -316,6 +317,117 @@ fn lists_are_aligned_and_do_nothing_to_a_terminal() {
     assert_eq!(object(&done(&server, &["user", "show", "id:3", "--json"]))["name"], "\u{1b}[31mred\n");
     // Names as the list escapes them are not names, but a name as it is, is.
     assert!(done(&server, &["user", "show", "\u{1b}[31mred\n"]).contains("name        \\u{1b}[31mred\\n\n"));
+}
+
+#[test]
+fn an_argument_that_fits_two_users_is_refused_and_an_id_is_one_user() {
+    let server = Server::start();
+    for name in ["rei", "id:1", "id:3", "id:x"] {
+        server.register(name);
+    }
+    let data = &server.data.0;
+    let before = done(&server, &["user", "list", "--json"]);
+    let both = "id:1 fits two users, rei (id 1) and id:1 (id 2): name one with --id 1 or --id 2";
+    for arguments in [
+        &["user", "delete", "id:1"][..],
+        &["user", "show", "id:1"],
+        &["user", "set-password", "id:1"],
+        &["user", "rename", "id:1", "new"],
+        &["user", "disable", "id:1"],
+        &["user", "enable", "id:1"],
+        &["user", "logout", "id:1"],
+        &["audit", "--user", "id:1"],
+    ] {
+        let (code, text) = refused(data, arguments, b"a password");
+        assert!(code == 2 && text.contains(both), "{code} {text}");
+    }
+    assert_eq!(done(&server, &["user", "list", "--json"]), before);
+    let shown =
+        |arguments: &[&str]| object(&done(&server, &[&["user", "show", "--json"], arguments].concat()))["name"].clone();
+    assert_eq!((shown(&["--id", "1"]), shown(&["--id", "2"])), ("rei".into(), "id:1".into()));
+    // One user is meant, by the id or by the name.
+    assert_eq!((shown(&["id:2"]), shown(&["id:3"]), shown(&["id:4"])), ("id:1".into(), "id:3".into(), "id:x".into()));
+    assert_eq!(shown(&["id:x"]), "id:x");
+    assert_eq!(done(&server, &["user", "rename", "--id", "1", "ayanami"]), "ayanami (id 1): renamed\n");
+    assert_eq!(done(&server, &["audit", "--json", "--id", "2"]).lines().count(), 1);
+    assert_eq!(done(&server, &["user", "delete", "--id", "2"]), "id:1 (id 2): deleted\n");
+    assert_eq!(done(&server, &["user", "disable", "id:1"]), "ayanami (id 1): disabled, every session has ended\n");
+    for (arguments, code, sentence) in [
+        (&["user", "show", "--id", "9"][..], 1, "there is no user id:9"),
+        (&["user", "show", "--id", "rei"], 2, "--id rei: an id is a number"),
+        (&["user", "show", "rei", "--id", "1"], 2, "unexpected argument \"rei\""),
+        (&["user", "rename", "--id", "1"], 2, "user rename: NEW_NAME is missing"),
+        (&["user", "show"], 2, "user show: USER is missing"),
+        (&["audit", "--user", "rei", "--id", "1"], 2, "--id and --user exclude each other"),
+    ] {
+        let (exit, text) = refused(data, arguments, b"");
+        assert!(exit == code && text.contains(sentence), "{exit} {text}");
+    }
+}
+
+#[test]
+fn names_that_look_alike_are_marked_and_what_is_not_seen_is_escaped() {
+    let server = Server::start();
+    let names = ["rei", "asuka", "REI", "ｒｅｉ", "r\u{200b}ei\u{202e}", " rei", "rei\u{9b}31m"];
+    for (nth, name) in names.iter().enumerate() {
+        let mut user = new_user(name);
+        user["email"] = format!("{nth}@example.org").into();
+        assert_eq!(server.post_solved("/api/registered", user).code(), 200);
+    }
+    done(&server, &["user", "disable", "--id", "3"]);
+    let list = done(&server, &["user", "list"]);
+    let states: Vec<&str> =
+        list.lines().skip(1).map(|line| line[line.find("Z  ").unwrap() + 3..].trim_start_matches(['0', ' '])).collect();
+    let expected = [
+        "looks like id 3, 4, 5, 6",
+        "",
+        "disabled; looks like id 1, 4, 5, 6",
+        "looks like id 1, 3, 5, 6",
+        "looks like id 1, 3, 4, 6",
+        "looks like id 1, 3, 4, 5",
+        "",
+    ];
+    assert_eq!(states, expected, "{list}");
+    let json = done(&server, &["user", "list", "--json"]);
+    let alike: Vec<Value> = objects(&json).iter().map(|user| user["looks_like"].clone()).collect();
+    assert_eq!((&alike[1], &alike[4]), (&json!([]), &json!([1, 3, 4, 6])));
+    assert_eq!(objects(&json).iter().map(|user| user["name"].clone()).collect::<Vec<_>>(), names);
+
+    // Each command that shows a name, and each refusal that quotes one.
+    let data = &server.data.0;
+    let mut shown = vec![list, json];
+    for id in ["5", "6", "7"] {
+        shown.push(done(&server, &["user", "show", "--id", id]));
+        shown.push(done(&server, &["user", "show", "--id", id, "--json"]));
+        shown.push(done(&server, &["user", "disable", "--id", id]));
+        shown.push(done(&server, &["user", "enable", "--id", id, "--json"]));
+    }
+    shown.extend([done(&server, &["audit"]), done(&server, &["audit", "--json"])]);
+    shown.push(refused(data, &["user", "show", "no\u{202e}body\u{200b} "], b"").1);
+    shown.push(refused(data, &["user", "show", "rei", "no\u{202e}body\u{200b}"], b"").1);
+    shown.push(refused(data, &["no\u{202e}body\u{200b}"], b"").1);
+    shown.push(refused(data, &["audit", "--since", "no\u{202e}body\u{200b}"], b"").1);
+    shown.push(refused(&data.join("no\u{202e}body\u{200b}"), &["user", "list"], b"").1);
+    // A path is as free as a name.
+    let target = server.path("backups\u{202e}\u{200b}");
+    shown.push(done(&server, &["backup", target.to_str().unwrap()]));
+    for name in &names[4..] {
+        shown.push(done(&server, &["user", "delete", name]));
+    }
+    for text in &shown {
+        assert!(!text.contains(['\u{200b}', '\u{202e}', '\u{9b}']), "{text:?}");
+    }
+    let all = shown.concat();
+    for escaped in [
+        "r\\u{200b}ei\\u{202e} (id 5): deleted",
+        "r\\u200bei\\u202e",
+        "\\u{20}rei (id 6): deleted",
+        "rei\\u{9b}31m",
+        "rei\\u009b31m",
+    ] {
+        assert!(all.contains(escaped), "{escaped} in {all}");
+    }
+    assert!(shown[shown.len() - 9].contains("there is no user no\\u{202e}body\\u{200b}\\u{20};"), "{shown:#?}");
 }
 
 #[test]

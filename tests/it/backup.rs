@@ -400,6 +400,76 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
 }
 
 #[test]
+fn what_accountd_did_not_create_is_named_by_check_backup_restore_and_a_start() {
+    let (server, target, elsewhere) = (Server::start(), Folder::new(), Folder::new());
+    server.register("rei");
+    let sound = backup(&server, &target.0);
+    // What Litestream and SQLite keep stays allowed.
+    let theirs = "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
+         CREATE TABLE _litestream_lock (id INTEGER); ANALYZE";
+    server.database().execute_batch(theirs).unwrap();
+    let data = server.data.clone();
+    let data = text(&data.0);
+    succeed(&["check", "--data", data]);
+    let path = backup(&server, &target.0);
+    let server = restarted(server, |_| ());
+    server.login("rei");
+
+    let trigger = "CREATE TRIGGER \"spy\" AFTER UPDATE OF password ON users BEGIN DELETE FROM sessions; END";
+    server.database().execute_batch(trigger).unwrap();
+    let named = "it holds the trigger spy, which accountd did not create";
+    let remedy = format!("remove it, while no server runs, with: sqlite3 '{data}/accountd.db' 'DROP TRIGGER \"spy\"'");
+    for more in [&[][..], &["--repair"]] {
+        let (code, out, _) = run(&[&["check", "--data", data], more].concat());
+        assert_eq!((code, out), (1, format!("wrong: database: {named}; {remedy}\n")));
+    }
+    let error = refused(&["backup", text(&target.0), "--data", data]);
+    assert!(error.contains(&format!("the copy is not sound, so there is none: accountd.db: {named}")), "{error}");
+
+    // A backup from elsewhere, with sums that fit.
+    let broken = target.0.join("broken");
+    assert!(Command::new("cp").arg("-a").args([&path, &broken]).status().unwrap().success());
+    let db = rusqlite::Connection::open(broken.join("accountd.db")).unwrap();
+    db.execute_batch(trigger).unwrap();
+    drop(db);
+    let sums = "sha256sum accountd.db > new; grep -v accountd.db SHA256SUMS >> new; mv new SHA256SUMS";
+    assert!(Command::new("sh").args(["-c", sums]).current_dir(&broken).status().unwrap().success());
+    let error = refused(&["restore", text(&broken), "--data", text(&elsewhere.0)]);
+    assert!(error.contains(&format!("is broken: accountd.db: {named}")), "{error}");
+    assert_eq!(names(&elsewhere.0), Vec::<String>::new());
+    let (code, out, _) = run(&["check", "--data", text(&broken)]);
+    assert_eq!((code, out), (1, format!("wrong: accountd.db: {named}\n")));
+
+    // Under a running server it is no reason to end; a worker that takes the place of another starts.
+    server.signal("HUP");
+    server.lines.wait("reloaded");
+    server.login("rei");
+    let server = restarted(server, |server| {
+        let listen = ["--data", data, "--listen", "127.0.0.1:0"];
+        assert_eq!(refused(&listen), format!("accountd: {data}/accountd.db: {named}; {remedy}\n"));
+        server.database().execute_batch("DROP TRIGGER spy").unwrap();
+    });
+    server.login("rei");
+    succeed(&["check", "--data", data]);
+    drop(server);
+    succeed(&["restore", text(&sound), "--data", text(&elsewhere.0)]);
+}
+
+#[test]
+fn twins_of_an_older_version_go_through_backup_and_restore() {
+    let (server, target, elsewhere) = (Server::start(), Folder::new(), Folder::new());
+    ["rei", "twin"].iter().for_each(|name| server.register(name));
+    server.database().execute("UPDATE users SET email = 'REI@example.org' WHERE name = 'twin'", []).unwrap();
+    let path = backup(&server, &target.0);
+    succeed(&["restore", text(&path), "--data", text(&elsewhere.0)]);
+    let out = succeed(&["check", "--data", text(&elsewhere.0)]);
+    assert!(out.contains("sound: 2 users"), "{out}");
+    let restored = Server::on(std::sync::Arc::new(elsewhere));
+    assert_eq!(restored.info(&restored.login("twin"))["email"], "REI@example.org");
+    assert_eq!(restored.info(&restored.login("rei"))["email"], "rei@example.org");
+}
+
+#[test]
 fn check_says_that_a_database_is_damaged() {
     let server = Server::start();
     (0..40).for_each(|number| server.register(&format!("user{number}")));

@@ -296,6 +296,33 @@ fn a_second_server_on_a_folder_is_refused_and_names_the_first() {
 }
 
 #[test]
+fn a_folder_that_lets_others_in_is_told_and_its_lock_is_private() {
+    for (mode, told) in [(0o700, false), (0o750, false), (0o710, false), (0o755, true), (0o701, true), (0o770, true)] {
+        let folder = Folder::new();
+        // As older versions made it.
+        fs::write(folder.0.join("accountd.lock"), "").unwrap();
+        fs::set_permissions(folder.0.join("accountd.lock"), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(mode)).unwrap();
+        let server = Server::on(Arc::new(folder));
+        let lock = fs::metadata(server.path("accountd.lock")).unwrap().permissions().mode() & 0o777;
+        assert_eq!(lock, 0o600, "{mode:o}");
+        let path = server.data.0.display();
+        let warning = format!(
+            " error the mode of the data folder {path}, 0{mode:03o}, lets other users of this machine in; `chmod 700 {path}` \
+             keeps them out"
+        );
+        let lines = server.lines.all();
+        assert_eq!(
+            lines.iter().filter(|line| line.ends_with(&warning)).count(),
+            usize::from(told),
+            "{mode:o} {lines:#?}"
+        );
+    }
+    let server = Server::start();
+    assert_eq!(fs::metadata(server.path("accountd.lock")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn what_is_in_the_way_of_a_start_is_1_with_one_sentence() {
     let server = Server::start();
     let folder = Folder::new();

@@ -416,22 +416,34 @@ fn upload_avatar() {
     cases.expect(404, send(&[typed, ("token", "")], &whole));
     cases.expect(403, send(&[typed, ("token", "unknown")], &whole));
     let own = ("token", &*token);
-    for (headers, body) in [
-        (&[own][..], &whole[..]),
-        (&[own, ("Content-Type", "multipart/form-data")], &whole),
-        (&[own, ("Content-Type", "multipart/form-data; boundary=other")], &whole),
-        (&[own, ("Content-Type", "application/json")], b"{}"),
-        (&[own, typed], b""),
-        (&[own, typed], &whole[..whole.len() / 2]),
-        (&[own, typed], &form("picture", &good)),
-        (&[own, typed], &form("file", &picture(61_000))),
-        (&[own, typed], &form("file", &[b'x'; 20_000])),
-        (&[own, typed], &form("file", &[&b"<svg xmlns='http://www.w3.org/2000/svg'>"[..], &[b' '; 20_000]].concat())),
+    let kind = |kind| [own, ("Content-Type", kind)];
+    let padded = |start: &[u8]| [start, &[b' '; 20_000]].concat();
+    let mut large = good.clone();
+    large[16..20].copy_from_slice(&20_000_u32.to_be_bytes());
+    let checksum = crc32fast::hash(&large[12..29]).to_be_bytes();
+    large[29..33].copy_from_slice(&checksum);
+    for (headers, body, detail) in [
+        (&[own][..], &whole[..], "the Content-Type is not multipart/form-data"),
+        (&kind("application/json"), b"{}", "the Content-Type is not multipart/form-data"),
+        (&kind("multipart/form-data"), &whole, "the Content-Type names no boundary"),
+        (&kind("multipart/form-data; boundary=other"), &whole, "the boundary that the Content-Type names is not in"),
+        (&[own, typed], b"", "the body is empty"),
+        (&[own, typed], &whole[..whole.len() / 2], "the body ended after "),
+        (&[own, typed], &form("picture", &good), "the form has no part named `file`"),
+        (&[own, typed], &form("file", &picture(61_000)), "the file is larger than the limit of 60000 bytes"),
+        (&[own, typed], &form("file", &padded(b"<svg>")), "the file is not a JPEG, PNG, GIF or WebP picture"),
+        (&[own, typed], &form("file", &padded(b"\0\0\0\x10ftypheic\0\0\0\0")), "the picture is in the format HEIC"),
+        (&[own, typed], &form("file", &padded(b"\0\0\0\x10ftypavif\0\0\0\0")), "the picture is in the format AVIF"),
+        (&[own, typed], &form("file", &large), "the picture has too many pixels"),
+        (&[own, typed], &form("file", &good[..15_000]), "the PNG is truncated"),
     ] {
-        cases.expect(169, send(headers, body));
+        let response = cases.expect(169, send(headers, body)).json();
+        let told = response["detail"].as_str().unwrap_or_else(|| panic!("{detail}"));
+        assert!(told.starts_with(detail), "{told}");
     }
-    cases.expect(603, server.upload(&token, b""));
-    cases.expect(603, server.upload(&token, &[b'x'; 10_240]));
+    for file in [&b""[..], &[b'x'; 10_240]] {
+        assert_eq!(cases.expect(603, server.upload(&token, file)).json().get("detail"), None);
+    }
     cases.expect(169, server.upload(&token, &[b'x'; 10_241]));
     assert_eq!(server.avatars(), Vec::<String>::new(), "a refusal leaves no file");
     assert_eq!(server.info(&token)["avatar"], "admin.jpg");

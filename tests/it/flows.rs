@@ -1,6 +1,6 @@
 //! What people do with accounts, from one end to the other.
 
-use crate::support::{Server, form, new_user, picture};
+use crate::support::{RESET, Server, form, new_user, picture};
 use serde_json::{Value, json};
 use std::sync::Barrier;
 use std::thread;
@@ -225,6 +225,51 @@ fn one_password_is_changed_once() {
     let winner = codes.iter().position(|code| *code == 200).unwrap();
     let login = json!({"username": "rei", "passwd": format!("new {winner}")});
     assert_eq!(server.post_solved("/api/login", login).code(), 200);
+}
+
+#[test]
+fn log_ins_at_once_while_their_row_is_rewritten_all_succeed() {
+    let server = Server::with(json!({"password_hash": "argon2id", "sessions_per_user": 6}));
+    let md5 = accountd::secret::Scheme::Md5.hash("a password");
+    for user in 0..6 {
+        let name = format!("rei{user}");
+        server.register(&name);
+        let rewrite = "UPDATE users SET password = ?1 WHERE name = ?2";
+        assert_eq!(server.database().execute(rewrite, [&md5, &name]).unwrap(), 1);
+        let bodies: Vec<Value> =
+            (0..6).map(|_| server.solved(json!({"username": name, "passwd": "a password"}))).collect();
+        let answers = at_once(6, |i| server.post("/api/login", &bodies[i]).json());
+        for answer in &answers {
+            assert_eq!(answer["code"], 200, "{answers:?}");
+            assert_eq!(server.info(answer["message"].as_str().unwrap())["name"], name);
+        }
+    }
+    let left = "SELECT count(*) FROM users WHERE password NOT LIKE '$argon2id$%'";
+    assert_eq!(server.database().query_row(left, [], |row| row.get::<_, u32>(0)), Ok(0));
+    let audit = "SELECT count(*) FROM audit_refused";
+    assert_eq!(server.database().query_row(audit, [], |row| row.get::<_, u32>(0)), Ok(0), "none counts as a failure");
+}
+
+#[test]
+fn emails_that_differ_by_case_are_one_and_older_twins_stay() {
+    let server = Server::start();
+    server.register("rei");
+    let mut user = new_user("asuka");
+    user["email"] = "REI@Example.ORG".into();
+    assert_eq!(server.post_solved("/api/registered", user.clone()).code(), 604);
+    server.register("asuka");
+    // As an older version would have taken it.
+    let twin = "UPDATE users SET email = 'REI@Example.ORG' WHERE name = 'asuka'";
+    server.database().execute(twin, []).unwrap();
+    let reset = |name: &str, email: &str| {
+        let body = json!({"key": RESET, "name": name, "email": email, "new_passwd": "another"});
+        server.post_solved("/api/forget_password", body).code()
+    };
+    let login = |name: &str| server.post_solved("/api/login", json!({"username": name, "passwd": "another"})).code();
+    assert_eq!((reset("asuka", "REI@Example.ORG"), login("asuka"), login("rei")), (200, 200, 604));
+    assert_eq!((reset("rei", "Rei@example.org"), login("rei")), (200, 200));
+    user["username"] = "misato".into();
+    assert_eq!(server.post_solved("/api/registered", user).code(), 604);
 }
 
 #[test]

@@ -181,6 +181,33 @@ fn who_does_not_fit_is_skipped_with_the_reason() {
 }
 
 #[test]
+fn users_whose_emails_differ_by_case_alone_are_all_taken_and_told() {
+    let (server, medusa) = (Server::start(), Medusa::new());
+    server.register("rei");
+    for (id, name, email) in [
+        (1, "rei", "REI@example.org"),
+        (7, "twin", "Rei@Example.org"),
+        (8, "asuka", "asuka@example.org"),
+        (9, "other", "Asuka@example.org"),
+        (10, "same", "asuka@example.org"),
+    ] {
+        medusa.add(id, name, "admin.jpg");
+        medusa.set(id, "email", email);
+    }
+    let report = import(&server, &medusa, &[]);
+    assert_eq!((&report["taken"], &report["there_already"]), (&3.into(), &1.into()), "{report}");
+    let of = |id| format!("has the email of the user with the id {id} here, but for upper and lower case");
+    assert_eq!(said(&report, "remarks", "twin"), [of(1)]);
+    assert_eq!(said(&report, "remarks", "other"), [of(8)]);
+    assert_eq!(said(&report, "skipped", "same"), ["its email is another user's"]);
+    for (name, email) in [("twin", "Rei@Example.org"), ("other", "Asuka@example.org")] {
+        assert_eq!(server.info(&server.login(name))["email"], email);
+    }
+    let report = import(&server, &medusa, &[]);
+    assert_eq!((&report["taken"], &report["there_already"]), (&0.into(), &4.into()), "{report}");
+}
+
+#[test]
 fn a_picture_that_is_not_fit_leaves_the_built_in_one() {
     let (server, medusa) = (Server::start(), Medusa::new());
     let outside = medusa.folder.0.join("outside.png");
@@ -206,7 +233,7 @@ fn a_picture_that_is_not_fit_leaves_the_built_in_one() {
     let report = import(&server, &medusa, &["--avatars", text(&avatars)]);
     assert_eq!((&report["taken"], &report["pictures"]), (&8.into(), &1.into()));
     for (name, why) in [
-        ("text", "has the built-in picture: text.jpg: it is no JPEG, PNG, GIF or WebP"),
+        ("text", "has the built-in picture: text.jpg: the file is not a JPEG, PNG, GIF or WebP picture"),
         ("missing", "has the built-in picture: missing.jpg: it is not there"),
         ("large", "has the built-in picture: large.png: it has 11534336 bytes, more than max_avatar_bytes"),
         ("out", "has the built-in picture: ../outside.png: it is no name of a file"),

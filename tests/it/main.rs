@@ -16,5 +16,7 @@ mod reload;
 mod restart;
 mod service;
 mod support;
+mod throttle;
 mod tidy;
+mod upload;
 mod wire;

@@ -241,6 +241,8 @@ fn half_a_body_is_no_body() {
         stream.shutdown(Shutdown::Write).unwrap();
         let response = Response::read(&mut stream, false);
         assert_eq!(response.code(), 169, "cut at {cut}");
+        let detail = response.json()["detail"].as_str().unwrap().to_string();
+        assert_eq!(detail, format!("the body broke off after {cut} bytes"));
     }
     assert_eq!(server.avatars(), Vec::<String>::new());
     let mut stream = server.connect();

@@ -2,7 +2,7 @@
 
 use super::{USER, fit, named, new_password, report};
 use crate::admin::{Change, Folder};
-use crate::cli::{Argument, Command, DATA, Given, JSON};
+use crate::cli::{Argument, Command, DATA, Given, ID, JSON};
 use crate::clock;
 use crate::failure::Failure;
 use crate::store::users::User;
@@ -17,7 +17,7 @@ pub const SET_PASSWORD: Command = Command {
     about: "Asks for the password, twice; where standard input is no terminal, the password is its one line. A user who is \
             disabled stays so.",
     arguments: &[USER],
-    options: &[JSON, DATA],
+    options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[
         ("user set-password rei", "ask for a password and set it"),
@@ -41,7 +41,7 @@ pub const RENAME: Command = Command {
     doc: "give a user another name to log in with",
     about: "Sessions, password and display name stay.",
     arguments: &[USER, NEW_NAME],
-    options: &[JSON, DATA],
+    options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[("user rename rei ayanami", "from now on rei logs in as ayanami")],
     run: |given| {
@@ -70,7 +70,7 @@ pub const DISABLE: Command = Command {
     about: "To every interface the user is nobody: a log-in is answered like a wrong password, a token like an unknown one. \
             Nothing is deleted; name and email stay taken.",
     arguments: &[USER],
-    options: &[JSON, DATA],
+    options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[("user disable rei", "rei is out at once")],
     run: |given| switch(given, "disabled, every session has ended", |db, id| accounts::disable(db, id, clock::now())),
@@ -82,7 +82,7 @@ pub const ENABLE: Command = Command {
     doc: "let a user in again who was disabled",
     about: "With the same password; sessions from before have ended.",
     arguments: &[USER],
-    options: &[JSON, DATA],
+    options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[("user enable rei", "rei can log in again")],
     run: |given| switch(given, "enabled", accounts::enable),
@@ -94,7 +94,7 @@ pub const LOGOUT: Command = Command {
     doc: "end all sessions of a user",
     about: "The user can log in again at once.",
     arguments: &[USER],
-    options: &[JSON, DATA],
+    options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[("user logout rei", "every token of rei is unknown from now on")],
     run: |given| switch(given, "every session has ended", sessions::end_all),

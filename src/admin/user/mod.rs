@@ -3,6 +3,7 @@
 mod add;
 mod change;
 mod list;
+mod look_alikes;
 mod remove;
 
 pub use add::ADD;
@@ -11,7 +12,7 @@ pub use list::{LIST, SHOW};
 pub use remove::DELETE;
 
 use super::{Folder, password, text};
-use crate::cli::{Argument, Given, JSON, print, usage};
+use crate::cli::{Argument, Given, ID, JSON, print, usage};
 use crate::clock;
 use crate::contract::REGISTERED;
 use crate::failure::Failure;
@@ -21,7 +22,8 @@ use crate::secret::Scheme;
 use crate::store::accounts::{self, Account, Who};
 use serde::Serialize;
 
-const USER: Argument = Argument { name: "USER", doc: "the user's name, or id:N for the one with this id" };
+const USER: Argument =
+    Argument { name: "USER", doc: "the user's name, or id:N for the one with this id; --id N can stand in its place" };
 
 /// An account as programs read it. What opens it, password and key, is left out.
 #[derive(Serialize)]
@@ -36,9 +38,12 @@ struct View<'a> {
     disabled_at: Option<i64>,
     sessions: i64,
     sessions_end_at: Option<i64>,
+    /// In a list, ids of users whose names look like this one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looks_like: Option<&'a [i64]>,
 }
 
-fn json(account: &Account) -> String {
+fn json(account: &Account, looks_like: Option<&[i64]>) -> String {
     let Account { user, password, created_at, disabled_at, sessions, sessions_end_at } = account;
     let view = View {
         id: user.id,
@@ -51,24 +56,55 @@ fn json(account: &Account) -> String {
         disabled_at: *disabled_at,
         sessions: *sessions,
         sessions_end_at: *sessions_end_at,
+        looks_like,
     };
-    serde_json::to_string(&view).expect("texts and numbers serialise") + "\n"
+    text::json(&view)
 }
 
-/// Whom a text names.
-pub(super) fn who(text: String) -> Result<Who, Failure> {
-    match text.strip_prefix("id:") {
-        None => Ok(Who::Name(text)),
-        Some(id) => id.parse().map(Who::Id).map_err(|_| usage("user", format!("id:{id}: an id is a number"))),
+/// The user that the command line names: with `--id`, or at `place`, an argument or an option, by name or as `id:N`.
+///
+/// # Errors
+/// If an id is not a number, or `id:N` is one user's id and another one's name.
+pub(super) fn who(folder: &Folder, given: &Given, place: &str) -> Result<Option<Who>, Failure> {
+    let not_a_number = |shown: &str| usage(given.command(), format!("{shown}: an id is a number"));
+    let text = given.text(place)?;
+    match given.text(ID.name)? {
+        Some(_) if text.is_some() => {
+            return Err(usage(given.command(), format!("--id and --{place} exclude each other")));
+        }
+        Some(id) => return id.parse().map(|id| Some(Who::Id(id))).map_err(|_| not_a_number(&format!("--id {id}"))),
+        None => {}
+    }
+    let Some(text) = text else { return Ok(None) };
+    let Some(number) = text.strip_prefix("id:") else { return Ok(Some(Who::Name(text))) };
+    let find = |who: Who| folder.read(|db| accounts::find(db, &who, clock::now()));
+    let Some(named) = find(Who::Name(text.clone()))? else {
+        return number.parse().map(|id| Some(Who::Id(id))).map_err(|_| not_a_number(&text));
+    };
+    let other = number.parse().map_or(Ok(None), |id| find(Who::Id(id)))?;
+    match other {
+        Some(other) if other.user.id != named.user.id => {
+            let ids = [other.user.id, named.user.id];
+            let [first, second] =
+                [other, named].map(|one| format!("{} (id {})", text::plain(&one.user.name), one.user.id));
+            let sentence = format!(
+                "{text} fits two users, {first} and {second}: name one with --id {} or --id {}",
+                ids[0], ids[1]
+            );
+            Err(Failure::new(2, sentence))
+        }
+        _ => Ok(Some(Who::Id(named.user.id))),
     }
 }
 
 /// The account that the command line names.
 fn named(folder: &Folder, given: &Given) -> Result<Account, Failure> {
-    let name = given.argument(USER.name)?;
-    let shown = text::plain(&name);
-    let who = who(name)?;
+    let who = who(folder, given, USER.name)?.expect("an argument is there, or what stands in its place");
     let found = folder.read(|db| accounts::find(db, &who, clock::now()))?;
+    let shown = match &who {
+        Who::Name(name) => text::plain(name),
+        Who::Id(id) => format!("id:{id}"),
+    };
     found.ok_or_else(|| Failure::new(1, format!("there is no user {shown}; accountd user list shows all")))
 }
 
@@ -76,7 +112,7 @@ fn named(folder: &Folder, given: &Given) -> Result<Account, Failure> {
 fn report(folder: &Folder, given: &Given, id: i64, sentence: &str) -> Result<(), Failure> {
     let account = folder.read(|db| accounts::find(db, &Who::Id(id), clock::now()))?;
     match account {
-        Some(account) if given.has(JSON.name) => print(&json(&account)),
+        Some(account) if given.has(JSON.name) => print(&json(&account, None)),
         Some(account) => print(&format!("{} (id {id}): {sentence}\n", text::plain(&account.user.name))),
         // Somebody has deleted it meanwhile.
         None => Ok(()),

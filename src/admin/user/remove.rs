@@ -3,7 +3,7 @@
 use super::{USER, json, named};
 use crate::admin::{Folder, password, text};
 use crate::avatar;
-use crate::cli::{Command, DATA, Given, JSON, print};
+use crate::cli::{Command, DATA, Given, ID, JSON, print};
 use crate::failure::Failure;
 use crate::store::{accounts, audit};
 
@@ -15,9 +15,12 @@ pub const DELETE: Command = Command {
             overwritten. Name and email are free again, the id is never used again. On a terminal it asks first. Backups \
             from before still have the user. With --json it prints the account as it was.",
     arguments: &[USER],
-    options: &[JSON, DATA],
+    options: &[ID, JSON, DATA],
     exit: &[],
-    examples: &[("user delete rei", "ask, and delete rei"), ("user delete id:7 < /dev/null", "delete without asking")],
+    examples: &[
+        ("user delete rei", "ask, and delete rei"),
+        ("user delete --id 7 < /dev/null", "delete without asking"),
+    ],
     run: delete,
 };
 
@@ -36,7 +39,7 @@ fn delete(given: &Given) -> Result<(), Failure> {
     if !folder.settle()? {
         eprintln!("accountd: somebody reads the database at length: accountd.db-wal has copies until that ends");
     }
-    let picture = &account.user.avatar;
+    let picture = text::plain(&account.user.avatar);
     match removed {
         Ok(true) => {}
         Ok(false) => eprintln!("accountd: a backup keeps the picture {picture}: it goes when the server starts again"),
@@ -45,5 +48,5 @@ fn delete(given: &Given) -> Result<(), Failure> {
             return Err(Failure::new(1, sentence));
         }
     }
-    print(&if given.has(JSON.name) { json(&account) } else { format!("{name} (id {id}): deleted\n") })
+    print(&if given.has(JSON.name) { json(&account, None) } else { format!("{name} (id {id}): deleted\n") })
 }

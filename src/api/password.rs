@@ -1,0 +1,208 @@
+//! A user's password, verified against a row that may be rewritten at the same time.
+
+use crate::app::App;
+use crate::contract::{No, Stop};
+use crate::secret::{self, Scheme};
+use crate::store::Fault;
+use crate::store::users::{self, Credentials, Stored};
+
+/// How often a password is verified in all. Each further time takes a rewrite of the row within the milliseconds of the one
+/// before: by another log-in, by `accountd harden`, or by a worker with another `password_hash` that is about to end.
+const TRIES: usize = 8;
+
+/// Verifies a user's password, and does something on the condition that the stored one is still what it was verified
+/// against. `act` says whether that was so. If it was not, the row is read and verified again: the same password may be
+/// stored in another form by now, and only one that is really another is refused.
+pub(super) fn verified(
+    app: &App,
+    name: &str,
+    password: &str,
+    mut act: impl FnMut(&Stored) -> Result<bool, Fault>,
+) -> Result<(), Stop> {
+    for _ in 0..TRIES {
+        let Credentials { user, any_argon2id } = app.read(|db| users::credentials(db, name))?;
+        let argon2id_in_use = any_argon2id || app.config.password_hash == Scheme::Argon2id;
+        let stored = user.as_ref().map(|user| user.password.as_str());
+        let fits = secret::verify(stored, password, argon2id_in_use);
+        let Some(user) = user.filter(|_| fits) else { return Err(No::PasswordWrong.into()) };
+        if act(&user)? {
+            return Ok(());
+        }
+    }
+    let cause = format!("the stored password was rewritten {TRIES} times while it was verified");
+    Err(Stop { cause: Some(cause), ..No::NotWritten.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Pace, pace};
+    use crate::config;
+    use crate::store::{Durable, Reader, Store, accounts, sessions};
+    use std::path::PathBuf;
+
+    /// An app over a folder of its own, with the user `rei`, whose password is `old`, stored in this scheme.
+    struct Scratch {
+        app: App,
+        data: PathBuf,
+        id: i64,
+    }
+
+    impl Scratch {
+        fn new(setting: Scheme, row: Scheme) -> Scratch {
+            let data = std::env::temp_dir().join(format!("accountd-password-{}", secret::letters(10)));
+            std::fs::create_dir(&data).unwrap();
+            let given = |name: &str| (name == "ACCOUNTD_PASSWORD_HASH").then(|| setting.name().to_string());
+            let (config, _) = config::load(&data, &given, &[]).unwrap();
+            let mut store = Store::open(&data).unwrap();
+            let password = &row.hash("old");
+            let user = users::New { name: "rei", show_name: "a", email: "a", password, key: "a", avatar: "admin.jpg" };
+            let id = store.write(Durable::Now, |db| users::add(db, &user, 1)).unwrap().unwrap();
+            let app = App::new(config, data.clone(), None, store, Reader::open(&data).unwrap());
+            Scratch { app, data, id }
+        }
+
+        /// What another process does: the stored password becomes this one.
+        fn rewrite(&self, from: &str, to: &str) {
+            let mut other = Store::open(&self.data).unwrap();
+            assert!(other.write(Durable::Now, |db| users::rehash(db, self.id, from, to)).unwrap());
+        }
+
+        fn open(&self, user: &Stored, token: u8) -> Result<bool, Fault> {
+            self.app.write(Durable::Soon, |db| sessions::open(db, user.id, &user.password, &[token; 32], 100, 10))
+        }
+
+        /// The session of this token: whose it is.
+        fn owner(&self, token: u8) -> Option<i64> {
+            self.app.read(|db| sessions::owner(db, &[token; 32], 1)).unwrap()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.data);
+        }
+    }
+
+    fn refused(result: Result<(), Stop>) -> bool {
+        matches!(result, Err(Stop { reason: No::PasswordWrong, .. }))
+    }
+
+    #[test]
+    fn a_row_that_is_rewritten_meanwhile_refuses_no_right_password() {
+        for (before, after) in [(Scheme::Md5, Scheme::Argon2id), (Scheme::Argon2id, Scheme::Md5)] {
+            let scratch = Scratch::new(after, before);
+            let mut seen = Vec::new();
+            let result = verified(&scratch.app, "rei", "old", |user| {
+                if seen.is_empty() {
+                    scratch.rewrite(&user.password, &after.hash("old"));
+                }
+                seen.push(Scheme::of(&user.password));
+                scratch.open(user, 1)
+            });
+            assert!(result.is_ok() && seen == [before, after] && scratch.owner(1) == Some(scratch.id), "{seen:?}");
+            // The same of a change of the password.
+            let mut tries = 0;
+            let result = verified(&scratch.app, "rei", "old", |user| {
+                if tries == 0 {
+                    scratch.rewrite(&user.password, &before.hash("old"));
+                }
+                tries += 1;
+                scratch
+                    .app
+                    .write(Durable::Now, |db| users::change_password(db, user.id, &user.password, &after.hash("new")))
+            });
+            assert!(result.is_ok() && tries == 2 && scratch.owner(1).is_none());
+            assert!(refused(verified(&scratch.app, "rei", "old", |user| scratch.open(user, 2))));
+            assert!(verified(&scratch.app, "rei", "new", |user| scratch.open(user, 2)).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_password_that_changes_meanwhile_opens_nothing() {
+        let changes: [&dyn Fn(&Scratch); 4] = [
+            &|scratch| {
+                let new = Scheme::Argon2id.hash("new");
+                assert!(scratch.app.write(Durable::Now, |db| users::reset_password(db, "rei", "a", &new)).is_ok());
+            },
+            &|scratch| {
+                let new = Scheme::Md5.hash("new");
+                assert!(scratch.app.write(Durable::Now, |db| accounts::set_password(db, scratch.id, &new)).is_ok());
+            },
+            &|scratch| scratch.app.write(Durable::Now, |db| accounts::disable(db, scratch.id, 1)).unwrap(),
+            &|scratch| drop(scratch.app.write(Durable::Now, |db| accounts::delete(db, scratch.id)).unwrap()),
+        ];
+        for (nth, change) in changes.iter().enumerate() {
+            let scratch = Scratch::new(Scheme::Argon2id, Scheme::Md5);
+            let mut tries = 0;
+            let result = verified(&scratch.app, "rei", "old", |user| {
+                change(&scratch);
+                tries += 1;
+                scratch.open(user, 1)
+            });
+            assert!(refused(result) && tries == 1 && scratch.owner(1).is_none(), "change {nth}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_takes_as_many_hashes_as_that_of_an_unknown_name() {
+        let users = |scratch: &Scratch| {
+            let (md5, argon2id) = (Scheme::Md5.hash("old"), Scheme::Argon2id.hash("old"));
+            for (name, password) in
+                [("md5", &md5), ("argon2id", &argon2id), ("off-md5", &md5), ("off-argon2id", &argon2id)]
+            {
+                let user = users::New { name, show_name: "a", email: name, password, key: "a", avatar: "admin.jpg" };
+                let added = scratch.app.write(Durable::Now, |db| {
+                    let id = users::add(db, &user, 1)?.unwrap();
+                    if name.starts_with("off") { accounts::disable(db, id, 1) } else { Ok(()) }
+                });
+                added.unwrap();
+            }
+        };
+        for setting in [Scheme::Md5, Scheme::Argon2id] {
+            let scratch = Scratch::new(setting, Scheme::Md5);
+            let hashes = |name: &str, password: &str| {
+                let before = secret::VERIFIED.get();
+                assert!(refused(verified(&scratch.app, name, password, |_| Ok(true))), "{name}");
+                secret::VERIFIED.get() - before
+            };
+            let one_if_set = u32::from(setting == Scheme::Argon2id);
+            assert_eq!([hashes("nobody", "new"), hashes("rei", "new")], [one_if_set; 2], "{setting:?}, MD5 rows alone");
+            users(&scratch);
+            for (name, password) in
+                [("nobody", "new"), ("md5", "new"), ("argon2id", "new"), ("off-md5", "old"), ("off-argon2id", "old")]
+            {
+                assert_eq!(hashes(name, password), 1, "{setting:?}, {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_rewritten_without_end_is_a_fault_and_no_wrong_password() {
+        let scratch = Scratch::new(Scheme::Md5, Scheme::Md5);
+        let mut tries = 0;
+        let result = verified(&scratch.app, "rei", "old", |_| {
+            tries += 1;
+            Ok(false)
+        });
+        assert!(matches!(result, Err(Stop { reason: No::NotWritten, cause: Some(_), .. })) && tries == TRIES);
+    }
+
+    #[test]
+    fn hashing_is_long_as_soon_as_any_row_takes_it() {
+        let scratch = Scratch::new(Scheme::Md5, Scheme::Md5);
+        let hashing = ["/api/login", "/api/update_password/", "/api/registered", "/api/forget_password"];
+        let paces = || hashing.map(|path| pace(&scratch.app, "POST", path));
+        assert_eq!(paces(), [Pace::Quick; 4]);
+        let (md5, argon2id) = (Scheme::Md5.hash("old"), Scheme::Argon2id.hash("old"));
+        // Another process does this: `accountd harden`, say, whose configuration is newer than the server's.
+        scratch.rewrite(&md5, &argon2id);
+        assert_eq!(paces(), [Pace::Hashing; 4]);
+        assert_eq!(pace(&scratch.app, "POST", "/api/user_info"), Pace::Quick);
+        assert!(scratch.app.read(|db| users::credentials(db, "nobody")).unwrap().any_argon2id);
+        scratch.rewrite(&argon2id, &md5);
+        assert_eq!(paces(), [Pace::Quick; 4]);
+        assert!(!scratch.app.read(|db| users::credentials(db, "rei")).unwrap().any_argon2id);
+        assert_eq!(pace(&Scratch::new(Scheme::Argon2id, Scheme::Md5).app, "POST", "/api/login"), Pace::Hashing);
+    }
+}

@@ -1,0 +1,148 @@
+//! Where a request comes from: the address of its client, and the networks around that address.
+
+mod eviction;
+
+pub use eviction::heaviest;
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// How many bits of an address a network fixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Width {
+    /// Nothing: every client.
+    Everywhere,
+    /// Every client whose address is not known: one network, and one source.
+    Unknown,
+    /// 24 bits of IPv4: the smallest block that is routed on the internet, so one operator's.
+    V4Block,
+    /// An IPv4 address: a person, a household, or all clients behind a NAT.
+    V4Address,
+    /// 48 bits of IPv6: a site, and the most that one customer usually gets (RFC 6177); phones share one.
+    V6Site,
+    /// 56 bits of IPv6: a household.
+    V6Home,
+    /// 64 bits of IPv6: one link. Its host chooses the other 64 bits freely.
+    V6Link,
+}
+
+/// A network of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Network {
+    width: Width,
+    /// The bits that the width fixes, the first one highest; the others are 0.
+    prefix: u64,
+}
+
+/// The source of a request: the narrowest network of its client.
+pub type Source = Network;
+
+impl Network {
+    /// The network of every client.
+    pub const EVERYWHERE: Network = Network { width: Width::Everywhere, prefix: 0 };
+
+    /// The source of a client, whose address may not be known.
+    #[must_use]
+    pub fn of(client: Option<IpAddr>) -> Source {
+        match client {
+            None => Network { width: Width::Unknown, prefix: 0 },
+            Some(IpAddr::V4(address)) => {
+                Network { width: Width::V4Address, prefix: u64::from(address.to_bits()) << 32 }
+            }
+            Some(IpAddr::V6(address)) => Network { width: Width::V6Link, prefix: (address.to_bits() >> 64) as u64 },
+        }
+    }
+
+    /// How wide it is.
+    #[must_use]
+    pub fn width(self) -> Width {
+        self.width
+    }
+
+    /// Whether it can be the source of a request, and not only a network around one.
+    #[must_use]
+    pub fn is_source(self) -> bool {
+        matches!(self.width, Width::Unknown | Width::V4Address | Width::V6Link)
+    }
+
+    /// The networks around this one that have limits of their own, the widest first: their width, and its bits.
+    fn around(self) -> &'static [(Width, u32)] {
+        match self.width {
+            Width::V4Address => &[(Width::V4Block, 24)],
+            Width::V6Link => &[(Width::V6Site, 48), (Width::V6Home, 56)],
+            Width::V6Home => &[(Width::V6Site, 48)],
+            Width::Everywhere | Width::Unknown | Width::V4Block | Width::V6Site => &[],
+        }
+    }
+
+    /// The network around this one that is so many levels below the widest one, or this one if there are not as many.
+    fn at_level(self, level: usize) -> Network {
+        let found = self.around().get(level);
+        found.map_or(self, |&(width, bits)| Network { width, prefix: self.prefix & (u64::MAX << (64 - bits)) })
+    }
+
+    /// The network and those around it, the widest one last.
+    pub fn and_wider(self) -> impl Iterator<Item = Network> {
+        (0..=self.around().len()).rev().map(move |level| self.at_level(level))
+    }
+
+    /// An order in which all networks within another one stand together.
+    fn order(self) -> (u8, u64, Width) {
+        let family = match self.width {
+            Width::Everywhere => 0,
+            Width::Unknown => 1,
+            Width::V4Block | Width::V4Address => 4,
+            Width::V6Site | Width::V6Home | Width::V6Link => 6,
+        };
+        (family, self.prefix, self.width)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(address: &str) -> Network {
+        Network::of(Some(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_client_of_ipv6_is_one_source_whatever_its_last_64_bits_are() {
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_ne!(Network::of(None), of("::"));
+    }
+
+    #[test]
+    fn networks_around_a_source() {
+        let around = |one: Network| one.and_wider().map(|network| network.width).collect::<Vec<_>>();
+        assert_eq!(around(of("192.0.2.1")), [Width::V4Address, Width::V4Block]);
+        assert_eq!(around(of("2001:db8::1")), [Width::V6Link, Width::V6Home, Width::V6Site]);
+        assert_eq!(around(Network::of(None)), [Width::Unknown]);
+        // How many bits two addresses may differ in and still share the second, the third network.
+        let share = |one: &str, other: &str, nth: usize| of(one).and_wider().nth(nth) == of(other).and_wider().nth(nth);
+        assert!(share("192.0.2.1", "192.0.2.255", 1) && !share("192.0.2.1", "192.0.3.1", 1));
+        assert!(share("2001:db8::", "2001:db8:0:ff::", 1) && !share("2001:db8::", "2001:db8:0:100::", 1));
+        assert!(share("2001:db8::", "2001:db8:0:ffff::", 2) && !share("2001:db8::", "2001:db8:1::", 2));
+    }
+
+    #[test]
+    fn what_is_within_a_network_stands_together() {
+        let mut all: Vec<Network> = Vec::new();
+        for address in ["1.2.3.0", "1.2.3.4", "1.2.4.4", "102:300::1", "102:304::1", "102:300:0:1::", "102:300:0:100::"]
+        {
+            all.extend(of(address).and_wider());
+        }
+        all.extend([Network::EVERYWHERE, Network::of(None)]);
+        all.sort_by_key(|network| network.order());
+        for level in 0..3 {
+            let mut groups: Vec<Network> = all.iter().map(|network| network.at_level(level)).collect();
+            groups.dedup();
+            let count = groups.len();
+            groups.sort_by_key(|network| network.order());
+            groups.dedup();
+            assert_eq!(groups.len(), count, "a network stands in two places");
+        }
+    }
+}
