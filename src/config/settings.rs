@@ -4,7 +4,7 @@ use super::{LONGEST_PATH, Listen};
 use serde_json::Value;
 use std::fmt;
 
-/// One setting, as `config.json`, the environment, README and `accountd config` know it.
+/// One setting, as `config.json`, the environment, docs/settings.md and `accountd config` know it.
 pub struct Setting {
     /// Its member in `config.json`; in the environment `ACCOUNTD_` and the name in capitals.
     pub name: &'static str,
@@ -41,7 +41,7 @@ pub enum Kind {
     Secret,
 }
 
-/// Every setting, in the order of README's table.
+/// Every setting, in the order of the table in docs/settings.md.
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "registration_function_status",
@@ -196,7 +196,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 impl fmt::Display for Kind {
-    /// What would be right, for an error and README.
+    /// What would be right, for an error and docs/settings.md.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Flag => f.write_str("true or false"),
