@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,8 @@ BINARY = Path(__file__).resolve().parent.parent / "target" / "release" / "accoun
 CAPTCHA = "k7m3xp"
 PASSWORD = "a password"
 BOUNDARY = "----XyZ"
-Address = tuple[str, int]
+# Host and port, or the path of a unix socket.
+Address = tuple[str, int] | str
 
 
 @dataclass
@@ -71,35 +73,59 @@ def need_binary(path: str) -> Path:
     return binary
 
 
-def spawn(binary: Path, data: Path, nofile: int | None = None, log: Path | None = None) -> Server:
-    """Starts a server on a folder, and does not wait for it. Its log is DATA.log unless told."""
+def spawn(
+    binary: Path,
+    data: Path,
+    nofile: int | None = None,
+    log: Path | None = None,
+    listen: str = "127.0.0.1:0",
+    confine: Callable[[], None] | None = None,
+) -> Server:
+    """Starts a server on a folder, and does not wait for it. Its log is DATA.log unless told; `confine` is called in its
+    process before it is the server's."""
     log = log or data.with_name(data.name + ".log")
 
     def limit() -> None:
         if nofile is not None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
+        if confine is not None:
+            confine()
 
-    arguments = [binary, "--data", data, "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA]
+    arguments = [binary, "--data", data, "--listen", listen, "--captcha-answer", CAPTCHA]
     with open(log, "ab") as sink:
         process = subprocess.Popen(arguments, stderr=sink, start_new_session=True, preexec_fn=limit)
     return Server(process, ("127.0.0.1", 0), data, log)
 
 
-def start(binary: Path, data: Path, nofile: int | None = None, log: Path | None = None) -> Server:
+def start(
+    binary: Path,
+    data: Path,
+    nofile: int | None = None,
+    log: Path | None = None,
+    listen: str = "127.0.0.1:0",
+    confine: Callable[[], None] | None = None,
+) -> Server:
     """Starts a server on a folder and waits until it listens."""
     log = log or data.with_name(data.name + ".log")
     before = log.stat().st_size if log.exists() else 0
-    server = spawn(binary, data, nofile, log)
+    server = spawn(binary, data, nofile, log, listen, confine)
     end = time.monotonic() + 15
     while time.monotonic() < end and server.process.poll() is None:
         for line in log_since(server, before):
-            if line.startswith("listening on http://"):
-                host, port = line.removeprefix("listening on http://").rsplit(":", 1)
-                server.address = (host, int(port))
+            if line.startswith("listening on "):
+                server.address = address_in(line.removeprefix("listening on "))
                 return server
         time.sleep(0.01)
     kill(server)
     raise RuntimeError(f"the server did not start: {log_since(server, before)[-3:]}")
+
+
+def address_in(text: str) -> Address:
+    """The address in a line of the log."""
+    if text.startswith("unix:"):
+        return text.removeprefix("unix:")
+    host, port = text.removeprefix("http://").rsplit(":", 1)
+    return host, int(port)
 
 
 def log_since(server: Server, offset: int) -> list[str]:
@@ -139,25 +165,41 @@ def request(method: str, path: str, headers: dict[str, str] | None = None, body:
     return "\r\n".join(lines + ["", ""]).encode() + body
 
 
-def exchange(address: Address, raw: bytes, deadline: float = 10) -> Answer:
+def connect(address: Address, deadline: float = 10, source: str = "") -> socket.socket:
+    """A connection within so many seconds, from this address of the machine if one is given."""
+    if isinstance(address, str):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(deadline)
+        connection.connect(address)
+        return connection
+    connection = socket.create_connection(address, deadline, (source, 0) if source else None)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def exchange(address: Address, raw: bytes, deadline: float = 10, source: str = "") -> Answer:
     """Sends bytes on a new connection and reads one whole answer within so many seconds, or raises an OSError."""
     end = time.monotonic() + deadline
-    with socket.create_connection(address, timeout=deadline) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with connect(address, deadline, source) as connection:
         connection.sendall(raw)
-        body, status = b"", 100
-        while status == 100:  # An interim answer; the one that counts follows.
-            received = body
-            while b"\r\n\r\n" not in received:
-                received += receive(connection, end)
-            head, body = received.split(b"\r\n\r\n", 1)
-            lines = head.decode("latin-1").split("\r\n")
-            status = int(lines[0].split()[1])
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        parts, left = [body], int(headers.get("content-length", 0)) - len(body)
-        while left > 0:
-            parts.append(receive(connection, end))
-            left -= len(parts[-1])
+        return read_answer(connection, end)
+
+
+def read_answer(connection: socket.socket, end: float) -> Answer:
+    """One whole answer before `end`, or an OSError. What follows it is lost."""
+    body, status = b"", 100
+    while status == 100:  # An interim answer; the one that counts follows.
+        received = body
+        while b"\r\n\r\n" not in received:
+            received += receive(connection, end)
+        head, body = received.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        status = int(lines[0].split()[1])
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    parts, left = [body], int(headers.get("content-length", 0)) - len(body)
+    while left > 0:
+        parts.append(receive(connection, end))
+        left -= len(parts[-1])
     answer = Answer(status, headers, b"".join(parts))
     if headers.get("content-type") == "application/json":
         members = json.loads(answer.body)

@@ -112,7 +112,6 @@ impl Server {
     /// Accepts nothing more and begins no further request; returns when those that were begun are answered, uploads apart, or
     /// after a while.
     pub fn pause(&self) {
-        self.closing.store(true, Ordering::SeqCst);
         self.events.pause();
         self.wait_until_none(SETTLE, |phase| matches!(phase, Phase::Queued(_) | Phase::Busy));
     }
