@@ -173,13 +173,13 @@ pub const SETTINGS: &[Setting] = &[
         name: "supervise",
         kind: Kind::Flag,
         default: "true",
-        doc: "Whether a small process keeps one that serves, and replaces it when it dies, is deaf or nears a limit.",
+        doc: "Whether a small process keeps a worker that serves, and replaces it when it dies or does not answer.",
     },
     Setting {
         name: "memory_limit_mib",
         kind: Kind::Number(128, 1_048_576),
         default: "384",
-        doc: "Memory of the serving process in MiB, its threads' stacks counted whole; beyond it, it is replaced.",
+        doc: "Memory of the worker in MiB, its threads' stacks counted whole; beyond it, it is replaced.",
     },
     Setting {
         name: "page",
