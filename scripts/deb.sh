@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a Debian package in target/debian, with dpkg-deb alone: a dozen files in their places, and scripts/debian.
+# Makes a Debian package in target/debian, with dpkg-deb alone: the program and its pages in their places, and scripts/debian.
 #
 #   scripts/deb.sh                  of a release build for this machine
 #   scripts/deb.sh BINARY ARCH      of a static binary that was built for ARCH (amd64, arm64, …)
@@ -42,6 +42,12 @@ make() {
     put 644 "$work/copyright" $doc/copyright
     put 644 README.md $doc/
     put 644 README.zh.md $doc/
+    for file in docs/*.md; do
+        put 644 "$file" $doc/docs/
+    done
+    for file in docs/zh/*.md; do
+        put 644 "$file" $doc/docs/zh/
+    done
     gzip -9nc CHANGELOG.md >"$work/changes"
     put 644 "$work/changes" $doc/changelog.gz
     printf 'accountd (%s) unstable; urgency=medium\n\n  * What is new stands in changelog.gz.\n\n -- %s  %s\n' \

@@ -234,7 +234,7 @@ class Table:
         self.rows.append((work, ours, floor, ratio, target, verdict))
 
     def show(self) -> None:
-        """Prints it, as README has it."""
+        """Prints it, as docs/performance.md has it."""
         widths = [max(len(row[column]) for row in self.rows) for column in range(6)]
         for nth, row in enumerate(self.rows):
             print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")

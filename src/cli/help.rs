@@ -48,7 +48,7 @@ pub fn help() -> String {
     let options = with_help(COMMANDS[0].options).chain([&VERSION]);
     table(&mut text, options.map(|option| (shown(option), option.doc)));
     text += "\n";
-    wrap(&mut text, "", "", &format!("{SETTINGS_STAND} README.md lists them."));
+    wrap(&mut text, "", "", &format!("{SETTINGS_STAND} docs/settings.md lists them."));
     text += "\nExit status:\n";
     table(&mut text, EXIT.map(|(code, doc)| (code.to_string(), doc)).into_iter());
     text += "\nExamples:\n";

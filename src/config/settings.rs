@@ -4,7 +4,7 @@ use super::{LONGEST_PATH, Listen};
 use serde_json::Value;
 use std::fmt;
 
-/// One setting, as `config.json`, the environment, README and `accountd config` know it.
+/// One setting, as `config.json`, the environment, docs/settings.md and `accountd config` know it.
 pub struct Setting {
     /// Its member in `config.json`; in the environment `ACCOUNTD_` and the name in capitals.
     pub name: &'static str,
@@ -41,7 +41,7 @@ pub enum Kind {
     Secret,
 }
 
-/// Every setting, in the order of README's table.
+/// Every setting, in the order of the table in docs/settings.md.
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "registration_function_status",
@@ -77,7 +77,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "socket_mode",
         kind: Kind::Mode,
         default: "\"0660\"",
-        doc: "Permissions of unix sockets; connecting needs the one to write.",
+        doc: "Permissions of unix sockets; a client needs write permission to connect.",
     },
     Setting {
         name: "socket_group",
@@ -89,7 +89,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "metrics_listen",
         kind: Kind::OptionalAddress,
         default: "null",
-        doc: "Where `/metrics` is served, to every client that can connect there; without it nowhere.",
+        doc: "Where `/metrics` is served, to every client that can connect there; without this setting, nowhere.",
     },
     Setting {
         name: "threads",
@@ -101,19 +101,19 @@ pub const SETTINGS: &[Setting] = &[
         name: "token_ttl_seconds",
         kind: Kind::Number(1, 315_360_000),
         default: "86400",
-        doc: "How long a token is good for.",
+        doc: "Seconds until a token expires.",
     },
     Setting {
         name: "sessions_per_user",
         kind: Kind::Number(1, 1000),
         default: "1",
-        doc: "How many tokens of one user are good at the same time; the oldest goes first.",
+        doc: "How many tokens of a user are valid at the same time; a further log-in ends the oldest.",
     },
     Setting {
         name: "password_hash",
         kind: Kind::Word(&["md5", "argon2id"]),
         default: "\"md5\"",
-        doc: "What is stored of a password; a login rewrites a row of the other kind.",
+        doc: "How passwords are stored; a log-in rewrites a row that is stored the other way.",
     },
     Setting {
         name: "min_password_length",
@@ -131,7 +131,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "audit_days",
         kind: Kind::Number(0, 36_500),
         default: "90",
-        doc: "For how many days `accountd audit` knows who did what; 0 keeps nothing.",
+        doc: "Days for which the audit log is kept; 0 keeps none.",
     },
     Setting {
         name: "max_avatar_bytes",
@@ -167,36 +167,31 @@ pub const SETTINGS: &[Setting] = &[
         name: "throttle",
         kind: Kind::Flag,
         default: "true",
-        doc: "Whether guessing passwords is slowed down, and sources have budgets; what is too much gets HTTP 429.",
+        doc: "Whether guessing is slowed down and each source has budgets; requests above them get HTTP 429.",
     },
     Setting {
         name: "supervise",
         kind: Kind::Flag,
         default: "true",
-        doc: "Whether a small process keeps a worker that serves, and replaces it when it dies or does not answer.",
+        doc: "Whether a supervisor starts the worker that serves, and replaces it if it dies or does not answer.",
     },
     Setting {
         name: "memory_limit_mib",
         kind: Kind::Number(128, 1_048_576),
         default: "384",
-        doc: "Memory of the worker in MiB, its threads' stacks counted whole; beyond it, it is replaced.",
+        doc: "The most memory of a worker in MiB, with the whole stacks of its threads; one that needs more ends and is replaced.",
     },
-    Setting {
-        name: "page",
-        kind: Kind::Flag,
-        default: "true",
-        doc: "Whether `/` is a web page that does what the interfaces do.",
-    },
+    Setting { name: "page", kind: Kind::Flag, default: "true", doc: "Whether `/` is a web page for people." },
     Setting {
         name: "log",
         kind: Kind::Word(&["error", "info", "debug"]),
         default: "\"info\"",
-        doc: "What is written to standard error: faults, a line a request too, or broken connections too.",
+        doc: "What is written to standard error: faults; also a line for each request; also why an upload was refused.",
     },
 ];
 
 impl fmt::Display for Kind {
-    /// What would be right, for an error and README.
+    /// What would be right, for an error and docs/settings.md.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Flag => f.write_str("true or false"),

@@ -1,4 +1,4 @@
-//! The contract of the wire: one table for the router, the answers, README and the tests.
+//! The contract of the wire: one table for the router, the answers, docs/api.md and the tests.
 //!
 //! The sentences are those of the interface document, character by character. Handlers speak
 //! reasons ([`No`]); [`Endpoint::refusal`] finds the row that the endpoint at hand has for it.

@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod cli;
 mod contract;
+mod docs;
 mod faults;
 mod flows;
 mod import;

@@ -1,9 +1,7 @@
-//! The rules of the house: who imports whom, how files begin, and that README, in both languages, says what the tables say.
+//! The rules of the house: who imports whom, how files begin, which packages are named where.
 
 use crate::support::root;
-use accountd::config::{SETTINGS, Setting};
-use accountd::contract::{ADDITIONS, DOCUMENT, OUTSIDE};
-use std::collections::BTreeSet;
+use accountd::contract::{ADDITIONS, DOCUMENT};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -137,43 +135,6 @@ fn every_package_has_its_reason() {
     }
 }
 
-/// README's table of settings, as it should be.
-fn settings() -> String {
-    let mut table = String::from("| setting | default | value | meaning |\n|---|---|---|---|\n");
-    for setting in SETTINGS {
-        table += &format!("{}{} |\n", without_meaning(setting), setting.doc);
-    }
-    table
-}
-
-/// A row of that table up to its last cell.
-fn without_meaning(setting: &Setting) -> String {
-    let default = if setting.default == "null" { String::new() } else { format!("`{}`", setting.default) };
-    format!("| `{}` | {default} | {} | ", setting.name, setting.kind)
-}
-
-/// README's table of codes, as it should be.
-/// A sentence without what Markdown would take for its own.
-fn plain(message: &str) -> String {
-    message.replace('*', "\\*").replace('~', "\\~")
-}
-
-fn codes() -> String {
-    let mut table = String::from("| path | code | message |\n|---|---|---|\n");
-    for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
-        let mut rows: Vec<_> =
-            endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()).collect();
-        rows.sort_by_key(|row| row.code);
-        for row in rows {
-            table += &format!("| `{}` | {} | {} |\n", endpoint.path, row.code, plain(row.message));
-        }
-    }
-    for (status, message) in OUTSIDE {
-        table += &format!("| HTTP {status} | {status} | {message} |\n");
-    }
-    table
-}
-
 #[test]
 fn the_openapi_document_is_the_table() {
     let document = accountd::openapi::document();
@@ -198,89 +159,4 @@ fn the_openapi_document_is_the_table() {
         }
     }
     assert_eq!(document["paths"].as_object().unwrap().len(), DOCUMENT.len() + ADDITIONS.len() + 2);
-}
-
-#[test]
-fn readme_is_fresh() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    for (name, table) in [("settings", settings()), ("codes", codes())] {
-        assert!(readme.contains(&table), "README.md should have this table of {name}:\n\n{table}");
-    }
-    let help = format!("```\n{}```\n", accountd::cli::help());
-    assert!(readme.contains(&help), "README.md should have this help:\n\n{help}");
-    for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
-        assert!(
-            readme.contains(&format!("$URL{}", endpoint.path)),
-            "README.md shows no curl line for {}",
-            endpoint.path
-        );
-    }
-}
-
-/// What lies between backticks.
-fn code_in(text: &str) -> impl Iterator<Item = String> {
-    text.split('`').skip(1).step_by(2).map(|code| code.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// Numbers in digits.
-fn numbers_in(text: &str) -> impl Iterator<Item = String> {
-    let digits = text.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ',');
-    digits.map(|digits| digits.trim_matches(['.', ',']).to_string()).filter(|digits| !digits.is_empty())
-}
-
-/// What README has in every language, by section: the heading's level, code blocks, the code in the first cell of each row of
-/// a table, then code and numbers of all other text in the order of the alphabet. Beside it the heading itself.
-fn skeleton(readme: &str) -> Vec<(&str, Vec<String>)> {
-    let mut sections: Vec<(&str, Vec<String>, String)> = Vec::new();
-    let mut in_block = false;
-    for line in readme.lines() {
-        let fence = line.starts_with("```");
-        if !in_block && line.starts_with('#') {
-            let level = line.split(' ').next().unwrap().to_string();
-            sections.push((line, vec![level], String::new()));
-            continue;
-        }
-        let (_, bones, text) = sections.last_mut().expect("README begins with a heading");
-        if in_block || fence {
-            bones.push(line.to_string());
-            in_block ^= fence;
-        } else {
-            if let Some(row) = line.strip_prefix("| ") {
-                bones.push(format!("| {}", code_in(row.split(" | ").next().unwrap()).collect::<Vec<_>>().join(" ")));
-            }
-            *text += &format!("{line}\n");
-        }
-    }
-    let finish = |(heading, mut bones, text): (_, Vec<String>, String)| {
-        bones.extend(code_in(&text).chain(numbers_in(&text)).collect::<BTreeSet<_>>());
-        (heading, bones)
-    };
-    sections.into_iter().map(finish).collect()
-}
-
-#[test]
-fn both_readmes_say_the_same() {
-    let [english, chinese] = ["README.md", "README.zh.md"].map(|name| fs::read_to_string(root().join(name)).unwrap());
-    assert!(english.contains("[中文](README.zh.md)") && chinese.contains("[English](README.md)"));
-    let (left, right) = (skeleton(&english), skeleton(&chinese));
-    for ((heading, bones), (title, others)) in left.iter().zip(&right) {
-        if let Some(nth) = (0..bones.len().max(others.len())).find(|&nth| bones.get(nth) != others.get(nth)) {
-            let (bone, other) = (bones.get(nth), others.get(nth));
-            panic!("README.md, {heading:?}, has {bone:?} where README.zh.md, {title:?}, has {other:?}");
-        }
-    }
-    assert_eq!(left.len(), right.len(), "README.md and README.zh.md have as many headings");
-    for setting in SETTINGS {
-        let row = without_meaning(setting);
-        assert!(chinese.contains(&format!("\n{row}")), "README.zh.md should have a row that begins\n{row}");
-    }
-    assert!(chinese.contains(&codes()), "README.zh.md should have README.md's table of codes");
-    for (readme, skeleton) in [(&english, &left), (&chinese, &right)] {
-        for target in readme.split("](#").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            let found = |(heading, _): &(&str, _)| {
-                heading.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-") == target
-            };
-            assert!(skeleton.iter().any(found), "no heading for #{target}");
-        }
-    }
 }

@@ -1,0 +1,193 @@
+//! The documentation: it says what the tables say, both languages say the same, and every link leads somewhere.
+
+use crate::support::root;
+use accountd::config::{SETTINGS, Setting};
+use accountd::contract::{ADDITIONS, DOCUMENT, OUTSIDE};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The paths of all pages in both languages, from the root of the repository.
+fn pages() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for folder in ["", "docs/", "docs/zh/"] {
+        let entries = fs::read_dir(root().join(folder)).into_iter().flatten();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        found.extend(names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}{name}")));
+    }
+    found
+}
+
+/// The table of settings in docs/settings.md, as it should be.
+fn settings() -> String {
+    let mut table = String::from("| setting | default | value | meaning |\n|---|---|---|---|\n");
+    for setting in SETTINGS {
+        table += &format!("{}{} |\n", without_meaning(setting), setting.doc);
+    }
+    table
+}
+
+/// A row of that table up to its last cell.
+fn without_meaning(setting: &Setting) -> String {
+    let default = if setting.default == "null" { String::new() } else { format!("`{}`", setting.default) };
+    format!("| `{}` | {default} | {} | ", setting.name, setting.kind)
+}
+
+/// A message in which Markdown finds no markup.
+fn plain(message: &str) -> String {
+    message.replace('*', "\\*").replace('~', "\\~")
+}
+
+/// The table of codes in docs/api.md, as it should be.
+fn codes() -> String {
+    let mut table = String::from("| path | code | message |\n|---|---|---|\n");
+    for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
+        let mut rows: Vec<_> =
+            endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()).collect();
+        rows.sort_by_key(|row| row.code);
+        for row in rows {
+            table += &format!("| `{}` | {} | {} |\n", endpoint.path, row.code, plain(row.message));
+        }
+    }
+    for (status, message) in OUTSIDE {
+        table += &format!("| HTTP {status} | {status} | {message} |\n");
+    }
+    table
+}
+
+#[test]
+fn the_pages_say_what_the_tables_say() {
+    let help = format!("```\n{}```\n", accountd::cli::help());
+    for (page, what) in [("docs/settings.md", settings()), ("docs/api.md", codes()), ("docs/commands.md", help)] {
+        assert!(read(page).contains(&what), "{page} should have this:\n\n{what}");
+    }
+    let api = read("docs/api.md");
+    for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
+        assert!(
+            api.contains(&format!("$URL{}", endpoint.path)),
+            "docs/api.md shows no curl line for {}",
+            endpoint.path
+        );
+    }
+}
+
+#[test]
+fn the_readme_has_each_interface_and_the_right_defaults() {
+    let readme = read("README.md");
+    for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
+        let row = format!("\n| `{} {}", endpoint.method, endpoint.path);
+        assert!(readme.contains(&row), "README.md has no row for {}", endpoint.path);
+    }
+    let table = readme.split("\n| setting | default | meaning |\n").nth(1).expect("a table of settings");
+    for row in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
+        let fresh = SETTINGS.iter().any(|one| row.starts_with(&format!("| `{}` | `{}` | ", one.name, one.default)));
+        assert!(fresh, "README.md: no such setting, or another default: {row}");
+    }
+}
+
+#[test]
+fn every_script_is_explained() {
+    let testing = read("docs/testing.md");
+    for entry in fs::read_dir(root().join("scripts")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        // A file without a first line that names its interpreter is what others share.
+        if (name.ends_with(".sh") || name.ends_with(".py")) && fs::read(&path).unwrap().starts_with(b"#!") {
+            assert!(testing.contains(&format!("\n| `scripts/{name}")), "docs/testing.md has no row for scripts/{name}");
+        }
+    }
+}
+
+/// The Chinese documentation is one page.
+#[test]
+fn the_chinese_page_says_what_the_tables_say() {
+    let (english, chinese) = (read("README.md"), read("README.zh.md"));
+    assert!(english.contains("[中文](README.zh.md)") && chinese.contains("[English](README.md)"));
+    for setting in SETTINGS {
+        let row = without_meaning(setting);
+        assert!(chinese.contains(&format!("\n{row}")), "README.zh.md should have a row that begins\n{row}");
+    }
+    assert!(chinese.contains(&codes()), "README.zh.md should have the table of codes of docs/api.md");
+}
+
+/// A page without its code blocks and the code in its text.
+fn prose(page: &str) -> String {
+    let mut in_block = false;
+    let mut text = String::new();
+    for line in page.lines() {
+        if line.starts_with("```") {
+            in_block ^= true;
+        } else if !in_block {
+            text.extend(line.split('`').step_by(2).chain(["\n"]));
+        }
+    }
+    text
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut in_block = false;
+    let mut found = BTreeSet::new();
+    for line in page.lines() {
+        in_block ^= line.starts_with("```");
+        if in_block || !line.starts_with('#') {
+            continue;
+        }
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let anchor = kept.collect::<String>().replace(' ', "-");
+        let count = counts.entry(anchor.clone()).or_default();
+        found.insert(if *count == 0 { anchor } else { format!("{anchor}-{count}") });
+        *count += 1;
+    }
+    found
+}
+
+/// A path without `.` and `..`.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => assert!(normal.pop(), "{} leads out of the repository", path.display()),
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut count = 0;
+    for name in pages() {
+        let page = read(&name);
+        for link in prose(&page).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.contains("://") {
+                continue;
+            }
+            count += 1;
+            let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
+            let target = match path {
+                "" => PathBuf::from(&name),
+                _ => normal(&Path::new(&name).parent().unwrap().join(path)),
+            };
+            assert!(root().join(&target).exists(), "{name}: {link}: there is no {}", target.display());
+            if let Some(anchor) = anchor {
+                let found = anchors(&read(target.to_str().unwrap()));
+                assert!(found.contains(anchor), "{name}: {link}: no such heading; there are {found:?}");
+            }
+        }
+    }
+    assert!(count > 50, "{count} links were found");
+}
+
+#[test]
+fn anchors_are_those_of_github() {
+    let page = "# One\n\n## systemd, OpenRC and BusyBox\n\n```\n# no heading\n```\n## A client from `/openapi.json`\n## One\n## 限制 一\n";
+    let expected = ["one", "systemd-openrc-and-busybox", "a-client-from-openapijson", "one-1", "限制-一"];
+    assert_eq!(anchors(page), expected.map(String::from).into());
+}
