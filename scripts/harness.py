@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -271,3 +272,54 @@ def png(width: int, height: int, seed: object) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress(rows, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def enter_room(room: Path, packages: Path) -> None:
+    """Goes on in a virtual environment that has these packages; they come with pip, once."""
+    python = room / "bin" / "python"
+    installed = room / packages.name
+    if not installed.is_file() or installed.read_bytes() != packages.read_bytes():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", room], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", packages]
+        subprocess.run(pip, check=True)
+        shutil.copy(packages, installed)
+    if Path(sys.prefix) != room:
+        os.execv(python, [python, "-B", *sys.argv])
+
+
+def nginx_command(folder: Path, http: str) -> list[str]:
+    """The command of an nginx that writes to this folder alone, with this text in its `http`."""
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
+    user = "user root;" if os.getuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"{user} daemon off; pid {folder}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {paths} {http} }}\n"
+    )
+    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+def start_proxy(command: list[str], folder: Path, ports: list[int]) -> subprocess.Popen:
+    """Starts a proxy, whose log is in this folder, and waits until it listens on these ports of 127.0.0.1."""
+    places = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    # Where Debian has programs that are meant for services.
+    environment = os.environ | places | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+    log = folder / "proxy.log"
+    with open(log, "wb") as sink:
+        proxy = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
+    end = time.monotonic() + 20
+    for port in ports:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                if proxy.poll() is not None or time.monotonic() > end:
+                    proxy.kill()
+                    raise SystemExit(f"FAILED: {command[0]} does not start: {log.read_text()}") from None
+                time.sleep(0.02)
+    return proxy
