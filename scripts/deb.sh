@@ -46,6 +46,7 @@ make() {
         put 644 "$file" $doc/docs/
     done
     for file in docs/zh/*.md; do
+        [ -e "$file" ] || continue
         put 644 "$file" $doc/docs/zh/
     done
     gzip -9nc CHANGELOG.md >"$work/changes"
