@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: format, lints, tests, scripts, a person's way with curl, the web page
-# in a browser, and what attacks, crashes, full disks, failing writes, jumping clocks, crowds, and made-up requests and
-# inputs do, in short forms; longer by hand.
+# in a browser, real HTTP clients and proxies, and what attacks, crashes, full disks, failing writes, jumping clocks,
+# crowds, and made-up requests and inputs do, in short forms; longer by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,9 +20,10 @@ scripts/backup.py --megabytes 20 --users 5000 --lull 1 --kills 3
 scripts/steps.py
 scripts/clock.py
 scripts/crowd.py
-scripts/timing.py
+scripts/timing.py --tries 25
 scripts/openapi.py
 scripts/completions.py
 scripts/proxies.py
+scripts/clients.py
 scripts/hostile.py --seconds 2 --again
 scripts/fuzz.sh 0.1

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,8 @@ BINARY = Path(__file__).resolve().parent.parent / "target" / "release" / "accoun
 CAPTCHA = "k7m3xp"
 PASSWORD = "a password"
 BOUNDARY = "----XyZ"
-Address = tuple[str, int]
+# Host and port, or the path of a unix socket.
+Address = tuple[str, int] | str
 
 
 @dataclass
@@ -71,35 +74,59 @@ def need_binary(path: str) -> Path:
     return binary
 
 
-def spawn(binary: Path, data: Path, nofile: int | None = None, log: Path | None = None) -> Server:
-    """Starts a server on a folder, and does not wait for it. Its log is DATA.log unless told."""
+def spawn(
+    binary: Path,
+    data: Path,
+    nofile: int | None = None,
+    log: Path | None = None,
+    listen: str = "127.0.0.1:0",
+    confine: Callable[[], None] | None = None,
+) -> Server:
+    """Starts a server on a folder, and does not wait for it. Its log is DATA.log unless told; `confine` is called in its
+    process before it is the server's."""
     log = log or data.with_name(data.name + ".log")
 
     def limit() -> None:
         if nofile is not None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
+        if confine is not None:
+            confine()
 
-    arguments = [binary, "--data", data, "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA]
+    arguments = [binary, "--data", data, "--listen", listen, "--captcha-answer", CAPTCHA]
     with open(log, "ab") as sink:
         process = subprocess.Popen(arguments, stderr=sink, start_new_session=True, preexec_fn=limit)
     return Server(process, ("127.0.0.1", 0), data, log)
 
 
-def start(binary: Path, data: Path, nofile: int | None = None, log: Path | None = None) -> Server:
+def start(
+    binary: Path,
+    data: Path,
+    nofile: int | None = None,
+    log: Path | None = None,
+    listen: str = "127.0.0.1:0",
+    confine: Callable[[], None] | None = None,
+) -> Server:
     """Starts a server on a folder and waits until it listens."""
     log = log or data.with_name(data.name + ".log")
     before = log.stat().st_size if log.exists() else 0
-    server = spawn(binary, data, nofile, log)
+    server = spawn(binary, data, nofile, log, listen, confine)
     end = time.monotonic() + 15
     while time.monotonic() < end and server.process.poll() is None:
         for line in log_since(server, before):
-            if line.startswith("listening on http://"):
-                host, port = line.removeprefix("listening on http://").rsplit(":", 1)
-                server.address = (host, int(port))
+            if line.startswith("listening on "):
+                server.address = address_in(line.removeprefix("listening on "))
                 return server
         time.sleep(0.01)
     kill(server)
     raise RuntimeError(f"the server did not start: {log_since(server, before)[-3:]}")
+
+
+def address_in(text: str) -> Address:
+    """The address in a line of the log."""
+    if text.startswith("unix:"):
+        return text.removeprefix("unix:")
+    host, port = text.removeprefix("http://").rsplit(":", 1)
+    return host, int(port)
 
 
 def log_since(server: Server, offset: int) -> list[str]:
@@ -139,25 +166,41 @@ def request(method: str, path: str, headers: dict[str, str] | None = None, body:
     return "\r\n".join(lines + ["", ""]).encode() + body
 
 
-def exchange(address: Address, raw: bytes, deadline: float = 10) -> Answer:
+def connect(address: Address, deadline: float = 10, source: str = "") -> socket.socket:
+    """A connection within so many seconds, from this address of the machine if one is given."""
+    if isinstance(address, str):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(deadline)
+        connection.connect(address)
+        return connection
+    connection = socket.create_connection(address, deadline, (source, 0) if source else None)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def exchange(address: Address, raw: bytes, deadline: float = 10, source: str = "") -> Answer:
     """Sends bytes on a new connection and reads one whole answer within so many seconds, or raises an OSError."""
     end = time.monotonic() + deadline
-    with socket.create_connection(address, timeout=deadline) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with connect(address, deadline, source) as connection:
         connection.sendall(raw)
-        body, status = b"", 100
-        while status == 100:  # An interim answer; the one that counts follows.
-            received = body
-            while b"\r\n\r\n" not in received:
-                received += receive(connection, end)
-            head, body = received.split(b"\r\n\r\n", 1)
-            lines = head.decode("latin-1").split("\r\n")
-            status = int(lines[0].split()[1])
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        parts, left = [body], int(headers.get("content-length", 0)) - len(body)
-        while left > 0:
-            parts.append(receive(connection, end))
-            left -= len(parts[-1])
+        return read_answer(connection, end)
+
+
+def read_answer(connection: socket.socket, end: float) -> Answer:
+    """One whole answer before `end`, or an OSError. What follows it is lost."""
+    body, status = b"", 100
+    while status == 100:  # An interim answer; the one that counts follows.
+        received = body
+        while b"\r\n\r\n" not in received:
+            received += receive(connection, end)
+        head, body = received.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        status = int(lines[0].split()[1])
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    parts, left = [body], int(headers.get("content-length", 0)) - len(body)
+    while left > 0:
+        parts.append(receive(connection, end))
+        left -= len(parts[-1])
     answer = Answer(status, headers, b"".join(parts))
     if headers.get("content-type") == "application/json":
         members = json.loads(answer.body)
@@ -229,3 +272,54 @@ def png(width: int, height: int, seed: object) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress(rows, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def enter_room(room: Path, packages: Path) -> None:
+    """Goes on in a virtual environment that has these packages; they come with pip, once."""
+    python = room / "bin" / "python"
+    installed = room / packages.name
+    if not installed.is_file() or installed.read_bytes() != packages.read_bytes():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", room], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", packages]
+        subprocess.run(pip, check=True)
+        shutil.copy(packages, installed)
+    if Path(sys.prefix) != room:
+        os.execv(python, [python, "-B", *sys.argv])
+
+
+def nginx_command(folder: Path, http: str) -> list[str]:
+    """The command of an nginx that writes to this folder alone, with this text in its `http`."""
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
+    user = "user root;" if os.getuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"{user} daemon off; pid {folder}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {paths} {http} }}\n"
+    )
+    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+def start_proxy(command: list[str], folder: Path, ports: list[int]) -> subprocess.Popen:
+    """Starts a proxy, whose log is in this folder, and waits until it listens on these ports of 127.0.0.1."""
+    places = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    # Where Debian has programs that are meant for services.
+    environment = os.environ | places | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+    log = folder / "proxy.log"
+    with open(log, "wb") as sink:
+        proxy = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
+    end = time.monotonic() + 20
+    for port in ports:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                if proxy.poll() is not None or time.monotonic() > end:
+                    proxy.kill()
+                    raise SystemExit(f"FAILED: {command[0]} does not start: {log.read_text()}") from None
+                time.sleep(0.02)
+    return proxy

@@ -11,7 +11,7 @@ and after the attack the memory (PSS, or RSS where the kernel tells none), threa
 all its descendants are read.
 
 It fails, with exit code 1, if an honest answer was missed or took more than a second, or if the state is not near
-what it was within 30 seconds after the attack: at most 4 threads, 8 descriptors (one honest client and what it opens,
+what it was within 30 seconds after the attack, or if the attack's own honest client (scripts/attacks.py) saw something wrong: at most 4 threads, 8 descriptors (one honest client and what it opens,
 a child that is just being renewed) and 10 MiB (one picture of the largest size, which the allocator may keep) more.
 
 An attack takes N + 5 to N + 45 seconds, all of them 15 to 20 minutes, in short mode 2 to 7; up to 2 GB of memory, and
@@ -20,6 +20,7 @@ a hard limit of 4,000 descriptors for itself. All traffic goes to 127.0.0.1. Lin
 
 import argparse
 import itertools
+import json
 import multiprocessing
 import os
 import re
@@ -38,7 +39,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import attacks
 import harness
+from attacks import Attacker, Target, Witness
 from harness import Address, Server
 
 HONEST_PAUSE = 0.25
@@ -51,19 +54,6 @@ fork = multiprocessing.get_context("fork")
 
 
 @dataclass
-class Target:
-    """What an attacker knows: where the server is, an account's token, and a large picture's path."""
-
-    address: Address
-    token: str
-    picture: str
-
-
-# An attacker runs until `end` (time.monotonic) and counts what it does.
-Attacker = Callable[[Target, float, Counter], None]
-
-
-@dataclass
 class Attack:
     """One row of the table."""
 
@@ -72,6 +62,11 @@ class Attack:
     attacker: Attacker
     processes: int = 1
     few_descriptors: bool = False
+    # An honest client of its own, which returns what went wrong.
+    witness: Witness | None = None
+    settings: dict = field(default_factory=dict)
+    # Over a unix socket instead of TCP.
+    unix: bool = False
 
 
 # --- attackers -------------------------------------------------------------------------------------------------------
@@ -272,6 +267,8 @@ def bursts(target: Target, end: float, counts: Counter) -> None:
         counts["bursts"] += 1
 
 
+BEHIND_A_PROXY = {"trusted_proxies": ["127.0.0.1"]}
+
 ATTACKS = [
     Attack("quiet", "no attack: what the machine does by itself", quiet),
     Attack("silent", "1,000 connections that send nothing", silent, 4),
@@ -286,6 +283,28 @@ ATTACKS = [
     Attack("pipeline", "100,000 requests at once on one connection, one such after the other", pipeline),
     Attack("descriptors", "3,000 connections to a server with fewer descriptors", descriptors, 4, True),
     Attack("bursts", "64 connections at one instant, again and again", bursts),
+    Attack("reloads", "SIGHUP after SIGHUP, 1,000 at most", attacks.reloads, witness=attacks.keeps_its_captchas, settings={"throttle": False}),
+    Attack("wear", "announced lengths of 100 GB beside an upload of 150 KB/s", attacks.lengths, 2, witness=attacks.uploads_slowly),
+    Attack("unix", "chunked and malformed requests over a unix socket", attacks.malformed, unix=True),
+    Attack("ports", "the same beside a client that reuses its port", attacks.malformed, witness=attacks.reuses_its_port),
+    Attack(
+        "slow-bodies",
+        "300 bodies to any path that come byte by byte, beside log-ins with Argon2id and uploads",
+        attacks.slow_bodies,
+        witness=attacks.logs_in_and_uploads,
+        settings={"password_hash": "argon2id", "throttle": False},
+    ),
+    Attack("slow-readers", "300 slow readers of one picture", attacks.slow_readers, witness=attacks.fetches),
+    Attack("idle", "5,000 idle connections beside a client of another address", attacks.idle, 4, witness=attacks.comes_from_elsewhere),
+    Attack("captchas", "captchas for an IPv6 /48", attacks.captchas, 2, witness=attacks.keeps_a_captcha, settings=BEHIND_A_PROXY),
+    Attack(
+        "guesses",
+        "60 guesses at one account at once, from one source and from many",
+        attacks.guesses,
+        witness=attacks.gets_in,
+        settings=BEHIND_A_PROXY | {"password_hash": "argon2id", "sessions_per_user": 1000},
+    ),
+    Attack("changes", "one user's update_key", attacks.changes, 2, witness=attacks.stays_in_the_audit_log),
 ]
 
 
@@ -300,6 +319,14 @@ def run_attacker(attacker: Attacker, target: Target, end: float, results: multip
     except Exception as error:  # A broken attacker is no proof of a sound server.
         counts[f"BROKEN ATTACKER: {error!r}"] += 1
     results.put(counts)
+
+
+def run_witness(witness: Witness, target: Target, end: float, results: multiprocessing.SimpleQueue) -> None:
+    """A process of an honest client of an attack's own: hands over what went wrong."""
+    try:
+        results.put(witness(target, end))
+    except Exception as error:  # It has seen nothing, then.
+        results.put([f"the witness: {error!r}"])
 
 
 # --- the honest client -----------------------------------------------------------------------------------------------
@@ -417,23 +444,27 @@ def lasting(before: State, after: State) -> list[str]:
 def carry_out(attack: Attack, binary: Path, seconds: float, nofile: int) -> bool:
     """Runs one attack on a server of its own and prints its row; whether all was well."""
     folder = Path(tempfile.mkdtemp(prefix="accountd-hostile-"))
-    server = harness.start(binary, folder / "data", nofile if attack.few_descriptors else None)
+    (folder / "data").mkdir(mode=0o700)
+    settings = {"secret_key_required_for_account_registration": "a key"} | attack.settings
+    (folder / "data" / "config.json").write_text(json.dumps(settings))
+    listen = f"unix:{folder}/socket" if attack.unix else "127.0.0.1:0"
+    server = harness.start(binary, folder / "data", nofile if attack.few_descriptors else None, listen=listen)
     try:
-        return observe(attack, server, seconds)
+        return observe(attack, server, binary, seconds)
     finally:
         harness.kill(server)
         shutil.rmtree(folder)
 
 
-def observe(attack: Attack, server: Server, seconds: float) -> bool:
+def observe(attack: Attack, server: Server, binary: Path, seconds: float) -> bool:
     """Prepares the server, attacks it, and prints the row."""
     tokens = {}
-    for name in ("honest", "hostile"):
+    for name in ("honest", "hostile", "witness"):
         harness.register(server, name)
         tokens[name] = harness.login(server, name).message
     picture = harness.upload(server, tokens["hostile"], harness.png(3000, 3300, "large"))
     assert picture.code == 200, picture
-    target = Target(server.address, tokens["hostile"], f"/s/{picture.message}")
+    target = Target(server.address, tokens["hostile"], f"/s/{picture.message}", server, binary, tokens["witness"])
     root = server.process.pid
     before = settle(root)
 
@@ -444,7 +475,9 @@ def observe(attack: Attack, server: Server, seconds: float) -> bool:
         for _ in range(attack.processes)
     ]
     honest = fork.Process(target=run_honest, args=(server.address, tokens["honest"], end, answered), daemon=True)
-    for process in [honest, *attackers]:
+    witnessed = fork.SimpleQueue()
+    witness = fork.Process(target=run_witness, args=(attack.witness, target, end, witnessed), daemon=True)
+    for process in [honest, *attackers, *([witness] if attack.witness else [])]:
         process.start()
     peak, pids = State(), set()
     while time.monotonic() < end:
@@ -470,13 +503,14 @@ def observe(attack: Attack, server: Server, seconds: float) -> bool:
             break
         time.sleep(0.25)
     outcomes = answered.get()
+    testimony = witnessed.get() if attack.witness else []
     # And once more when all is over.
     ask(server.address, tokens["honest"], outcomes)
 
     times = [outcome for outcome in outcomes if isinstance(outcome, float)]
     missed, slow = len(outcomes) - len(times), sum(latency > SLOW for latency in times)
     faults = [f"{missed} missed"] * (missed > 0) + [f"{slow} slow"] * (slow > 0) + lasting(before, after)
-    faults += [word for word in counts if word.startswith("BROKEN")]
+    faults += [word for word in counts if word.startswith("BROKEN")] + testimony
     numbers = [
         f"{len(times)}/{missed}/{slow}",
         f"{max(times, default=0) * 1e3:.0f}",

@@ -14,7 +14,6 @@ once. Linux, Python 3.11 with venv.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,19 +31,6 @@ CHECKS = (
 )
 RESET_KEY = "a reset key"
 failures: list[str] = []
-
-
-def enter_room() -> None:
-    """Goes on in a virtual environment that has the packages."""
-    python = ROOM / "bin" / "python"
-    installed = ROOM / PACKAGES.name
-    if not installed.is_file() or installed.read_bytes() != PACKAGES.read_bytes():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", ROOM], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", PACKAGES]
-        subprocess.run(pip, check=True)
-        shutil.copy(PACKAGES, installed)
-    if Path(sys.prefix) != ROOM:
-        os.execv(python, [python, "-B", *sys.argv])
 
 
 def check(what: str, wrong: str = "") -> None:
@@ -136,7 +122,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=50)
     options = parser.parse_args()
     binary = harness.need_binary(options.binary)
-    enter_room()
+    harness.enter_room(ROOM, PACKAGES)
     # Everything that can be asked for is on, and nobody is slowed down.
     os.environ |= {
         "ACCOUNTD_THROTTLE": "false",

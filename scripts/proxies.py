@@ -53,11 +53,6 @@ def wait_for(log: Path, text: str) -> str:
     raise SystemExit(f"FAILED: no line {text!r} in {log.read_text()}")
 
 
-def free_port() -> int:
-    with harness.socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 def nginx(folder: Path, port: int, upstream: str) -> list[str]:
     """The command of an nginx that has the snippet."""
     snippet = (SNIPPETS / "nginx.conf").read_text()
@@ -65,13 +60,7 @@ def nginx(folder: Path, port: int, upstream: str) -> list[str]:
         check(snippet.count(there) == 1, "nginx.conf", there)
         snippet = snippet.replace(there, here)
     (folder / "snippet.conf").write_text(snippet)
-    paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
-    user = "user root;" if os.getuid() == 0 else ""
-    (folder / "nginx.conf").write_text(
-        f"{user} daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
-        f"http {{ access_log off; {paths} include {folder}/snippet.conf; }}\n"
-    )
-    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    return harness.nginx_command(folder, f"include {folder}/snippet.conf;")
 
 
 def caddy(folder: Path, port: int, upstream: str) -> list[str]:
@@ -121,19 +110,10 @@ def sockets_to(port: int) -> int:
 def try_proxy(name: str, command, binary: Path, folder: Path, listen: str) -> Path:
     """All that is to hold behind one proxy; the server's log."""
     server, upstream, log = serve(binary, folder, listen, "unix" if listen.startswith("unix:") else "127.0.0.1")
-    port = free_port()
-    environment = os.environ | {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with open(folder / "proxy.log", "wb") as sink:
-        proxy = subprocess.Popen(command(folder, port, upstream), stdout=sink, stderr=sink, env=environment)
+    port = harness.free_port()
+    proxy = None
     try:
-        end = time.monotonic() + 20
-        while True:
-            try:
-                harness.socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                check(proxy.poll() is None and time.monotonic() < end, f"{name} does not start", (folder / "proxy.log").read_text())
-                time.sleep(0.02)
+        proxy = harness.start_proxy(command(folder, port, upstream), folder, [port])
         client = Client(port, HONEST)
         client.ask("GET", "/who-is-it")
         line = wait_for(log, "/who-is-it")
@@ -178,7 +158,7 @@ def try_proxy(name: str, command, binary: Path, folder: Path, listen: str) -> Pa
         client.ask("GET", "/info%20failed%20sign-in%20from%20192.0.2.1%20at%20/api/login")
         wait_for(log, "192.0.2.1")
     finally:
-        for process in (proxy, server):
+        for process in filter(None, (proxy, server)):
             process.terminate()
             process.wait()
     print(f"ok   {name} over {'a unix socket' if listen.startswith('unix:') else 'TCP'}")

@@ -181,12 +181,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "384",
         doc: "The most memory of a worker in MiB, with the whole stacks of its threads; one that needs more ends and is replaced.",
     },
-    Setting {
-        name: "page",
-        kind: Kind::Flag,
-        default: "true",
-        doc: "Whether `/` is a web page for people.",
-    },
+    Setting { name: "page", kind: Kind::Flag, default: "true", doc: "Whether `/` is a web page for people." },
     Setting {
         name: "log",
         kind: Kind::Word(&["error", "info", "debug"]),

@@ -30,7 +30,11 @@ pub fn passed() -> io::Result<Option<Bound>> {
     }
     // A second handle on our own descriptor, which nobody else owns as far as the compiler can know.
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    let socket: OwnedFd = pidfd_getfd(&own, FIRST, PidfdGetfdFlags::empty())?;
+    let socket: OwnedFd = pidfd_getfd(&own, FIRST, PidfdGetfdFlags::empty()).map_err(|error| {
+        // Docker's default seccomp profile refuses it, for example.
+        let hint = "taking a passed socket needs the system call pidfd_getfd; allow it, or pass none and set `listen`";
+        Error::other(format!("{error}: {hint}"))
+    })?;
     let listens = sockopt::socket_type(&socket)? == SocketType::STREAM && sockopt::socket_acceptconn(&socket)?;
     let listen = match sockopt::socket_domain(&socket)? {
         AddressFamily::INET | AddressFamily::INET6 if listens => {

@@ -1,7 +1,7 @@
 //! Reads a body that is too long to be kept in memory, in the thread that answers its request.
 
 use super::chunked::{Chunked, Piece};
-use super::connection::{Connection, patience};
+use super::connection::{Connection, Rest, patience};
 use super::event_loop::EventLoop;
 use super::head::Framing;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -54,6 +54,16 @@ impl<'a> Lent<'a> {
     /// Whether the body was read to its end: only then can the connection be used again.
     pub fn is_whole(&self) -> bool {
         matches!(self.framing, State::End)
+    }
+
+    /// What is still to come of the body.
+    pub fn rest(&mut self) -> Rest {
+        match std::mem::replace(&mut self.framing, State::End) {
+            _ if self.expects_continue => Rest::Unknown,
+            State::Length(left) => Rest::Length(left),
+            State::Chunked(chunked) => Rest::Chunked(chunked),
+            State::End => Rest::Length(0),
+        }
     }
 
     /// Receives more, and waits for it if need be.

@@ -61,6 +61,8 @@ pub enum Phase {
     Queued(Box<Exchange>),
     /// A thread answers a request.
     Busy,
+    /// An answer is ready, and is sent when the rest of the request's body, which nothing wants, has come.
+    Absorbing(Box<Absorbing>),
     /// The client reads an answer.
     Sending(Box<Outgoing>),
     /// The last answer is sent; this many bytes that the client may still send are thrown away.
@@ -79,14 +81,70 @@ pub struct Incoming {
     decoded: Vec<u8>,
 }
 
+/// The rest of a body that nothing wants. Proxies and browsers that are answered before they have sent all of a body may lose
+/// the answer.
+pub struct Absorbing {
+    /// What is still to come.
+    pub rest: Rest,
+    /// Bytes that have come.
+    pub total: u64,
+    /// The answer.
+    pub outgoing: Outgoing,
+}
+
+/// What is still to come of a body.
+pub enum Rest {
+    /// A number of bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked(Chunked),
+    /// Nothing that can be told from another request, or that the client sends before it has the answer.
+    Unknown,
+}
+
+impl Rest {
+    /// The whole body of a request.
+    pub fn of(framing: Framing, expects_continue: bool) -> Rest {
+        match framing {
+            _ if expects_continue => Rest::Unknown,
+            Framing::Length(length) => Rest::Length(length),
+            Framing::Chunked => Rest::Chunked(Chunked::default()),
+        }
+    }
+
+    /// Takes what belongs to it from the beginning of the received bytes: how many those are, and whether that was the end,
+    /// or `None` if it is not a body.
+    pub fn take(&mut self, received: &[u8]) -> Option<(usize, bool)> {
+        match self {
+            Rest::Length(left) => {
+                let count = received.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= count as u64;
+                Some((count, *left == 0))
+            }
+            Rest::Chunked(chunked) => {
+                let mut at = 0;
+                loop {
+                    match chunked.next(received, at, usize::MAX) {
+                        Piece::Data(range) => at = range.end,
+                        Piece::End(at) => return Some((at, true)),
+                        Piece::Partial(at) => return Some((at, false)),
+                        Piece::Malformed => return None,
+                    }
+                }
+            }
+            Rest::Unknown => None,
+        }
+    }
+}
+
 /// What has come of a body.
 pub enum Progress {
     /// There is more to come.
     Partial,
     /// It is complete; so many of the received bytes are this request.
     Whole(Vec<u8>, usize),
-    /// It is longer than any JSON body may be.
-    TooLarge,
+    /// It is longer than any JSON body may be; from this byte on its rest is still to be read.
+    TooLarge(Chunked, usize),
     /// It is not a chunked body.
     Malformed,
 }
@@ -114,6 +172,8 @@ pub enum Body {
         /// Whether the client waits for `100 Continue`.
         expects_continue: bool,
     },
+    /// It is longer than any JSON body may be; this is still to come.
+    TooLarge(Rest),
     /// The request is malformed, and where it ends is unknown.
     Malformed,
 }
@@ -179,12 +239,12 @@ impl Incoming {
                         self.at = range.end;
                         self.decoded.extend_from_slice(&received[range]);
                         if self.decoded.len() > LONGEST_BODY {
-                            return Progress::TooLarge;
+                            return Progress::TooLarge(std::mem::take(&mut self.chunked), self.at);
                         }
                     }
                     Piece::End(end) => return Progress::Whole(std::mem::take(&mut self.decoded), end),
-                    Piece::Partial(_) if received.len() - self.head.length > LONGEST_CHUNKED => {
-                        return Progress::TooLarge;
+                    Piece::Partial(at) if received.len() - self.head.length > LONGEST_CHUNKED => {
+                        return Progress::TooLarge(std::mem::take(&mut self.chunked), at);
                     }
                     Piece::Partial(at) => {
                         self.at = at;
@@ -205,5 +265,30 @@ impl Incoming {
             }
             Framing::Chunked => (self.head, self.decoded),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_body_ends_where_the_next_request_begins() {
+        let next = b"GET / HTTP/1.1\r\n";
+        let length = || Rest::of(Framing::Length(5), false);
+        let chunked = || Rest::of(Framing::Chunked, false);
+        for (rest, body) in [(length as fn() -> Rest, &b"abcde"[..]), (chunked, b"3;x\r\nabc\r\n0\r\na: b\r\n\r\n")] {
+            let all = [body, next].concat();
+            for cut in 0..all.len() {
+                let mut rest = rest();
+                let (first, ended) = rest.take(&all[..cut]).unwrap();
+                assert_eq!(ended, cut >= body.len(), "{cut}");
+                if !ended {
+                    assert_eq!(rest.take(&all[first..]), Some((body.len() - first, true)), "{cut}");
+                }
+            }
+        }
+        assert_eq!(chunked().take(b"+1\r\n"), None);
+        assert_eq!(Rest::of(Framing::Length(5), true).take(b"abcde"), None);
     }
 }

@@ -5,7 +5,7 @@
 //! that sends many ahead waits in the kernel's buffers.
 
 use super::connection::{
-    Body, Connection, Exchange, Incoming, LONGEST_BODY, Phase, Progress, SILENCE, State, patience,
+    Absorbing, Body, Connection, Exchange, Incoming, LONGEST_BODY, Phase, Progress, Rest, SILENCE, State, patience,
 };
 use super::crowd;
 use super::head::{self, Framing, Head, Parsed};
@@ -19,7 +19,6 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -245,12 +244,17 @@ impl EventLoop {
         }
     }
 
-    /// Sends an answer. What of it the kernel does not take at once is sent as the client reads.
-    pub fn answer(&self, connection: &Arc<Connection>, bytes: Vec<u8>, file: Option<(File, u64)>, after: After) {
+    /// Sends an answer, once the rest of the request's body has come, if that is told. What of the answer the kernel does not
+    /// take at once is sent as the client reads.
+    pub fn answer(&self, connection: &Arc<Connection>, outgoing: Outgoing, rest: Rest) {
         let mut state = connection.state();
         if !matches!(state.phase, Phase::Closed) {
-            state.begin(Phase::Sending(Box::new(Outgoing::new(bytes, file, after))), Some(patience(0)));
-            self.send(connection, &mut state);
+            let absorbing = Absorbing { rest, total: 0, outgoing };
+            state.begin(Phase::Absorbing(Box::new(absorbing)), Some(patience(0)));
+            self.absorb(connection, &mut state);
+            if matches!(state.phase, Phase::Absorbing(_)) && state.readable {
+                self.report_again(connection);
+            }
         }
         drop(state);
         let _ = self.queue.flush();
@@ -346,10 +350,10 @@ impl EventLoop {
     fn read(&self, connection: &Arc<Connection>, state: &mut State, ended: bool, scratch: &mut [u8]) {
         for _ in 0..TURNS {
             state.readable = true;
-            if !matches!(state.phase, Phase::Head | Phase::Body(_) | Phase::Discarding(_)) {
+            if !matches!(state.phase, Phase::Head | Phase::Body(_) | Phase::Absorbing(_) | Phase::Discarding(_)) {
                 return;
             }
-            if self.paused.load(Ordering::SeqCst) && !matches!(state.phase, Phase::Discarding(_)) {
+            if self.paused.load(Ordering::SeqCst) && matches!(state.phase, Phase::Head | Phase::Body(_)) {
                 // The next worker reads it.
                 return;
             }
@@ -378,6 +382,7 @@ impl EventLoop {
                 state.received.extend_from_slice(&scratch[..count]);
                 self.received.fetch_add(state.received.capacity() - before, Ordering::Relaxed);
                 self.advance(connection, state);
+                self.absorb(connection, state);
             }
             if drained {
                 return;
@@ -426,9 +431,8 @@ impl EventLoop {
                     let keep_alive = incoming.head.keep_alive;
                     self.dispatch(connection, state, Body::Whole(body), keep_alive, end);
                 }
-                Progress::TooLarge => {
-                    let body = Body::Unread { framing: Framing::Chunked, expects_continue: false };
-                    self.dispatch(connection, state, body, None, usize::MAX);
+                Progress::TooLarge(chunked, end) => {
+                    self.dispatch(connection, state, Body::TooLarge(Rest::Chunked(chunked)), None, end);
                 }
                 Progress::Malformed => self.dispatch_malformed(connection, state),
             }
@@ -496,10 +500,43 @@ impl EventLoop {
         self.received.fetch_sub(before - state.received.capacity(), Ordering::Relaxed);
     }
 
+    /// Takes what has come of a body that nothing wants; behind its end the answer is sent.
+    fn absorb(&self, connection: &Arc<Connection>, state: &mut State) {
+        let State { phase: Phase::Absorbing(absorbing), received, .. } = state else { return };
+        let too_long = matches!(absorbing.rest, Rest::Length(left) if left > MOST_DISCARDED);
+        let taken = if too_long { None } else { absorbing.rest.take(received) };
+        if let Some((count, end)) = taken {
+            absorbing.total += count as u64;
+            let total = absorbing.total;
+            self.consume(state, count);
+            if !end && total <= MOST_DISCARDED {
+                return state.moved(total);
+            }
+            self.send_absorbed(connection, state, end);
+        } else {
+            self.send_absorbed(connection, state, false);
+        }
+    }
+
+    /// Sends the answer to a request whose body has come to its `end`, or is not waited for any longer.
+    fn send_absorbed(&self, connection: &Arc<Connection>, state: &mut State, end: bool) {
+        let Phase::Absorbing(absorbing) = std::mem::replace(&mut state.phase, Phase::Busy) else { return };
+        let mut outgoing = absorbing.outgoing;
+        if end && outgoing.after == After::Discard {
+            outgoing.after = After::Close;
+        }
+        state.begin(Phase::Sending(Box::new(outgoing)), Some(patience(0)));
+        self.send(connection, state);
+    }
+
     /// The client sends nothing more.
     fn ended(&self, connection: &Arc<Connection>, state: &mut State) {
         match std::mem::replace(&mut state.phase, Phase::Head) {
             Phase::Body(incoming) => self.break_off(connection, state, *incoming),
+            Phase::Absorbing(absorbing) => {
+                state.phase = Phase::Absorbing(absorbing);
+                self.send_absorbed(connection, state, true);
+            }
             _ => self.close(connection, state),
         }
     }
@@ -572,6 +609,10 @@ impl EventLoop {
             }
             match std::mem::replace(&mut state.phase, Phase::Head) {
                 Phase::Body(incoming) => self.break_off(&connection, &mut state, *incoming),
+                Phase::Absorbing(absorbing) => {
+                    state.phase = Phase::Absorbing(absorbing);
+                    self.send_absorbed(&connection, &mut state, false);
+                }
                 Phase::Closed => state.phase = Phase::Closed,
                 _ => self.close(&connection, &mut state),
             }

@@ -24,11 +24,11 @@ use crate::log::{self, Level};
 use crate::semaphore::{Permit, Semaphore};
 use crate::throttle::Source;
 use body::Lent;
-use connection::{Body, Connection, Exchange, Phase};
+use connection::{Body, Connection, Exchange, Phase, Rest};
 use event_loop::EventLoop;
 use head::Framing;
 use listener::Bound;
-use outgoing::After;
+use outgoing::{After, Outgoing};
 use queue::Job;
 use refusals::Refusals;
 use std::io::{self, Cursor, ErrorKind, Read};
@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 /// Uploads at the same time; what comes on top is told that the server is busy.
 static UPLOADS: Semaphore = Semaphore::new(128);
 /// Requests that hash passwords with Argon2id, or wait for their turn to, at the same time.
-static HASHING: Semaphore = Semaphore::new(64);
+static HASHING: Semaphore = Semaphore::new(128);
 /// Changes that wait for a slow disk at the same time, so that readers do not wait; more wait where they are.
 static WRITING: Semaphore = Semaphore::new(32);
 /// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
@@ -99,7 +99,9 @@ impl Server {
     pub fn stop(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.events.pause();
-        self.wait_until_none(STOP, |phase| matches!(phase, Phase::Queued(_) | Phase::Busy | Phase::Sending(_)));
+        self.wait_until_none(STOP, |phase| {
+            matches!(phase, Phase::Queued(_) | Phase::Busy | Phase::Absorbing(_) | Phase::Sending(_))
+        });
         self.stopping.store(true, Ordering::SeqCst);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         threads.iter().for_each(|_| self.events.queue.unblock());
@@ -112,7 +114,6 @@ impl Server {
     /// Accepts nothing more and begins no further request; returns when those that were begun are answered, uploads apart, or
     /// after a while.
     pub fn pause(&self) {
-        self.closing.store(true, Ordering::SeqCst);
         self.events.pause();
         self.wait_until_none(SETTLE, |phase| matches!(phase, Phase::Queued(_) | Phase::Busy));
     }
@@ -163,7 +164,7 @@ impl Server {
         let task = Task { server: self.clone(), connection, keep_alive, began: Instant::now(), answered: false };
         let source = Source::of(client);
         match api::pace(&self.app, &request.method, &request.path) {
-            _ if matches!(body, Body::Malformed) => task.refuse(&request, 400),
+            _ if matches!(body, Body::Malformed) => task.refuse(&request, 400, body),
             Pace::Quick => task.answer(request, body),
             Pace::Waiting => match WRITING.try_acquire(source) {
                 Some(permit) => in_background(permit, move || task.answer(request, body)),
@@ -171,16 +172,16 @@ impl Server {
             },
             Pace::Hashing => match HASHING.try_acquire(source) {
                 Some(permit) => in_background(permit, move || task.answer(request, body)),
-                None => task.refuse(&request, 503),
+                None => task.refuse(&request, 503, body),
             },
             Pace::Upload => {
                 let announced = if let Body::Unread { framing: Framing::Length(bytes), .. } = body { bytes } else { 0 };
                 if let Some(reply) = api::refuse_upload(&self.app, &request, announced) {
-                    task.reply(&request, reply, After::Discard);
+                    task.reply(&request, reply, After::Discard, rest_of(body));
                 } else if let Some(permit) = UPLOADS.try_acquire(source) {
                     in_background(permit, move || task.answer(request, body));
                 } else {
-                    task.refuse(&request, 503);
+                    task.refuse(&request, 503, body);
                 }
             }
         }
@@ -203,31 +204,34 @@ impl Task {
         let app = &server.app;
         let upload = api::wanted(&request.method, &request.path) == Wanted::Upload;
         let mut answer = |body: &mut dyn Read| api::answer(app, &mut request, body);
-        let (reply, whole) = match body {
-            Body::Whole(bytes) => (answer(&mut Cursor::new(bytes)), true),
-            Body::Broken(bytes) => (answer(&mut Cursor::new(bytes).chain(Failing(ErrorKind::UnexpectedEof))), false),
+        let (reply, whole, rest) = match body {
+            Body::Whole(bytes) => (answer(&mut Cursor::new(bytes)), true, Rest::Length(0)),
+            Body::Broken(bytes) => {
+                let mut broken = Cursor::new(bytes).chain(Failing(ErrorKind::UnexpectedEof));
+                (answer(&mut broken), false, Rest::Unknown)
+            }
             Body::Unread { framing, expects_continue } if upload => {
                 let mut body = Lent::new(&server.events, &self.connection, framing, expects_continue);
                 let reply = answer(&mut body);
-                (reply, body.is_whole())
+                (reply, body.is_whole(), body.rest())
             }
-            Body::Unread { .. } | Body::Malformed => (answer(&mut Failing(ErrorKind::FileTooLarge)), false),
+            body => (answer(&mut Failing(ErrorKind::FileTooLarge)), false, rest_of(body)),
         };
         let after = match whole {
             false => After::Discard,
             true if self.keep_alive.is_some() && !server.closing.load(Ordering::Relaxed) => After::KeepAlive,
             true => After::Close,
         };
-        self.reply(&request, reply, after);
+        self.reply(&request, reply, after, rest);
     }
 
     /// Answers about HTTP itself, without having read the body.
-    fn refuse(self, request: &Request, status: u16) {
-        self.reply(request, outside(status).into(), After::Discard);
+    fn refuse(self, request: &Request, status: u16, body: Body) {
+        self.reply(request, outside(status).into(), After::Discard, rest_of(body));
     }
 
-    /// Counts, logs and sends a reply.
-    fn reply(mut self, request: &Request, reply: Reply, after: After) {
+    /// Counts, logs and sends a reply, once the rest of the body has come.
+    fn reply(mut self, request: &Request, reply: Reply, after: After, rest: Rest) {
         self.answered = true;
         let (status, code, took) = (reply.status, reply.code, self.began.elapsed());
         let app = &self.server.app;
@@ -239,7 +243,7 @@ impl Task {
         let connection = self.keep_alive.filter(|_| after == After::KeepAlive).unwrap_or("close");
         let cors = http::cors(&app.config.cors_origins, &request.origin);
         let (bytes, file) = reply.into_wire(request.method == "HEAD", connection, &cors);
-        self.server.events.answer(&self.connection, bytes, file, after);
+        self.server.events.answer(&self.connection, Outgoing::new(bytes, file, after), rest);
         if matches!(status, 429 | 503) {
             self.server.refusals.count(status, request);
         } else if log::wants(Level::Info) && !health {
@@ -256,6 +260,16 @@ impl Drop for Task {
         if !self.answered {
             self.server.events.abort(&self.connection);
         }
+    }
+}
+
+/// What is still to come of a body that is not looked at.
+fn rest_of(body: Body) -> Rest {
+    match body {
+        Body::Whole(_) => Rest::Length(0),
+        Body::Unread { framing, expects_continue } => Rest::of(framing, expects_continue),
+        Body::TooLarge(rest) => rest,
+        Body::Broken(_) | Body::Malformed => Rest::Unknown,
     }
 }
 

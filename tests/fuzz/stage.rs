@@ -5,6 +5,7 @@ use accountd::app::App;
 use accountd::config;
 use accountd::contract::{ADDITIONS, DOCUMENT, Endpoint, OUTSIDE};
 use accountd::http::{Body, Reply, Request};
+use accountd::network::Source;
 use accountd::secret;
 use accountd::store::{Durable, Reader, Store, sessions, users};
 use std::io::Read;
@@ -66,7 +67,13 @@ impl Stage {
             *self = Stage::new();
         }
         // Whatever the request before has used up.
-        self.app.captchas().put(secret::digest(CAPTCHA.0), CAPTCHA.1.into(), NOW);
+        let captchas = self.app.captchas();
+        captchas.expect("this process keeps its state").put(
+            secret::digest(CAPTCHA.0),
+            CAPTCHA.1.into(),
+            Source::of(None),
+            NOW,
+        );
         let opened = self.app.write(Durable::Soon, |db| {
             let password = users::credentials(db, "a")?.user.map(|stored| stored.password).unwrap_or_default();
             sessions::open(db, 1, &password, &secret::digest(TOKEN), NOW + 1, 2)

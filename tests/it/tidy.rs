@@ -106,6 +106,13 @@ fn who_imports_whom() {
     }
 }
 
+/// Docker's default seccomp profile refuses this system call, and closing slow connections must not depend on it.
+#[test]
+fn only_socket_activation_needs_pidfd_getfd() {
+    let users = sources().into_iter().filter(|(_, text)| code(text).contains("pidfd_getfd"));
+    assert_eq!(users.map(|(name, _)| name).collect::<Vec<_>>(), ["process/activation.rs"]);
+}
+
 #[test]
 fn handlers_know_no_number_and_no_sentence() {
     for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("api/") && name != "api/mod.rs") {

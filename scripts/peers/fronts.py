@@ -1,0 +1,154 @@
+"""Proxies before the server: nginx, Caddy and HAProxy, each as people set it up, and what HAProxy thinks of the server."""
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import harness
+from harness import Address
+
+
+# A certificate and its key.
+Files = tuple[Path, Path]
+
+
+@dataclass
+class Route:
+    """One way through a proxy: its URL, and whether clients speak HTTP/2 over TLS there."""
+
+    name: str
+    port: int
+    tls: bool = False
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+
+@dataclass
+class Front:
+    """A running proxy and the ways through it."""
+
+    name: str
+    process: subprocess.Popen
+    routes: list[Route]
+    folder: Path
+
+
+def certificate(folder: Path) -> Files:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    files = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-out", files[0], "-keyout", files[1], "-days", "2", "-subj", "/CN=accountd's proxy"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return files
+
+
+def nginx(folder: Path, upstream: str, files: Files) -> tuple[list[str], list[Route]]:
+    """nginx with and without its buffers, over HTTP/1.1 and HTTP/2, and as one line sets it up: HTTP/1.0 to the server."""
+    routes, servers = [], ""
+    tls = f"ssl_certificate {files[0]}; ssl_certificate_key {files[1]};"
+    for version in ["HTTP/1.1", "HTTP/2"]:
+        for buffers in ["on", "off"]:
+            route = Route(f"nginx {version} buffering {buffers}", harness.free_port(), version == "HTTP/2")
+            routes.append(route)
+            servers += f"""
+server {{
+    listen 127.0.0.1:{route.port} {'ssl http2' if route.tls else ''}; {tls if route.tls else ''}
+    location / {{
+        proxy_pass http://accountd; proxy_http_version 1.1; proxy_set_header Connection "";
+        proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_buffering {buffers}; proxy_request_buffering {buffers};
+    }}
+}}"""
+    routes.append(Route("nginx of one line", harness.free_port()))
+    servers += f"server {{ listen 127.0.0.1:{routes[-1].port}; location / {{ proxy_pass http://{upstream}; }} }}"
+    keep = f"upstream accountd {{ server {upstream}; keepalive 16; keepalive_timeout 15s; }}"
+    # Without a limit, a connection is for 1,000 requests, and HTTP/2 clients see it end.
+    limits = "client_max_body_size 11m; keepalive_requests 1000000;"
+    return harness.nginx_command(folder, f"{limits} {keep} {servers}"), routes
+
+
+def caddy(folder: Path, upstream: str, files: Files) -> tuple[list[str], list[Route]]:
+    """Caddy over HTTP/1.1 and HTTP/2, which hands on whatever comes at once."""
+    routes = [Route("caddy HTTP/1.1", harness.free_port()), Route("caddy HTTP/2", harness.free_port(), True)]
+    text = "{\n\tadmin off\n\tauto_https off\n\tservers {\n\t\tprotocols h1 h2\n\t}\n}\n"
+    for route in routes:
+        tls = f"\ttls {files[0]} {files[1]}\n" if route.tls else ""
+        proxy = f"\treverse_proxy {upstream} {{\n\t\tflush_interval -1\n\t\ttransport http {{\n\t\t\tkeepalive 15s\n\t\t}}\n\t}}\n"
+        text += f"{route.url} {{\n{tls}{proxy}}}\n"
+    (folder / "Caddyfile").write_text(text)
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")], routes
+
+
+def haproxy(folder: Path, upstream: str, files: Files) -> tuple[list[str], list[Route]]:
+    """HAProxy with its own idea of a health check, over HTTP/1.1 and HTTP/2, and with few ports towards the server."""
+    routes = [
+        Route("haproxy HTTP/1.1", harness.free_port()),
+        Route("haproxy HTTP/2", harness.free_port(), True),
+        Route("haproxy from few ports", harness.free_port()),
+    ]
+    (folder / "both.pem").write_bytes(files[0].read_bytes() + files[1].read_bytes())
+    # Below the ports that other clients of this machine get.
+    first = random.randrange(20_000, 32_000)
+    text = f"""
+global
+    stats socket {folder}/stats
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+    option httpchk
+    option forwardfor
+    http-reuse always
+    default-server check inter 200ms
+backend accountd
+    server accountd {upstream}
+backend few
+    server few {upstream} source 127.0.0.1:{first}-{first + 31}
+"""
+    for number, route in enumerate(routes):
+        tls = f"ssl crt {folder}/both.pem alpn h2,http/1.1" if route.tls else ""
+        backend = "few" if number == 2 else "accountd"
+        text += f"frontend f{number}\n    bind 127.0.0.1:{route.port} {tls}\n    default_backend {backend}\n"
+    (folder / "haproxy.cfg").write_text(text)
+    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], routes
+
+
+FRONTS = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}
+
+
+def start(name: str, folder: Path, server: Address, files: Files) -> Front | None:
+    """The proxy before this server, or None and a line if it is not there."""
+    if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"):
+        print(f"SKIPPED {name}: it is not there")
+        return None
+    folder.mkdir()
+    command, routes = FRONTS[name](folder, "{}:{}".format(*server), files)
+    process = harness.start_proxy(command, folder, [route.port for route in routes])
+    return Front(name, process, routes, folder)
+
+
+def health(front: Front) -> dict[str, str]:
+    """What HAProxy's checks say of each of its servers, once the last of them was made: UP L7OK/204, say."""
+    end = time.monotonic() + 5
+    while True:
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(str(front.folder / "stats"))
+            control.sendall(b"show stat\n")
+            lines = control.makefile().read().strip().splitlines()
+        names = lines[0].removeprefix("# ").split(",")
+        rows = [dict(zip(names, line.split(","))) for line in lines[1:]]
+        rows = [row for row in rows if row["svname"] not in ("FRONTEND", "BACKEND")]
+        # A server counts as up before its first check.
+        made = all(row["check_status"].strip("* ") not in ("", "INI") for row in rows)
+        if made or time.monotonic() > end:
+            return {row["svname"]: f"{row['status']} {row['check_status']}/{row['check_code']}" for row in rows}
+        time.sleep(0.05)
