@@ -46,7 +46,6 @@ make() {
         put 644 "$file" $doc/docs/
     done
     for file in docs/zh/*.md; do
-        [ -e "$file" ] || continue
         put 644 "$file" $doc/docs/zh/
     done
     gzip -9nc CHANGELOG.md >"$work/changes"

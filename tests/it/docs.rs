@@ -22,6 +22,19 @@ fn pages() -> BTreeSet<String> {
     found
 }
 
+/// The pages in docs/ that are for hosts and authors of clients, and so exist in both languages. Others may.
+const TRANSLATED: [&str; 7] = ["api", "backup", "commands", "medusa", "operating", "security", "settings"];
+
+/// The pages that exist in both languages, or should: English, then Chinese.
+fn pairs() -> Vec<(String, String)> {
+    let mut found = BTreeSet::from([("README.md".to_string(), "README.zh.md".to_string())]);
+    found.extend(TRANSLATED.map(|page| (format!("docs/{page}.md"), format!("docs/zh/{page}.md"))));
+    for chinese in pages().into_iter().filter(|page| page.starts_with("docs/zh/")) {
+        found.insert((chinese.replace("docs/zh/", "docs/"), chinese));
+    }
+    found.into_iter().collect()
+}
+
 /// The table of settings in docs/settings.md, as it should be.
 fn settings() -> String {
     let mut table = String::from("| setting | default | value | meaning |\n|---|---|---|---|\n");
@@ -102,16 +115,74 @@ fn every_script_is_explained() {
     }
 }
 
-/// The Chinese documentation is one page.
-#[test]
-fn the_chinese_page_says_what_the_tables_say() {
-    let (english, chinese) = (read("README.md"), read("README.zh.md"));
-    assert!(english.contains("[中文](README.zh.md)") && chinese.contains("[English](README.md)"));
-    for setting in SETTINGS {
-        let row = without_meaning(setting);
-        assert!(chinese.contains(&format!("\n{row}")), "README.zh.md should have a row that begins\n{row}");
+/// What lies between backticks.
+fn code_in(text: &str) -> impl Iterator<Item = String> {
+    text.split('`').skip(1).step_by(2).map(|code| code.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Numbers in digits.
+fn numbers_in(text: &str) -> impl Iterator<Item = String> {
+    let digits = text.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ',');
+    digits.map(|digits| digits.trim_matches(['.', ',']).to_string()).filter(|digits| !digits.is_empty())
+}
+
+/// What a page has in every language, by section: the heading's level, code blocks, the code in the first cell of each row of
+/// a table, then code and numbers of all other text in the order of the alphabet. Beside it the heading itself.
+fn skeleton(page: &str) -> Vec<(&str, Vec<String>)> {
+    let mut sections: Vec<(&str, Vec<String>, String)> = Vec::new();
+    let mut in_block = false;
+    for line in page.lines() {
+        let fence = line.starts_with("```");
+        if !in_block && line.starts_with('#') {
+            let level = line.split(' ').next().unwrap().to_string();
+            sections.push((line, vec![level], String::new()));
+            continue;
+        }
+        let (_, bones, text) = sections.last_mut().expect("a page begins with a heading");
+        if in_block || fence {
+            bones.push(line.to_string());
+            in_block ^= fence;
+        } else {
+            if let Some(row) = line.strip_prefix("| ") {
+                bones.push(format!("| {}", code_in(row.split(" | ").next().unwrap()).collect::<Vec<_>>().join(" ")));
+            }
+            *text += &format!("{line}\n");
+        }
     }
-    assert!(chinese.contains(&codes()), "README.zh.md should have the table of codes of docs/api.md");
+    let finish = |(heading, mut bones, text): (_, Vec<String>, String)| {
+        bones.extend(code_in(&text).chain(numbers_in(&text)).collect::<BTreeSet<_>>());
+        (heading, bones)
+    };
+    sections.into_iter().map(finish).collect()
+}
+
+#[test]
+fn both_languages_say_the_same() {
+    for (name, other_name) in pairs() {
+        let (english, chinese) = (read(&name), read(&other_name));
+        let (left, right) = (skeleton(&english), skeleton(&chinese));
+        for ((heading, bones), (title, others)) in left.iter().zip(&right) {
+            if let Some(nth) = (0..bones.len().max(others.len())).find(|&nth| bones.get(nth) != others.get(nth)) {
+                let (bone, other) = (bones.get(nth), others.get(nth));
+                panic!("{name}, {heading:?}, has {bone:?} where {other_name}, {title:?}, has {other:?}");
+            }
+        }
+        assert_eq!(left.len(), right.len(), "{name} and {other_name} should have as many headings");
+        let (there, back) = match name.strip_prefix("docs/") {
+            Some(page) => (format!("[中文](zh/{page})"), format!("[English](../{page})")),
+            None => ("[中文](README.zh.md)".into(), "[English](README.md)".into()),
+        };
+        assert!(english.contains(&there) && chinese.contains(&back), "{name} and {other_name}: {there} and {back}");
+        if name == "docs/settings.md" {
+            for setting in SETTINGS {
+                let row = without_meaning(setting);
+                assert!(chinese.contains(&format!("\n{row}")), "{other_name} should have a row that begins\n{row}");
+            }
+        }
+        if name == "docs/api.md" {
+            assert!(chinese.contains(&codes()), "{other_name} should have the table of codes of {name}");
+        }
+    }
 }
 
 /// A page without its code blocks and the code in its text.

@@ -1,6 +1,6 @@
 //! `/metrics`: its format, what it counts, and where it is served.
 
-use crate::support::{Folder, Response, Server, picture, request};
+use crate::support::{Folder, Response, Server, picture, request, root};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -268,6 +268,16 @@ fn an_address_that_cannot_be_had_stops_the_start() {
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
         assert!(text.starts_with(&format!("accountd: metrics_listen: cannot listen on {shown}: {why}")), "{text}");
+    }
+}
+
+#[test]
+fn the_operating_page_lists_every_metric() {
+    let text = Server::measured(json!({})).metrics();
+    let page = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        let is_listed = page.lines().any(|line| line.starts_with("| `") && line.contains(&format!("`{name}`")));
+        assert!(is_listed, "docs/operating.md should have a row for {name}");
     }
 }
 
