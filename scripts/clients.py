@@ -59,8 +59,8 @@ def through_proxies(server: Server, clients: list[Client], bodies: Bodies, folde
                     continue  # It lets nothing through.
             for route in front.routes:
                 for client in clients:
-                    # BusyBox wget knows no certificate of ours.
-                    able = not (route.tls and client.name == "busybox wget")
+                    # BusyBox wget knows no certificate of ours, and Caddy takes no TLS client that speaks HTTP/1.0 alone.
+                    able = not (route.tls and client.name in ("busybox wget", "curl --http1.0"))
                     if able and (options.long or client.name in CHOSEN[route.tls]):
                         Walk(client, route.name, route.url, bodies).run(user_of(client), 20 if options.long else 2)
                 what = f"chunks, {route.name}"

@@ -36,8 +36,11 @@ def read(status: int, headers: list[str], body: bytes) -> Answer:
     """An answer of this head and body."""
     names = {name.lower(): value.strip() for name, _, value in (header.partition(":") for header in headers)}
     answer = Answer(status, names, body)
-    if names.get("content-type") == "application/json" and body:
-        members = json.loads(body)
+    if names.get("content-type") == "application/json":
+        try:
+            members = json.loads(body)
+        except ValueError:
+            members = {}  # Of HEAD, or cut short, which its reader notices by the code.
         answer.code, answer.message = members.get("code", 0), members.get("message")
     return answer
 

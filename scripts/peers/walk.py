@@ -129,9 +129,11 @@ class Walk:
             self.case(f"a bad token, {way}", lambda: differs(self.send("POST", "/api/user_info", way, stranger), 200, 403))
 
     def ways(self) -> list[str]:
-        """How it sends bytes that it was given; proxies do as they like with Expect over HTTP/2."""
-        left_out = ["form", "expect"] if self.base.startswith("https") else ["form"]
-        return [way for way in self.client.ways if way not in left_out]
+        """How it sends bytes that it was given. Through proxies curl alone asks for HTTP 100: over HTTP/2 they do as they
+        like, Caddy sends it twice, which Java does not bear, and Go 1.19 sends its next request where HAProxy, which
+        handed on a refusal instead of HTTP 100, still waits for the body."""
+        asks = self.relay is not None or (isinstance(self.client, ask.Curl) and not self.base.startswith("https"))
+        return [way for way in self.client.ways if way != "form" and (asks or way != "expect")]
 
     def upload(self, token: str) -> None:
         kind = f"multipart/form-data; boundary={harness.BOUNDARY}"
