@@ -41,7 +41,9 @@ impl TryFrom<String> for Proxy {
 }
 
 impl Proxy {
-    fn is(self, peer: Option<IpAddr>) -> bool {
+    /// Whether a connection from this address (`None`: over the unix socket) is the proxy's.
+    #[must_use]
+    pub fn is(self, peer: Option<IpAddr>) -> bool {
         match (self, peer) {
             (Proxy::Unix, None) => true,
             (Proxy::Network(network), Some(peer)) => network.contains(&peer),

@@ -1,16 +1,17 @@
-//! Chooses the connections to close when there are too many, so that a source that holds many loses its own.
+//! Chooses the connections to close when there are too many, or when they hold too much memory: a flood loses its own.
 
-use crate::throttle::Source;
-use std::collections::HashMap;
+use crate::network::{Source, heaviest};
 use std::time::Instant;
 
-/// The part of all connections that is closed at once: looking at all of them for each new one would be slow.
-const PART: usize = 16;
+/// What is to be freed is divided into about so many pieces, each of which counts as one entry of its connection's network.
+const PIECES: usize = 1024;
 
 /// What a choice goes by.
 pub struct Member {
-    /// Where the connection comes from.
+    /// The network that the connection comes from.
     pub source: Source,
+    /// Whether that is a trusted proxy, whose connections are those of many clients.
+    pub proxy: bool,
     /// What it takes of what is scarce; one that takes nothing is not chosen.
     pub weight: usize,
     /// Since when it is in its phase.
@@ -19,17 +20,27 @@ pub struct Member {
     pub closable: bool,
 }
 
-/// Chooses connections to close, by their places in the list: those of the source that weighs most, and of these the ones
-/// that have been in their phase for longest.
-pub fn choose(members: &[Member]) -> Vec<usize> {
-    let mut sources: HashMap<Source, usize> = HashMap::new();
-    for member in members {
-        *sources.entry(member.source).or_default() += member.weight;
+/// Chooses connections to close, by their places in the list, that take about `excess` together: those of the networks that
+/// take most, and of each source the ones that have been in their phase for longest. Those of proxies come last.
+pub fn choose(members: &[Member], excess: usize) -> Vec<usize> {
+    let Some(first) = members.iter().map(|member| member.since).min() else { return Vec::new() };
+    let piece = excess.div_ceil(PIECES).max(1);
+    let mut chosen = Vec::new();
+    let mut left = excess.div_ceil(piece);
+    for proxy in [false, true] {
+        let mut entries = Vec::new();
+        for (at, member) in members.iter().enumerate() {
+            if member.closable && member.proxy == proxy {
+                let age = u64::try_from(member.since.duration_since(first).as_nanos()).unwrap_or(u64::MAX);
+                entries.extend((0..member.weight.div_ceil(piece)).map(|_| (member.source, age, at)));
+            }
+        }
+        let pieces = heaviest(entries, left);
+        left -= pieces.len();
+        chosen.extend(pieces);
     }
-    let mut chosen: Vec<usize> =
-        (0..members.len()).filter(|at| members[*at].closable && members[*at].weight > 0).collect();
-    chosen.sort_by_key(|at| (std::cmp::Reverse(sources[&members[*at].source]), members[*at].since));
-    chosen.truncate((members.len() / PART).max(1));
+    chosen.sort_unstable();
+    chosen.dedup();
     chosen
 }
 
@@ -39,22 +50,51 @@ mod tests {
     use std::net::IpAddr;
     use std::time::Duration;
 
-    fn member(last: u8, weight: usize, age: u64, closable: bool) -> Member {
+    fn member(address: &str, weight: usize, age: u64) -> Member {
+        let source = Source::of(Some(address.parse::<IpAddr>().unwrap()));
         let since = Instant::now() - Duration::from_secs(age);
-        Member { source: Source::of(Some(IpAddr::from([192, 0, 2, last]))), weight, since, closable }
+        Member { source, proxy: false, weight, since, closable: true }
     }
 
     #[test]
     fn a_source_with_many_connections_loses_its_own_and_the_oldest_first() {
-        let mut members: Vec<Member> = (0..60).map(|age| member(1, 1, age, true)).collect();
-        members.extend((0..20).map(|last| member(100 + last, 1, 1000, true)));
-        assert_eq!(choose(&members), [59, 58, 57, 56, 55]);
+        let mut members: Vec<Member> = (0..60).map(|age| member("192.0.2.1", 1, age)).collect();
+        members.extend((0..20).map(|last| member(&format!("192.0.2.{}", 100 + last), 1, 1000)));
+        assert_eq!(choose(&members, 5), [55, 56, 57, 58, 59]);
+    }
+
+    #[test]
+    fn a_site_with_many_links_loses_its_own_before_a_client_with_a_few() {
+        let mut members: Vec<Member> = (0..6).map(|_| member("192.0.2.1", 1, 1000)).collect();
+        members.extend((0..100).map(|link| member(&format!("2001:db8:0:{link:x}::"), 1, 0)));
+        assert!(choose(&members, 90).iter().all(|chosen| *chosen >= 6));
+    }
+
+    #[test]
+    fn no_more_is_closed_than_has_to_be() {
+        let mut members: Vec<Member> = (0..40).map(|_| member("192.0.2.1", 400_000, 0)).collect();
+        // Many others that are idle, and some that are in the middle of a request.
+        members.extend((0..4000).map(|nth| member(&format!("198.51.100.{}", nth % 250), 0, 0)));
+        members.extend((0..100).map(|nth| member(&format!("203.0.113.{nth}"), 1000, 1000)));
+        let chosen = choose(&members, 4_000_000);
+        assert!(chosen.iter().all(|chosen| *chosen < 40), "{chosen:?}");
+        assert!((10..=11).contains(&chosen.len()), "{}", chosen.len());
     }
 
     #[test]
     fn one_that_is_worked_on_or_takes_nothing_is_left_alone() {
-        let members = [member(1, 9, 9, false), member(1, 0, 9, true), member(2, 1, 1, true)];
-        assert_eq!(choose(&members), [2]);
-        assert!(choose(&members[..2]).is_empty());
+        let mut members = [member("192.0.2.1", 9, 9), member("192.0.2.1", 0, 9), member("192.0.2.2", 1, 1)];
+        members[0].closable = false;
+        assert_eq!(choose(&members, 100), [2]);
+        assert!(choose(&members[..2], 100).is_empty());
+    }
+
+    #[test]
+    fn a_proxy_has_many_connections_and_loses_none_while_others_do() {
+        let mut members: Vec<Member> = (0..50).map(|_| member("127.0.0.1", 1, 1000)).collect();
+        members.iter_mut().for_each(|member| member.proxy = true);
+        members.extend((0..20).map(|nth| member(&format!("198.51.{nth}.1"), 1, 0)));
+        assert_eq!(choose(&members, 20), (50..70).collect::<Vec<_>>());
+        assert_eq!(choose(&members, 30).len(), 30);
     }
 }

@@ -12,6 +12,7 @@ use super::head::{self, Framing, Head, Parsed};
 use super::outgoing::{After, Outgoing, Sent};
 use super::queue::Queue;
 use crate::api::{self, Wanted};
+use crate::forwarded::Proxy;
 use crate::http::Headers;
 use crate::process::limits;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -30,6 +31,8 @@ const MOST_CONNECTIONS: usize = 4096;
 const OTHER_DESCRIPTORS: u64 = 128;
 /// The most bytes of requests that are not complete, of all connections together.
 const MOST_RECEIVED: usize = 16 * 1024 * 1024;
+/// The part of what is too much that is freed at once: looking at all connections for each new one would be slow.
+const PART: usize = 16;
 /// The most bytes of a refused body that are read and thrown away, so that the client gets to the answer: more than any
 /// `max_avatar_bytes`.
 const MOST_DISCARDED: u64 = 128 * 1024 * 1024;
@@ -60,6 +63,8 @@ pub struct EventLoop {
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     next: AtomicU64,
     most: usize,
+    /// Their connections are those of many clients.
+    proxies: Vec<Proxy>,
     /// Bytes that all connections have received of requests that are not complete.
     received: AtomicUsize,
     /// No further request is begun: this worker hands over or stops.
@@ -86,7 +91,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// A sentence with what the operating system says.
-    pub fn new(listener: OwnedFd) -> Result<EventLoop, String> {
+    pub fn new(listener: OwnedFd, proxies: Vec<Proxy>) -> Result<EventLoop, String> {
         let open = || -> io::Result<(OwnedFd, OwnedFd)> {
             let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -106,6 +111,7 @@ impl EventLoop {
             connections: Mutex::default(),
             next: AtomicU64::new(1),
             most: usize::try_from(most).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
+            proxies,
             received: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
             at_rest: AtomicBool::new(false),
@@ -146,8 +152,8 @@ impl EventLoop {
             }
             // tiny_http reads without end; if its end of the connection is gone, so is this process.
             let _ = self.queue.flush();
-            if self.received.load(Ordering::Relaxed) > MOST_RECEIVED {
-                self.close_some(|state| state.received.capacity());
+            if let Some(excess) = self.received.load(Ordering::Relaxed).checked_sub(MOST_RECEIVED) {
+                self.close_some(excess + MOST_RECEIVED / PART, |state| state.received.capacity());
             }
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
@@ -292,13 +298,13 @@ impl EventLoop {
             match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => {
                     if self.connections().len() >= self.most {
-                        self.close_some(|_| 1);
+                        self.close_some((self.most / PART).max(1), |_| 1);
                     }
                     self.add(socket, Vec::new());
                 }
                 Err(Errno::AGAIN) => return true,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    self.close_some(|_| 1);
+                    self.close_some((self.most / PART).max(1), |_| 1);
                     // A connection that cannot be accepted stays in the queue, and would be reported without end.
                     return self.listen(false).is_err();
                 }
@@ -621,8 +627,9 @@ impl EventLoop {
         self.tell_settled();
     }
 
-    /// Makes room by closing connections that no thread works on, first those of the sources that weigh most.
-    fn close_some(&self, weight: fn(&State) -> usize) {
+    /// Closes connections that no thread works on and that weigh about `excess` together, first those of the networks that
+    /// weigh most.
+    fn close_some(&self, excess: usize, weight: fn(&State) -> usize) {
         let all = self.all();
         let mut candidates = Vec::new();
         for connection in &all {
@@ -630,12 +637,13 @@ impl EventLoop {
             let idle = !matches!(state.phase, Phase::Queued(_) | Phase::Busy);
             candidates.push(crowd::Member {
                 source: connection.source,
+                proxy: self.proxies.iter().any(|proxy| proxy.is(connection.peer)),
                 weight: weight(&state),
                 since: state.since,
                 closable: idle,
             });
         }
-        for chosen in crowd::choose(&candidates) {
+        for chosen in crowd::choose(&candidates, excess) {
             self.close(&all[chosen], &mut all[chosen].state());
         }
     }

@@ -70,9 +70,10 @@ impl Server {
     /// A sentence with what the operating system says.
     pub fn start(app: App, bound: Bound) -> Result<Arc<Server>, String> {
         let threads = app.config.threads;
+        let proxies = app.config.trusted_proxies.clone();
         let server = Arc::new(Server {
             app,
-            events: EventLoop::new(bound.socket)?,
+            events: EventLoop::new(bound.socket, proxies)?,
             threads: Mutex::default(),
             refusals: Refusals::default(),
             closing: AtomicBool::new(false),
