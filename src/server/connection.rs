@@ -8,7 +8,9 @@ use crate::throttle::Source;
 use rustix::fd::OwnedFd;
 use rustix::net::getpeername;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The longest JSON body in bytes, `contract.md`.
@@ -33,6 +35,14 @@ pub struct Connection {
     /// The network that it counts for.
     pub source: Source,
     state: Mutex<State>,
+    /// The bytes that all connections hold together.
+    held: Arc<AtomicUsize>,
+}
+
+/// The state of a connection while it is locked. What it holds is counted when it is unlocked.
+pub struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    held: &'a AtomicUsize,
 }
 
 /// What changes of a connection.
@@ -49,6 +59,8 @@ pub struct State {
     pub since: Instant,
     /// When the connection is given up, if the phase has not ended.
     pub deadline: Option<Instant>,
+    /// The bytes that are counted for it.
+    counted: usize,
 }
 
 /// What a connection is doing.
@@ -179,20 +191,53 @@ pub enum Body {
 }
 
 impl Connection {
-    /// A connection that has just been accepted, or comes from another worker with what it had received.
-    pub fn new(number: u64, socket: OwnedFd, received: Vec<u8>) -> Connection {
+    /// A connection that has just been accepted, or comes from another worker with what it had received. What it holds is
+    /// added to `held`.
+    pub fn new(number: u64, socket: OwnedFd, received: Vec<u8>, held: Arc<AtomicUsize>) -> Connection {
         let peer = getpeername(&socket).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok());
         let peer = peer.map(|address| address.ip().to_canonical());
         let since = Instant::now();
         let deadline = Some(since + SILENCE);
         let phase = Phase::Head;
-        let state = Mutex::new(State { phase, received, scanned: 0, readable: false, since, deadline });
-        Connection { number, socket, peer, source: Source::of(peer), state }
+        let state = State { phase, received, scanned: 0, readable: false, since, deadline, counted: 0 };
+        let connection = Connection { number, socket, peer, source: Source::of(peer), state: Mutex::new(state), held };
+        drop(connection.state());
+        connection
     }
 
     /// What changes of it.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn state(&self) -> Locked<'_> {
+        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), held: &self.held }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.held.fetch_sub(state.counted, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let now = self.state.held();
+        let before = std::mem::replace(&mut self.state.counted, now);
+        // Wraps around when it becomes less.
+        self.held.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
@@ -202,6 +247,32 @@ impl State {
         self.phase = phase;
         self.since = Instant::now();
         self.deadline = patience.map(|patience| self.since + patience);
+    }
+
+    /// The bytes of memory that it holds: what was received, a body until a thread takes it, and an answer that the client
+    /// does not read.
+    pub fn held(&self) -> usize {
+        let phase = match &self.phase {
+            Phase::Body(incoming) => incoming.decoded.capacity(),
+            Phase::Queued(exchange) => match &exchange.body {
+                Body::Whole(bytes) | Body::Broken(bytes) => bytes.capacity(),
+                Body::Unread { .. } | Body::TooLarge(_) | Body::Malformed => 0,
+            },
+            Phase::Absorbing(absorbing) => absorbing.outgoing.held(),
+            Phase::Sending(outgoing) => outgoing.held(),
+            Phase::Head | Phase::Busy | Phase::Discarding(_) | Phase::Closed => 0,
+        };
+        self.received.capacity() + phase
+    }
+
+    /// Forgets so many of the received bytes.
+    pub fn consume(&mut self, count: usize) {
+        if count >= self.received.len() {
+            self.received = Vec::new();
+        } else {
+            self.received.drain(..count);
+        }
+        self.scanned = 0;
     }
 
     /// Puts the deadline off: so many bytes have moved since the phase began.

@@ -10,30 +10,39 @@ const PIECES: usize = 1024;
 pub struct Member {
     /// The network that the connection comes from.
     pub source: Source,
-    /// Whether that is a trusted proxy, whose connections are those of many clients.
-    pub proxy: bool,
     /// What it takes of what is scarce; one that takes nothing is not chosen.
     pub weight: usize,
     /// Since when it is in its phase.
     pub since: Instant,
-    /// Whether no thread works on it.
-    pub closable: bool,
+    /// How much closing it hurts.
+    pub rank: Rank,
 }
 
-/// Chooses connections to close, by their places in the list, that take about `excess` together: those of the networks that
-/// take most, and of each source the ones that have been in their phase for longest. Those of proxies come last.
+/// How much closing a connection hurts, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// It holds much more than an honest client's.
+    Bulky,
+    /// It may be an honest client's.
+    Plain,
+    /// It is a trusted proxy's, whose connections are those of many clients.
+    Proxy,
+    /// A thread works on it, so it is not chosen.
+    Busy,
+}
+
+/// Chooses connections to close, by their places in the list, that take about `excess` together. Of the lowest rank those of
+/// the networks that take most go first, and of each source the ones that have been in their phase for longest.
 pub fn choose(members: &[Member], excess: usize) -> Vec<usize> {
     let Some(first) = members.iter().map(|member| member.since).min() else { return Vec::new() };
     let piece = excess.div_ceil(PIECES).max(1);
     let mut chosen = Vec::new();
     let mut left = excess.div_ceil(piece);
-    for proxy in [false, true] {
+    for rank in [Rank::Bulky, Rank::Plain, Rank::Proxy] {
         let mut entries = Vec::new();
-        for (at, member) in members.iter().enumerate() {
-            if member.closable && member.proxy == proxy {
-                let age = u64::try_from(member.since.duration_since(first).as_nanos()).unwrap_or(u64::MAX);
-                entries.extend((0..member.weight.div_ceil(piece)).map(|_| (member.source, age, at)));
-            }
+        for (at, member) in members.iter().enumerate().filter(|(_, member)| member.rank == rank) {
+            let age = u64::try_from(member.since.duration_since(first).as_nanos()).unwrap_or(u64::MAX);
+            entries.extend((0..member.weight.div_ceil(piece)).map(|_| (member.source, age, at)));
         }
         let pieces = heaviest(entries, left);
         left -= pieces.len();
@@ -53,7 +62,7 @@ mod tests {
     fn member(address: &str, weight: usize, age: u64) -> Member {
         let source = Source::of(Some(address.parse::<IpAddr>().unwrap()));
         let since = Instant::now() - Duration::from_secs(age);
-        Member { source, proxy: false, weight, since, closable: true }
+        Member { source, weight, since, rank: Rank::Plain }
     }
 
     #[test]
@@ -84,7 +93,7 @@ mod tests {
     #[test]
     fn one_that_is_worked_on_or_takes_nothing_is_left_alone() {
         let mut members = [member("192.0.2.1", 9, 9), member("192.0.2.1", 0, 9), member("192.0.2.2", 1, 1)];
-        members[0].closable = false;
+        members[0].rank = Rank::Busy;
         assert_eq!(choose(&members, 100), [2]);
         assert!(choose(&members[..2], 100).is_empty());
     }
@@ -92,9 +101,18 @@ mod tests {
     #[test]
     fn a_proxy_has_many_connections_and_loses_none_while_others_do() {
         let mut members: Vec<Member> = (0..50).map(|_| member("127.0.0.1", 1, 1000)).collect();
-        members.iter_mut().for_each(|member| member.proxy = true);
+        members.iter_mut().for_each(|member| member.rank = Rank::Proxy);
         members.extend((0..20).map(|nth| member(&format!("198.51.{nth}.1"), 1, 0)));
         assert_eq!(choose(&members, 20), (50..70).collect::<Vec<_>>());
         assert_eq!(choose(&members, 30).len(), 30);
+    }
+
+    #[test]
+    fn of_one_source_a_small_one_stays_while_there_are_bulky_ones() {
+        let mut members: Vec<Member> = (0..20).map(|age| member("192.0.2.1", 60_000, age)).collect();
+        members.push(member("192.0.2.1", 100, 1000));
+        members[..20].iter_mut().for_each(|member| member.rank = Rank::Bulky);
+        assert_eq!(choose(&members, 1_200_000), (0..20).collect::<Vec<_>>());
+        assert_eq!(choose(&members, 1_300_000).len(), 21);
     }
 }

@@ -7,7 +7,7 @@
 use super::connection::{
     Absorbing, Body, Connection, Exchange, Incoming, LONGEST_BODY, Phase, Progress, Rest, SILENCE, State, patience,
 };
-use super::crowd;
+use super::crowd::{self, Member, Rank};
 use super::head::{self, Framing, Head, Parsed};
 use super::outgoing::{After, Outgoing, Sent};
 use super::queue::Queue;
@@ -29,8 +29,12 @@ use std::time::{Duration, Instant};
 const MOST_CONNECTIONS: usize = 4096;
 /// Descriptors that are kept for other things: the database, pictures, the log.
 const OTHER_DESCRIPTORS: u64 = 128;
-/// The most bytes of requests that are not complete, of all connections together.
-const MOST_RECEIVED: usize = 16 * 1024 * 1024;
+/// The most bytes of memory that all connections hold together: requests until a thread takes them, and answers that clients
+/// do not read.
+const MOST_HELD: usize = 16 * 1024 * 1024;
+/// An honest client's request or unread answer takes no more than so many bytes, an upload or a picture apart, which are not
+/// kept.
+const SMALL: usize = 4 * 1024;
 /// The part of what is too much that is freed at once: looking at all connections for each new one would be slow.
 const PART: usize = 16;
 /// The most bytes of a refused body that are read and thrown away, so that the client gets to the answer: more than any
@@ -65,8 +69,10 @@ pub struct EventLoop {
     most: usize,
     /// Their connections are those of many clients.
     proxies: Vec<Proxy>,
-    /// Bytes that all connections have received of requests that are not complete.
-    received: AtomicUsize,
+    /// Bytes of memory that all connections hold together.
+    held: Arc<AtomicUsize>,
+    /// How many those may be.
+    most_held: usize,
     /// No further request is begun: this worker hands over or stops.
     paused: AtomicBool,
     /// A round has begun since then.
@@ -112,7 +118,8 @@ impl EventLoop {
             next: AtomicU64::new(1),
             most: usize::try_from(most).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
             proxies,
-            received: AtomicUsize::new(0),
+            held: Arc::default(),
+            most_held: MOST_HELD,
             paused: AtomicBool::new(false),
             at_rest: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -146,15 +153,13 @@ impl EventLoop {
                         let connection = self.connections().get(&number).cloned();
                         if let Some(connection) = connection {
                             self.on_event(&connection, event.flags, &mut scratch);
+                            self.make_room();
                         }
                     }
                 }
             }
             // tiny_http reads without end; if its end of the connection is gone, so is this process.
             let _ = self.queue.flush();
-            if let Some(excess) = self.received.load(Ordering::Relaxed).checked_sub(MOST_RECEIVED) {
-                self.close_some(excess + MOST_RECEIVED / PART, |state| state.received.capacity());
-            }
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
                 self.sweep();
@@ -225,6 +230,7 @@ impl EventLoop {
     pub fn adopt(&self, handed: Handed) {
         if let Some(connection) = self.add(handed.socket, handed.received) {
             self.advance(&connection, &mut connection.state());
+            self.make_room();
             let _ = self.queue.flush();
         }
     }
@@ -263,6 +269,7 @@ impl EventLoop {
             }
         }
         drop(state);
+        self.make_room();
         let _ = self.queue.flush();
         self.tell_settled();
     }
@@ -276,15 +283,12 @@ impl EventLoop {
     /// Leaves the reading of a connection to the thread that answers it, which gets what has been received.
     pub fn lend(&self, connection: &Connection) -> Vec<u8> {
         let _ = epoll::delete(&self.epoll, &connection.socket);
-        let mut state = connection.state();
-        self.received.fetch_sub(state.received.capacity(), Ordering::Relaxed);
-        std::mem::take(&mut state.received)
+        std::mem::take(&mut connection.state().received)
     }
 
     /// Takes a connection back that was lent, with what was read too far.
     pub fn take_back(&self, connection: &Connection, received: Vec<u8>) {
         let mut state = connection.state();
-        self.received.fetch_add(received.capacity(), Ordering::Relaxed);
         state.received = received;
         state.readable = true;
         let _ = self.register(connection);
@@ -298,13 +302,13 @@ impl EventLoop {
             match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => {
                     if self.connections().len() >= self.most {
-                        self.close_some((self.most / PART).max(1), |_| 1);
+                        self.close_some((self.most / PART).max(1), one_if_idle);
                     }
                     self.add(socket, Vec::new());
                 }
                 Err(Errno::AGAIN) => return true,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    self.close_some((self.most / PART).max(1), |_| 1);
+                    self.close_some((self.most / PART).max(1), one_if_idle);
                     // A connection that cannot be accepted stays in the queue, and would be reported without end.
                     return self.listen(false).is_err();
                 }
@@ -321,9 +325,8 @@ impl EventLoop {
     }
 
     fn add(&self, socket: OwnedFd, received: Vec<u8>) -> Option<Arc<Connection>> {
-        self.received.fetch_add(received.capacity(), Ordering::Relaxed);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::new(Connection::new(number, socket, received));
+        let connection = Arc::new(Connection::new(number, socket, received, self.held.clone()));
         self.connections().insert(number, connection.clone());
         if self.register(&connection).is_err() {
             self.forget(&connection);
@@ -384,9 +387,7 @@ impl EventLoop {
                 let discarded = MOST_DISCARDED - *left;
                 state.moved(discarded);
             } else {
-                let before = state.received.capacity();
                 state.received.extend_from_slice(&scratch[..count]);
-                self.received.fetch_add(state.received.capacity() - before, Ordering::Relaxed);
                 self.advance(connection, state);
                 self.absorb(connection, state);
             }
@@ -482,28 +483,16 @@ impl EventLoop {
     ) {
         let Phase::Body(incoming) = std::mem::replace(&mut state.phase, Phase::Busy) else { return };
         let Head { method, path, headers, .. } = incoming.head;
-        self.consume(state, end);
+        state.consume(end);
         state.begin(Phase::Queued(Box::new(Exchange { headers, body, keep_alive })), None);
         self.queue.push(connection.number, &method, &path);
     }
 
     fn dispatch_malformed(&self, connection: &Connection, state: &mut State) {
-        self.consume(state, usize::MAX);
+        state.consume(usize::MAX);
         let exchange = Exchange { headers: Headers::default(), body: Body::Malformed, keep_alive: None };
         state.begin(Phase::Queued(Box::new(exchange)), None);
         self.queue.push(connection.number, "-", "-");
-    }
-
-    /// Forgets so many of the received bytes.
-    fn consume(&self, state: &mut State, count: usize) {
-        let before = state.received.capacity();
-        if count >= state.received.len() {
-            state.received = Vec::new();
-        } else {
-            state.received.drain(..count);
-        }
-        state.scanned = 0;
-        self.received.fetch_sub(before - state.received.capacity(), Ordering::Relaxed);
     }
 
     /// Takes what has come of a body that nothing wants; behind its end the answer is sent.
@@ -514,7 +503,7 @@ impl EventLoop {
         if let Some((count, end)) = taken {
             absorbing.total += count as u64;
             let total = absorbing.total;
-            self.consume(state, count);
+            state.consume(count);
             if !end && total <= MOST_DISCARDED {
                 return state.moved(total);
             }
@@ -584,7 +573,7 @@ impl EventLoop {
             self.close(connection, state);
         } else {
             // Closing now would make the kernel reset the connection, and the client might lose the answer.
-            self.consume(state, usize::MAX);
+            state.consume(usize::MAX);
             let _ = shutdown(&connection.socket, Shutdown::Write);
             state.begin(Phase::Discarding(MOST_DISCARDED), Some(patience(0)));
             self.report_again(connection);
@@ -592,7 +581,7 @@ impl EventLoop {
     }
 
     fn close(&self, connection: &Arc<Connection>, state: &mut State) {
-        self.consume(state, usize::MAX);
+        state.consume(usize::MAX);
         if !matches!(state.phase, Phase::Closed) {
             state.begin(Phase::Closed, None);
             // A thread that reads from it notices.
@@ -627,6 +616,13 @@ impl EventLoop {
         self.tell_settled();
     }
 
+    /// Closes connections if all of them hold too much memory.
+    fn make_room(&self) {
+        if let Some(excess) = self.held.load(Ordering::Relaxed).checked_sub(self.most_held) {
+            self.close_some(excess + self.most_held / PART, State::held);
+        }
+    }
+
     /// Closes connections that no thread works on and that weigh about `excess` together, first those of the networks that
     /// weigh most.
     fn close_some(&self, excess: usize, weight: fn(&State) -> usize) {
@@ -634,17 +630,19 @@ impl EventLoop {
         let mut candidates = Vec::new();
         for connection in &all {
             let state = connection.state();
-            let idle = !matches!(state.phase, Phase::Queued(_) | Phase::Busy);
-            candidates.push(crowd::Member {
-                source: connection.source,
-                proxy: self.proxies.iter().any(|proxy| proxy.is(connection.peer)),
-                weight: weight(&state),
-                since: state.since,
-                closable: idle,
-            });
+            let rank = match state.phase {
+                Phase::Busy => Rank::Busy,
+                _ if weight(&state) > SMALL => Rank::Bulky,
+                _ if self.proxies.iter().any(|proxy| proxy.is(connection.peer)) => Rank::Proxy,
+                _ => Rank::Plain,
+            };
+            candidates.push(Member { source: connection.source, weight: weight(&state), since: state.since, rank });
         }
         for chosen in crowd::choose(&candidates, excess) {
-            self.close(&all[chosen], &mut all[chosen].state());
+            let mut state = all[chosen].state();
+            if !matches!(state.phase, Phase::Busy) {
+                self.close(&all[chosen], &mut state);
+            }
         }
     }
 
@@ -661,5 +659,67 @@ impl EventLoop {
 
     fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a connection takes of the number of connections. One whose request waits for a thread is answered soon.
+fn one_if_idle(state: &State) -> usize {
+    usize::from(!matches!(state.phase, Phase::Queued(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+    use std::thread;
+
+    /// A running loop that may hold so many bytes, and its address. Nothing takes requests from its queue.
+    fn start(most_held: usize) -> (Arc<EventLoop>, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut event_loop = EventLoop::new(listener.into(), Vec::new()).unwrap();
+        event_loop.most_held = most_held;
+        let event_loop = Arc::new(event_loop);
+        let running = event_loop.clone();
+        thread::spawn(move || running.run(|| ()));
+        (event_loop, address)
+    }
+
+    fn send(address: SocketAddr, raw: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(raw).unwrap();
+        stream
+    }
+
+    fn wait_until(event_loop: &EventLoop, holds: impl Fn(&[Arc<Connection>]) -> bool) {
+        let since = Instant::now();
+        while !holds(&event_loop.all()) {
+            assert!(since.elapsed() < Duration::from_secs(20), "it does not come to that");
+            thread::yield_now();
+        }
+    }
+
+    fn is_queued(connection: &Arc<Connection>) -> bool {
+        matches!(connection.state().phase, Phase::Queued(_))
+    }
+
+    #[test]
+    fn requests_that_wait_for_a_thread_hold_no_more_than_all_connections_may() {
+        let (event_loop, address) = start(1024 * 1024);
+        let small = send(address, b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}");
+        wait_until(&event_loop, |all| all.len() == 1 && is_queued(&all[0]));
+        let number = event_loop.all()[0].number;
+        let mut large = b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n".to_vec();
+        large.resize(large.len() + 60000, b' ');
+        let streams: Vec<TcpStream> = (0..40).map(|_| send(address, &large)).collect();
+        let held = || event_loop.held.load(Ordering::Relaxed);
+        wait_until(&event_loop, |all| {
+            event_loop.next.load(Ordering::Relaxed) == 42 && all.iter().all(is_queued) && held() <= 1024 * 1024
+        });
+        assert!(held() > 500_000 && event_loop.count() < 20, "{} of {} connections", held(), event_loop.count());
+        assert!(event_loop.take(number).is_some(), "the small one waits on");
+        drop((small, streams));
+        event_loop.stop();
     }
 }

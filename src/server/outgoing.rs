@@ -57,6 +57,11 @@ impl Outgoing {
         Outgoing { bytes, sent: 0, file, total: 0, after }
     }
 
+    /// The bytes of memory that it holds.
+    pub fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Bytes that were sent.
     pub fn total(&self) -> u64 {
         self.total
@@ -84,6 +89,7 @@ impl Outgoing {
                 Err(error) => return Err(error),
             }
         }
+        (self.bytes, self.sent) = (Vec::new(), 0);
         let Some(rest) = &mut self.file else { return Ok(Sent::Whole) };
         let mut turn = TURN;
         while rest.left > 0 {
