@@ -86,6 +86,12 @@ impl Network {
         (0..=self.around().len()).rev().map(move |level| self.at_level(level))
     }
 
+    /// The widest network that one customer usually has: an IPv4 address, 48 bits of IPv6.
+    #[must_use]
+    pub fn of_customer(self) -> Network {
+        if self.width == Width::V6Link { self.at_level(0) } else { self }
+    }
+
     /// An order in which all networks within another one stand together.
     fn order(self) -> (u8, u64, Width) {
         let family = match self.width {
@@ -125,6 +131,13 @@ mod tests {
         assert!(share("192.0.2.1", "192.0.2.255", 1) && !share("192.0.2.1", "192.0.3.1", 1));
         assert!(share("2001:db8::", "2001:db8:0:ff::", 1) && !share("2001:db8::", "2001:db8:0:100::", 1));
         assert!(share("2001:db8::", "2001:db8:0:ffff::", 2) && !share("2001:db8::", "2001:db8:1::", 2));
+    }
+
+    #[test]
+    fn what_one_customer_has() {
+        assert_eq!(of("2001:db8:1:2::3").of_customer(), of("2001:db8:1:3::3").of_customer());
+        assert_ne!(of("2001:db8:1::").of_customer(), of("2001:db8:2::").of_customer());
+        assert_ne!(of("192.0.2.1").of_customer(), of("192.0.2.2").of_customer());
     }
 
     #[test]

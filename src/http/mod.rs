@@ -71,6 +71,13 @@ impl Headers {
         }
     }
 
+    /// The bytes of their values.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let one = [&self.token, &self.content_type, &self.if_none_match, &self.origin];
+        one.into_iter().chain(&self.forwarded_for).chain(&self.forwarded).map(String::len).sum()
+    }
+
     /// The header `token`; empty if there is none.
     #[must_use]
     pub fn token(&self) -> &str {

@@ -165,6 +165,8 @@ pub enum Progress {
 pub struct Exchange {
     /// Its headers.
     pub headers: Headers,
+    /// The address of its client.
+    pub client: Option<IpAddr>,
     /// Its body.
     pub body: Body,
     /// If the connection can be used again afterwards, the value of the header that says so.
@@ -188,6 +190,16 @@ pub enum Body {
     TooLarge(Rest),
     /// The request is malformed, and where it ends is unknown.
     Malformed,
+}
+
+impl Body {
+    /// The bytes that have come of it.
+    fn size(&self) -> usize {
+        match self {
+            Body::Whole(bytes) | Body::Broken(bytes) => bytes.capacity(),
+            Body::Unread { .. } | Body::TooLarge(_) | Body::Malformed => 0,
+        }
+    }
 }
 
 impl Connection {
@@ -253,11 +265,10 @@ impl State {
     /// does not read.
     pub fn held(&self) -> usize {
         let phase = match &self.phase {
-            Phase::Body(incoming) => incoming.decoded.capacity(),
-            Phase::Queued(exchange) => match &exchange.body {
-                Body::Whole(bytes) | Body::Broken(bytes) => bytes.capacity(),
-                Body::Unread { .. } | Body::TooLarge(_) | Body::Malformed => 0,
-            },
+            Phase::Body(incoming) => {
+                incoming.head.headers.size() + incoming.head.path.len() + incoming.decoded.capacity()
+            }
+            Phase::Queued(exchange) => exchange.headers.size() + exchange.body.size(),
             Phase::Absorbing(absorbing) => absorbing.outgoing.held(),
             Phase::Sending(outgoing) => outgoing.held(),
             Phase::Head | Phase::Busy | Phase::Discarding(_) | Phase::Closed => 0,

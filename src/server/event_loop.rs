@@ -14,6 +14,7 @@ use super::queue::Queue;
 use crate::api::{self, Wanted};
 use crate::forwarded::Proxy;
 use crate::http::Headers;
+use crate::network::Network;
 use crate::process::limits;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
@@ -93,11 +94,11 @@ pub struct Handed {
 }
 
 impl EventLoop {
-    /// A loop over a listening socket; nothing is accepted before [`EventLoop::run`].
+    /// A loop over a listening socket, for so many threads that answer; nothing is accepted before [`EventLoop::run`].
     ///
     /// # Errors
     /// A sentence with what the operating system says.
-    pub fn new(listener: OwnedFd, proxies: Vec<Proxy>) -> Result<EventLoop, String> {
+    pub fn new(listener: OwnedFd, proxies: Vec<Proxy>, threads: usize) -> Result<EventLoop, String> {
         let open = || -> io::Result<(OwnedFd, OwnedFd)> {
             let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -113,7 +114,7 @@ impl EventLoop {
             epoll,
             waker,
             listener,
-            queue: Queue::start()?,
+            queue: Queue::start(threads)?,
             connections: Mutex::default(),
             next: AtomicU64::new(1),
             most: usize::try_from(most).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
@@ -484,15 +485,21 @@ impl EventLoop {
         let Phase::Body(incoming) = std::mem::replace(&mut state.phase, Phase::Busy) else { return };
         let Head { method, path, headers, .. } = incoming.head;
         state.consume(end);
-        state.begin(Phase::Queued(Box::new(Exchange { headers, body, keep_alive })), None);
-        self.queue.push(connection.number, &method, &path);
+        let client = headers.client(connection.peer, &self.proxies);
+        self.enqueue(connection, state, &method, &path, Exchange { headers, client, body, keep_alive });
     }
 
     fn dispatch_malformed(&self, connection: &Connection, state: &mut State) {
         state.consume(usize::MAX);
-        let exchange = Exchange { headers: Headers::default(), body: Body::Malformed, keep_alive: None };
+        let (headers, client) = (Headers::default(), connection.peer);
+        let exchange = Exchange { headers, client, body: Body::Malformed, keep_alive: None };
+        self.enqueue(connection, state, "-", "-", exchange);
+    }
+
+    fn enqueue(&self, connection: &Connection, state: &mut State, method: &str, path: &str, exchange: Exchange) {
+        let network = Network::of(exchange.client).of_customer();
         state.begin(Phase::Queued(Box::new(exchange)), None);
-        self.queue.push(connection.number, "-", "-");
+        self.queue.push(network, connection.number, method, path);
     }
 
     /// Takes what has come of a body that nothing wants; behind its end the answer is sent.
@@ -678,7 +685,7 @@ mod tests {
     fn start(most_held: usize) -> (Arc<EventLoop>, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut event_loop = EventLoop::new(listener.into(), Vec::new()).unwrap();
+        let mut event_loop = EventLoop::new(listener.into(), Vec::new(), 4).unwrap();
         event_loop.most_held = most_held;
         let event_loop = Arc::new(event_loop);
         let running = event_loop.clone();

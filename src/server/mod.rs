@@ -5,6 +5,7 @@ mod chunked;
 mod connection;
 mod crowd;
 mod event_loop;
+mod fair;
 mod head;
 pub mod listener;
 pub mod metrics_listener;
@@ -73,7 +74,7 @@ impl Server {
         let proxies = app.config.trusted_proxies.clone();
         let server = Arc::new(Server {
             app,
-            events: EventLoop::new(bound.socket, proxies)?,
+            events: EventLoop::new(bound.socket, proxies, threads)?,
             threads: Mutex::default(),
             refusals: Refusals::default(),
             closing: AtomicBool::new(false),
@@ -159,8 +160,7 @@ impl Server {
     /// Answers a request here and now, or in a thread of its own if its body or its work may take long.
     fn dispatch(self: &Arc<Server>, job: Job) {
         let Some((connection, exchange)) = self.events.take(job.connection) else { return };
-        let client = exchange.headers.client(connection.peer, &self.app.config.trusted_proxies);
-        let Exchange { headers, body, keep_alive } = exchange;
+        let Exchange { headers, client, body, keep_alive } = exchange;
         let request = Request::new(job.method, job.path, headers, client, clock::now(), clock::uptime());
         let task = Task { server: self.clone(), connection, keep_alive, began: Instant::now(), answered: false };
         let source = Source::of(client);

@@ -3,8 +3,11 @@
 //! tiny_http never reads from a client. It can be made to lose threads, to abort or to answer wrongly by what a client sends
 //! (docs/architecture.md lists how), so the event loop reads clients itself and passes one short, well-formed request line for
 //! each request through a connection inside the process. The rest of the request waits at the client's connection, whose
-//! number travels in a header.
+//! number travels in a header. tiny_http hands requests out in their order, so only a few are passed on ahead of the threads,
+//! and the others wait for the turn of the network that they come from.
 
+use super::fair::Fair;
+use crate::network::Network;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::linux::net::SocketAddrExt;
@@ -25,8 +28,12 @@ pub struct Queue {
 
 struct Inlet {
     stream: UnixStream,
-    /// What is to be written with the next flush.
-    pending: Vec<u8>,
+    /// Request lines, each with its header.
+    waiting: Fair<Network, Vec<u8>>,
+    /// Requests that were passed on and that no thread has taken.
+    ahead: usize,
+    /// How many those may be.
+    most_ahead: usize,
 }
 
 /// A request that a thread is to answer.
@@ -40,64 +47,68 @@ pub struct Job {
 }
 
 impl Queue {
-    /// Starts tiny_http on a socket that nothing else can connect to.
+    /// Starts tiny_http on a socket that nothing else can connect to, for so many threads.
     ///
     /// # Errors
     /// A sentence with what the operating system says.
-    pub fn start() -> Result<Queue, String> {
-        Queue::open().map_err(|error| format!("the queue of requests cannot be opened: {error}"))
+    pub fn start(threads: usize) -> Result<Queue, String> {
+        Queue::open(2 * threads).map_err(|error| format!("the queue of requests cannot be opened: {error}"))
     }
 
-    fn open() -> Result<Queue, Box<dyn std::error::Error + Send + Sync>> {
+    fn open(most_ahead: usize) -> Result<Queue, Box<dyn std::error::Error + Send + Sync>> {
         let name = crate::secret::letters(32);
         let address = SocketAddr::from_abstract_name(format!("accountd-{name}"))?;
         let listener = UnixListener::bind_addr(&address)?;
         let handle = listener.try_clone()?;
         let http = ManuallyDrop::new(tiny_http::Server::from_listener(listener, None)?);
         let stream = UnixStream::connect_addr(&address)?;
-        let queue = Queue { http, inlet: Mutex::new(Inlet { stream, pending: Vec::new() }) };
+        let inlet = Inlet { stream, waiting: Fair::default(), ahead: 0, most_ahead };
+        let queue = Queue { http, inlet: Mutex::new(inlet) };
         // Once a first request has come through, the connection is accepted. Then the listener is closed: tiny_http reports
         // that once, and its thread that accepts ends.
-        queue.push(0, "GET", "/");
+        queue.push(Network::EVERYWHERE, 0, "GET", "/");
         queue.flush()?;
-        queue.http.recv()?.into_writer();
+        queue.pop();
         rustix::net::shutdown(&handle, rustix::net::Shutdown::Both)?;
         while queue.http.recv().is_ok() {}
         Ok(queue)
     }
 
-    /// Adds a request; it is on its way with the next [`Queue::flush`].
-    pub fn push(&self, connection: u64, method: &str, path: &str) {
-        let mut inlet = self.inlet();
-        inlet.pending.extend_from_slice(method.as_bytes());
-        inlet.pending.push(b' ');
+    /// Adds a request from this network; it is on its way with the next [`Queue::flush`] when its turn has come.
+    pub fn push(&self, network: Network, connection: u64, method: &str, path: &str) {
+        let mut line = Vec::with_capacity(64);
+        line.extend_from_slice(method.as_bytes());
+        line.push(b' ');
         for byte in path.bytes().take(LONGEST_PATH) {
             if byte.is_ascii_graphic() {
-                inlet.pending.push(byte);
+                line.push(byte);
             } else {
-                let _ = write!(inlet.pending, "%{byte:02X}");
+                let _ = write!(line, "%{byte:02X}");
             }
         }
-        let _ = write!(inlet.pending, " HTTP/1.1\r\n{NUMBER}: {connection}\r\n\r\n");
+        let _ = write!(line, " HTTP/1.1\r\n{NUMBER}: {connection}\r\n\r\n");
+        self.inlet().waiting.push(network, line);
     }
 
-    /// Passes on everything that was added.
+    /// Passes on as many requests as may be ahead of the threads.
     ///
     /// # Errors
     /// Whatever the operating system says; tiny_http reads without end, so it is never full for long.
     pub fn flush(&self) -> io::Result<()> {
-        let mut inlet = self.inlet();
-        let Inlet { stream, pending } = &mut *inlet;
-        if !pending.is_empty() {
-            stream.write_all(pending)?;
-            pending.clear();
-        }
-        Ok(())
+        self.inlet().flush()
     }
 
     /// Waits for a request; `None` after [`Queue::unblock`].
     pub fn pop(&self) -> Option<Job> {
         let request = self.http.recv().ok()?;
+        let mut inlet = self.inlet();
+        inlet.ahead -= 1;
+        // If half of them are left, the threads have enough to do; so one write passes many on.
+        if inlet.ahead <= inlet.most_ahead / 2 {
+            // That its end of the connection is gone shows in the event loop, too.
+            let _ = inlet.flush();
+        }
+        drop(inlet);
         let number = request.headers().iter().find(|header| header.field.equiv(NUMBER));
         let connection = number.and_then(|header| header.value.as_str().parse().ok()).unwrap_or_default();
         let job = Job { connection, method: request.method().as_str().into(), path: request.url().into() };
@@ -116,15 +127,50 @@ impl Queue {
     }
 }
 
+impl Inlet {
+    fn flush(&mut self) -> io::Result<()> {
+        let mut lines = Vec::new();
+        while self.ahead < self.most_ahead
+            && let Some(line) = self.waiting.pop()
+        {
+            lines.extend_from_slice(&line);
+            self.ahead += 1;
+        }
+        if lines.is_empty() { Ok(()) } else { self.stream.write_all(&lines) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(address: &str) -> Network {
+        Network::of(address.parse().ok())
+    }
+
+    #[test]
+    fn a_network_with_many_requests_delays_its_own_alone() {
+        let queue = Queue::start(4).unwrap();
+        for number in 1..=1000 {
+            queue.push(of("192.0.2.1"), number, "GET", "/");
+        }
+        queue.flush().unwrap();
+        queue.push(of("192.0.2.2"), 1001, "GET", "/");
+        queue.flush().unwrap();
+        let before = std::iter::from_fn(|| queue.pop()).take_while(|job| job.connection != 1001).count();
+        assert!(before <= 10, "{before}");
+        // All others come, too.
+        (0..1000 - before).for_each(|_| drop(queue.pop().unwrap()));
+        queue.unblock();
+        assert!(queue.pop().is_none());
+    }
+
     #[test]
     fn requests_come_out_in_the_order_in_which_they_went_in() {
-        let queue = Queue::start().unwrap();
+        let queue = Queue::start(4).unwrap();
         for number in 1..=1000 {
-            queue.push(number, "POST", if number % 2 == 0 { "/api/login" } else { "/s/阿 \r\n" });
+            let path = if number % 2 == 0 { "/api/login" } else { "/s/阿 \r\n" };
+            queue.push(of("192.0.2.1"), number, "POST", path);
         }
         queue.flush().unwrap();
         for number in 1..=1000 {

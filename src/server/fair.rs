@@ -1,0 +1,60 @@
+//! A queue in which each key has its turn, so that one with many items delays its own alone.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+/// Items by key. Those of one key come out in their order.
+pub struct Fair<K, T> {
+    items: HashMap<K, VecDeque<T>>,
+    /// Every key with items, the next one first.
+    turns: VecDeque<K>,
+}
+
+impl<K, T> Default for Fair<K, T> {
+    fn default() -> Fair<K, T> {
+        Fair { items: HashMap::new(), turns: VecDeque::new() }
+    }
+}
+
+impl<K: Copy + Eq + Hash, T> Fair<K, T> {
+    /// Adds an item behind those of its key.
+    pub fn push(&mut self, key: K, item: T) {
+        let items = self.items.entry(key).or_default();
+        if items.is_empty() {
+            self.turns.push_back(key);
+        }
+        items.push_back(item);
+    }
+
+    /// Takes the first item of the key whose turn it is.
+    pub fn pop(&mut self) -> Option<T> {
+        let key = self.turns.pop_front()?;
+        let items = self.items.get_mut(&key)?;
+        let item = items.pop_front();
+        if items.is_empty() {
+            self.items.remove(&key);
+        } else {
+            self.turns.push_back(key);
+        }
+        item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_many_items_delays_its_own_alone() {
+        let mut fair = Fair::default();
+        (0..1000).for_each(|nth| fair.push('a', nth));
+        assert_eq!((fair.pop(), fair.pop()), (Some(0), Some(1)));
+        fair.push('b', 1000);
+        fair.push('b', 1001);
+        fair.push('c', 1002);
+        let order: Vec<u32> = (0..6).filter_map(|_| fair.pop()).collect();
+        assert_eq!(order, [2, 1000, 1002, 3, 1001, 4]);
+        assert_eq!(std::iter::from_fn(|| fair.pop()).count(), 995);
+        assert!(fair.items.is_empty() && fair.turns.is_empty());
+    }
+}
