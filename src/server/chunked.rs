@@ -85,7 +85,7 @@ impl Chunked {
 /// The line that begins here, without its CR LF; `Some(None)` if it has not ended yet, `None` if it is too long or has a CR or
 /// LF that is not its end.
 fn line(input: &[u8]) -> Option<Option<&[u8]>> {
-    match input.iter().position(|byte| b"\r\n".contains(byte)) {
+    match input.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
         Some(at) if at > LONGEST_LINE => None,
         Some(at) if input[at] == b'\n' => None,
         Some(at) => match input.get(at + 1) {
