@@ -107,7 +107,6 @@ impl EventLoop {
             Ok((poll, waker))
         };
         let (epoll, waker) = open().map_err(|error| format!("the event loop cannot be started: {error}"))?;
-        let most = limits::descriptors().saturating_sub(OTHER_DESCRIPTORS);
         Ok(EventLoop {
             epoll,
             waker,
@@ -115,7 +114,7 @@ impl EventLoop {
             queue: Queue::start(threads)?,
             connections: Mutex::default(),
             next: AtomicU64::new(1),
-            most: usize::try_from(most).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
+            most: most_connections(limits::descriptors()),
             proxies,
             held: Arc::default(),
             most_held: MOST_HELD,
@@ -663,6 +662,12 @@ impl EventLoop {
     }
 }
 
+/// How many connections there may be with so many descriptors: one that is sent a picture, or sends one, takes two.
+fn most_connections(descriptors: u64) -> usize {
+    let most = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
+    usize::try_from(most).unwrap_or(usize::MAX).min(MOST_CONNECTIONS)
+}
+
 /// What a connection takes of the number of connections. One whose request waits for a thread is answered soon.
 fn one_if_idle(state: &State) -> usize {
     usize::from(!matches!(state.phase, Phase::Queued(_)))
@@ -699,6 +704,11 @@ mod tests {
             assert!(since.elapsed() < Duration::from_secs(20), "it does not come to that");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn each_connection_may_have_a_file() {
+        assert_eq!([256, 1024, 1 << 20].map(most_connections), [64, 448, MOST_CONNECTIONS]);
     }
 
     fn is_queued(connection: &Arc<Connection>) -> bool {
