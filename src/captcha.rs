@@ -41,5 +41,18 @@ pub fn spend(app: &App, form: &Form, now: i64) -> Result<(), No> {
     }
     let key = secret::digest(key);
     let expected = app.captchas()?.take(&key, now).ok_or(No::CaptchaWrong)?;
-    if secret::same(&expected.to_lowercase(), &answer.to_lowercase()) { Ok(()) } else { Err(No::CaptchaWrong) }
+    if is_same(&expected, answer) { Ok(()) } else { Err(No::CaptchaWrong) }
+}
+
+/// Whether a form answers a captcha rightly, which stays as it is. It tells the client nothing, since [`spend`] follows.
+#[must_use]
+pub fn is_right(app: &App, form: &Form, now: i64) -> bool {
+    let [key, answer] = CAPTCHA.map(|name| form.get(name));
+    let key = secret::digest(key);
+    app.captchas().is_ok_and(|mut captchas| captchas.get(&key, now).is_some_and(|expected| is_same(expected, answer)))
+}
+
+/// Whether two answers are the same, whatever their case.
+fn is_same(expected: &str, answer: &str) -> bool {
+    secret::same(&expected.to_lowercase(), &answer.to_lowercase())
 }

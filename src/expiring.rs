@@ -37,6 +37,12 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         self.values.remove(key)
     }
 
+    /// An entry that can be taken.
+    pub fn get(&mut self, key: &K, now: i64) -> Option<&V> {
+        self.expire(now);
+        self.values.get(key)
+    }
+
     /// How many entries can still be taken.
     pub fn alive(&mut self, now: i64) -> usize {
         self.expire(now);

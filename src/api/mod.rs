@@ -15,6 +15,7 @@ mod user_info;
 
 use crate::app::App;
 use crate::avatar;
+use crate::captcha;
 use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, outside};
 use crate::form::Form;
 use crate::http::{Body, Reply, Request};
@@ -79,15 +80,25 @@ pub enum Pace {
     Upload,
 }
 
-/// What a request to this path takes.
+/// What a request takes, whose body is this if it is JSON and has come whole.
 #[must_use]
-pub fn pace(app: &App, method: &str, path: &str) -> Pace {
-    match route(path) {
-        Some((endpoint, _)) if endpoint.method != method => Pace::Quick,
-        Some((_, Handler::Upload(_))) => Pace::Upload,
-        Some((_, Handler::Hashing(_))) if app.hashes_are_slow() => Pace::Hashing,
-        Some((_, Handler::Hashing(_) | Handler::Writing(_))) if app.writes_are_slow() => Pace::Waiting,
-        _ => Pace::Quick,
+pub fn pace(app: &App, request: &Request, body: Option<&[u8]>) -> Pace {
+    let handler = match route(&request.path) {
+        Some((endpoint, handler)) if endpoint.method == request.method => handler,
+        _ => return Pace::Quick,
+    };
+    let hashes = matches!(handler, Handler::Hashing(_));
+    match handler {
+        Handler::Upload(_) => Pace::Upload,
+        Handler::Quick(_) => Pace::Quick,
+        Handler::Hashing(_) | Handler::Writing(_) => {
+            let pace = if hashes && app.hashes_are_slow() { Pace::Hashing } else { Pace::Waiting };
+            let takes_long = pace == Pace::Hashing || app.writes_are_slow();
+            // Without the answer to a captcha nothing is hashed or written, so no permit is taken.
+            let gets_far =
+                || !hashes || body.is_some_and(|body| captcha::is_right(app, &Form::read(body), request.now));
+            if takes_long && gets_far() { pace } else { Pace::Quick }
+        }
     }
 }
 
@@ -403,7 +414,7 @@ mod tests {
     #[test]
     fn a_worker_that_gave_away_its_state_spends_nothing_of_it() {
         let ((old, data), (new, other)) = (fresh(), fresh());
-        let Done::Captcha { key, .. } = crate::captcha::hand_out(&old, Source::of(None), 0).unwrap() else { panic!() };
+        let Done::Captcha { key, .. } = captcha::hand_out(&old, Source::of(None), 0).unwrap() else { panic!() };
         new.restore(&old.give_away());
         for (path, body) in [
             ("/api/get_verification_code", String::new()),
@@ -424,6 +435,27 @@ mod tests {
         for data in [data, other] {
             std::fs::remove_dir_all(data).unwrap();
         }
+    }
+
+    #[test]
+    fn a_request_without_a_captcha_takes_no_permit_to_hash() {
+        let (mut app, data) = fresh();
+        app.config.password_hash = secret::Scheme::Argon2id;
+        app.captcha_answer = Some("right".into());
+        let Done::Captcha { key, .. } = captcha::hand_out(&app, Source::of(None), 0).unwrap() else { panic!() };
+        let request = Request { method: "POST".into(), path: contract::LOGIN.path.into(), ..Request::default() };
+        let form = |answer: &str| format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"{answer}\"}}");
+        for (body, expected) in [
+            (None, Pace::Quick),
+            (Some("{}".into()), Pace::Quick),
+            (Some(form("wrong")), Pace::Quick),
+            (Some(form("RIGHT")), Pace::Hashing),
+            // Looking at it has not used it up.
+            (Some(form("right")), Pace::Hashing),
+        ] {
+            assert_eq!(pace(&app, &request, body.as_deref().map(str::as_bytes)), expected, "{body:?}");
+        }
+        std::fs::remove_dir_all(data).unwrap();
     }
 
     #[test]

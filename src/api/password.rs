@@ -38,6 +38,8 @@ mod tests {
     use super::*;
     use crate::api::{Pace, pace};
     use crate::config;
+    use crate::http::Request;
+    use crate::network::Source;
     use crate::store::{Durable, Reader, Store, accounts, sessions};
     use std::path::PathBuf;
 
@@ -188,21 +190,28 @@ mod tests {
         assert!(matches!(result, Err(Stop { reason: No::NotWritten, cause: Some(_), .. })) && tries == TRIES);
     }
 
+    /// What a request to this path takes that answers a captcha.
+    fn pace_of(app: &App, path: &str) -> Pace {
+        app.captchas().unwrap().put(secret::digest("key"), "answer".into(), Source::of(None), 0);
+        let request = Request { method: "POST".into(), path: path.into(), ..Request::default() };
+        pace(app, &request, Some(br#"{"verification_code_key": "key", "verification_code": "answer"}"#))
+    }
+
     #[test]
     fn hashing_is_long_as_soon_as_any_row_takes_it() {
         let scratch = Scratch::new(Scheme::Md5, Scheme::Md5);
         let hashing = ["/api/login", "/api/update_password/", "/api/registered", "/api/forget_password"];
-        let paces = || hashing.map(|path| pace(&scratch.app, "POST", path));
+        let paces = || hashing.map(|path| pace_of(&scratch.app, path));
         assert_eq!(paces(), [Pace::Quick; 4]);
         let (md5, argon2id) = (Scheme::Md5.hash("old"), Scheme::Argon2id.hash("old"));
         // Another process does this: `accountd harden`, say, whose configuration is newer than the server's.
         scratch.rewrite(&md5, &argon2id);
         assert_eq!(paces(), [Pace::Hashing; 4]);
-        assert_eq!(pace(&scratch.app, "POST", "/api/user_info"), Pace::Quick);
+        assert_eq!(pace_of(&scratch.app, "/api/user_info"), Pace::Quick);
         assert!(scratch.app.read(|db| users::credentials(db, "nobody")).unwrap().any_argon2id);
         scratch.rewrite(&argon2id, &md5);
         assert_eq!(paces(), [Pace::Quick; 4]);
         assert!(!scratch.app.read(|db| users::credentials(db, "rei")).unwrap().any_argon2id);
-        assert_eq!(pace(&Scratch::new(Scheme::Argon2id, Scheme::Md5).app, "POST", "/api/login"), Pace::Hashing);
+        assert_eq!(pace_of(&Scratch::new(Scheme::Argon2id, Scheme::Md5).app, "/api/login"), Pace::Hashing);
     }
 }

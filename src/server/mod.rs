@@ -164,7 +164,8 @@ impl Server {
         let request = Request::new(job.method, job.path, headers, client, clock::now(), clock::uptime());
         let task = Task { server: self.clone(), connection, keep_alive, began: Instant::now(), answered: false };
         let source = Source::of(client);
-        match api::pace(&self.app, &request.method, &request.path) {
+        let whole = if let Body::Whole(bytes) = &body { Some(&**bytes) } else { None };
+        match api::pace(&self.app, &request, whole) {
             _ if matches!(body, Body::Malformed) => task.refuse(&request, 400, body),
             Pace::Quick => task.answer(request, body),
             Pace::Waiting => match WRITING.try_acquire(source) {
