@@ -21,6 +21,7 @@ pub struct Lent<'a> {
     /// What has come and was not handed out yet begins at `at`.
     received: Vec<u8>,
     at: usize,
+    /// Bytes of the body that were handed out: what stands around chunks is not counted, or it could keep a thread for days.
     total: u64,
     since: Instant,
     expects_continue: bool,
@@ -83,10 +84,7 @@ impl<'a> Lent<'a> {
         self.received.truncate(kept + *count.as_ref().unwrap_or(&0));
         match count? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
-            count => {
-                self.total += count as u64;
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
@@ -127,6 +125,7 @@ impl Read for Lent<'_> {
                         let count = buffer.len().min(come).min(most);
                         buffer[..count].copy_from_slice(&self.received[self.at..self.at + count]);
                         self.at += count;
+                        self.total += count as u64;
                         *left -= count as u64;
                         if *left == 0 {
                             self.framing = State::End;
@@ -139,6 +138,7 @@ impl Read for Lent<'_> {
                         let count = range.len();
                         buffer[..count].copy_from_slice(&self.received[range.clone()]);
                         self.at = range.end;
+                        self.total += count as u64;
                         return Ok(count);
                     }
                     Piece::End(at) => {
@@ -159,5 +159,30 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.received.drain(..self.at);
         self.event_loop.take_back(self.connection, std::mem::take(&mut self.received));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_body_keeps_the_pace_by_its_own_bytes() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let served = listener.accept().unwrap().0;
+        let event_loop = EventLoop::new(listener.into(), Vec::new(), 1).unwrap();
+        let connection = Connection::new(1, served.into(), Vec::new(), Arc::default());
+        let mut body = Lent::new(&event_loop, &connection, Framing::Chunked, false);
+        // As if it had begun before.
+        body.since -= patience(0);
+        let chunk = format!("1;{}\r\na\r\n", "x".repeat(1000));
+        client.write_all(chunk.repeat(100).as_bytes()).unwrap();
+        let (since, mut bytes) = (Instant::now(), Vec::new());
+        assert_eq!(body.read_to_end(&mut bytes).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(!bytes.is_empty() && since.elapsed() < patience(0), "{:?}", since.elapsed());
     }
 }
