@@ -19,7 +19,7 @@ use crate::process::limits;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown, sockopt};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -580,6 +580,14 @@ impl EventLoop {
         }
     }
 
+    /// Closes a connection; if its client does not read its answer, the kernel forgets at once what it has of it.
+    fn give_up(&self, connection: &Arc<Connection>, state: &mut State) {
+        if matches!(state.phase, Phase::Sending(_)) {
+            let _ = sockopt::set_socket_linger(&connection.socket, Some(Duration::ZERO));
+        }
+        self.close(connection, state);
+    }
+
     fn close(&self, connection: &Arc<Connection>, state: &mut State) {
         state.consume(usize::MAX);
         if !matches!(state.phase, Phase::Closed) {
@@ -608,8 +616,10 @@ impl EventLoop {
                     state.phase = Phase::Absorbing(absorbing);
                     self.send_absorbed(&connection, &mut state, false);
                 }
-                Phase::Closed => state.phase = Phase::Closed,
-                _ => self.close(&connection, &mut state),
+                phase => {
+                    state.phase = phase;
+                    self.give_up(&connection, &mut state);
+                }
             }
         }
         let _ = self.queue.flush();
@@ -641,7 +651,7 @@ impl EventLoop {
         for chosen in crowd::choose(&candidates, excess) {
             let mut state = all[chosen].state();
             if !matches!(state.phase, Phase::Busy) {
-                self.close(&all[chosen], &mut state);
+                self.give_up(&all[chosen], &mut state);
             }
         }
     }
@@ -676,7 +686,7 @@ fn one_if_idle(state: &State) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
     use std::thread;
 
@@ -704,6 +714,40 @@ mod tests {
             assert!(since.elapsed() < Duration::from_secs(20), "it does not come to that");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_given_up_takes_no_memory_of_the_kernel() {
+        let (event_loop, address) = start(16 * 1024 * 1024);
+        let mut client = send(address, b"GET / HTTP/1.0\r\n\r\n");
+        wait_until(&event_loop, |all| all.len() == 1 && is_queued(&all[0]));
+        let (connection, _) = event_loop.take(event_loop.all()[0].number).unwrap();
+        let answer = Outgoing::new(vec![0; 8 * 1024 * 1024], None, After::Close);
+        event_loop.answer(&connection, answer, Rest::Length(0));
+        connection.state().deadline = Some(Instant::now());
+        drop(connection);
+        wait_until(&event_loop, <[_]>::is_empty);
+        let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        event_loop.stop();
+    }
+
+    #[test]
+    fn an_answer_that_is_with_the_kernel_gets_to_a_client_that_reads_late() {
+        let (event_loop, address) = start(16 * 1024 * 1024);
+        let mut client = send(address, b"GET / HTTP/1.0\r\n\r\n");
+        wait_until(&event_loop, |all| all.len() == 1 && is_queued(&all[0]));
+        let (connection, _) = event_loop.take(event_loop.all()[0].number).unwrap();
+        sockopt::set_socket_send_buffer_size(&connection.socket, 256 * 1024).unwrap();
+        // More than the client's window.
+        let answer = Outgoing::new(vec![0; 200 * 1024], None, After::Close);
+        event_loop.answer(&connection, answer, Rest::Length(0));
+        assert!(matches!(connection.state().phase, Phase::Closed));
+        drop(connection);
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), 200 * 1024);
+        event_loop.stop();
     }
 
     #[test]
