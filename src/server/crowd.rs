@@ -4,7 +4,7 @@ use crate::network::{Source, heaviest};
 use std::time::Instant;
 
 /// What is to be freed is divided into about so many pieces, each of which counts as one entry of its connection's network.
-const PIECES: usize = 1024;
+const PIECES: usize = 256;
 
 /// What a choice goes by.
 pub struct Member {

@@ -32,12 +32,14 @@ const MOST_CONNECTIONS: usize = 4096;
 const OTHER_DESCRIPTORS: u64 = 128;
 /// The most bytes of memory that all connections hold together: requests until a thread takes them, and answers that clients
 /// do not read.
-const MOST_HELD: usize = 16 * 1024 * 1024;
+const MOST_HELD: usize = 8 * 1024 * 1024;
 /// An honest client's request or unread answer takes no more than so many bytes, an upload or a picture apart, which are not
 /// kept.
 const SMALL: usize = 4 * 1024;
-/// The part of what is too much that is freed at once: looking at all connections for each new one would be slow.
+/// The part of all connections that is closed at once if there are too many: a look at all of them takes a millisecond.
 const PART: usize = 16;
+/// The part of the memory that is freed at once if they hold too much: a flood fills it many times a second.
+const PART_HELD: usize = 4;
 /// The most bytes of a refused body that are read and thrown away, so that the client gets to the answer: more than any
 /// `max_avatar_bytes`.
 const MOST_DISCARDED: u64 = 128 * 1024 * 1024;
@@ -629,7 +631,7 @@ impl EventLoop {
     /// Closes connections if all of them hold too much memory.
     fn make_room(&self) {
         if let Some(excess) = self.held.load(Ordering::Relaxed).checked_sub(self.most_held) {
-            self.close_some(excess + self.most_held / PART, State::held);
+            self.close_some(excess + self.most_held / PART_HELD, State::held);
         }
     }
 
