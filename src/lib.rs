@@ -40,7 +40,7 @@
 //! - Such a lock is taken for statements alone: never across hashing, drawing, file writing or another lock.
 //! - A token or password that is on disk is there as a digest; none is in the log.
 //! - An account change that was acknowledged is synced. A new session is not, and its loss costs a log-in.
-//! - The bytes of incomplete requests are bounded for all connections together.
+//! - What connections hold in memory, requests and answers, is bounded for all of them together.
 //! - Time and the client's address come with the request.
 //! - Captchas, guesses and budgets belong to one worker at a time: one that has given them away spends none of them.
 //! - While a command holds the pictures ([`avatar::hold`]), none is removed: the database may be copied first.
