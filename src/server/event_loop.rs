@@ -228,11 +228,9 @@ impl EventLoop {
 
     /// Goes on with a connection of another worker.
     pub fn adopt(&self, handed: Handed) {
-        if let Some(connection) = self.add(handed.socket, handed.received) {
-            self.advance(&connection, &mut connection.state());
-            self.make_room();
-            let _ = self.queue.flush();
-        }
+        self.add(handed.socket, handed.received);
+        self.make_room();
+        let _ = self.queue.flush();
     }
 
     /// How many connections there are.
@@ -324,15 +322,17 @@ impl EventLoop {
         epoll::modify(&self.epoll, &self.listener, epoll::EventData::new_u64(LISTENER), flags)
     }
 
-    fn add(&self, socket: OwnedFd, received: Vec<u8>) -> Option<Arc<Connection>> {
+    fn add(&self, socket: OwnedFd, received: Vec<u8>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let connection = Arc::new(Connection::new(number, socket, received, self.held.clone()));
+        // Until what came before is looked at, the loop must not hear that the client has ended.
+        let mut state = connection.state();
         self.connections().insert(number, connection.clone());
-        if self.register(&connection).is_err() {
-            self.forget(&connection);
-            return None;
+        if self.register(&connection).is_ok() {
+            self.advance(&connection, &mut state);
+        } else {
+            self.close(&connection, &mut state);
         }
-        Some(connection)
     }
 
     fn register(&self, connection: &Connection) -> rustix::io::Result<()> {
@@ -715,6 +715,22 @@ mod tests {
         while !holds(&event_loop.all()) {
             assert!(since.elapsed() < Duration::from_secs(20), "it does not come to that");
             thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn requests_of_a_client_that_has_ended_go_over_with_its_connection() {
+        for _ in 0..50 {
+            let (event_loop, address) = start(16 * 1024 * 1024);
+            let client = send(address, b"");
+            wait_until(&event_loop, |all| all.len() == 1);
+            let [Handed { socket, .. }] = &mut *event_loop.hand_over() else { panic!("one connection") };
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            let received = b"GET / HTTP/1.0\r\n\r\n".to_vec();
+            event_loop.adopt(Handed { socket: socket.try_clone().unwrap(), received });
+            // It waits for a thread and was not closed for its end.
+            wait_until(&event_loop, |all| all.len() == 1 && is_queued(&all[0]) && all[0].state().readable);
+            event_loop.stop();
         }
     }
 
