@@ -20,7 +20,6 @@ scripts/backup.py --megabytes 20 --users 5000 --lull 1 --kills 3
 scripts/steps.py
 scripts/clock.py
 scripts/crowd.py
-scripts/timing.py --tries 25
 scripts/openapi.py
 scripts/completions.py
 scripts/proxies.py
