@@ -17,8 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A synced write that takes longer is one that a thread waits for: the disk is slow, or another process has the database
-/// locked.
+/// A synced write that takes longer is one that a thread waits for: the disk is slow, or another
+/// process has the database locked.
 const SLOW: Duration = Duration::from_millis(5);
 /// Between two tries at a database that another process has locked.
 const RETRY: Duration = Duration::from_millis(2);
@@ -56,35 +56,64 @@ struct State<C, T, M> {
 impl App {
     /// The state at a start.
     #[must_use]
-    pub fn new(config: Config, data: PathBuf, captcha_answer: Option<String>, store: Store, reader: Reader) -> App {
+    pub fn new(
+        config: Config,
+        data: PathBuf,
+        captcha_answer: Option<String>,
+        store: Store,
+        reader: Reader,
+    ) -> App {
         let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
         let mut seed = [0; 8];
         secret::random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
         let page = config.page.then(|| Page::new(&config));
         let slow = AtomicBool::new(false);
-        let (writers, reader, captchas) = (Writers::new(store), Mutex::new(reader), Mutex::new(captchas));
+        let (writers, reader, captchas) = (
+            Writers::new(store),
+            Mutex::new(reader),
+            Mutex::new(captchas),
+        );
         let (metrics, moved) = (Metrics::new(), AtomicBool::new(false));
-        App { config, data, captcha_answer, metrics, page, writers, slow, reader, captchas, throttle, moved }
+        App {
+            config,
+            data,
+            captcha_answer,
+            metrics,
+            page,
+            writers,
+            slow,
+            reader,
+            captchas,
+            throttle,
+            moved,
+        }
     }
 
     /// Asks the database.
     ///
     /// # Errors
     /// [`Fault::NotAsked`].
-    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+    pub fn read<T>(
+        &self,
+        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Fault> {
         lock(&self.reader).read(ask)
     }
 
-    /// Asks whether the database answers. Where somebody else asks it at this moment, that is left to them.
+    /// Asks whether the database answers. Where somebody else asks it at this moment, that is left
+    /// to them.
     ///
     /// # Errors
     /// [`Fault::NotAsked`].
     pub fn ask_without_waiting(&self) -> Result<(), Fault> {
-        self.writers.read_without_waiting(store::ask).unwrap_or(Ok(()))
+        self.writers
+            .read_without_waiting(store::ask)
+            .unwrap_or(Ok(()))
     }
 
-    /// Changes the database in one transaction. While another process has it locked, everybody else can still read it.
+    /// Changes the database in one transaction. While another process has it locked, everybody else
+    /// can still read it.
     ///
     /// # Errors
     /// A [`Fault`]; nothing has changed then.
@@ -127,10 +156,12 @@ impl App {
         self.slow.load(Ordering::Relaxed)
     }
 
-    /// Whether to verify a password may take an Argon2id hash: the setting says so, or some row has one.
+    /// Whether to verify a password may take an Argon2id hash: the setting says so, or some row has
+    /// one.
     pub fn hashes_are_slow(&self) -> bool {
         // A database that can't be asked lets no password be verified, in whatever thread.
-        self.config.password_hash == Scheme::Argon2id || self.read(users::any_argon2id).unwrap_or(true)
+        self.config.password_hash == Scheme::Argon2id
+            || self.read(users::any_argon2id).unwrap_or(true)
     }
 
     /// Leaves the database as one whole file, at the end.
@@ -138,21 +169,28 @@ impl App {
         self.writers.settle();
     }
 
-    /// Gives away what is in memory alone, for the worker that goes on with it. From now on this one spends nothing of it: it
-    /// would be spent twice.
+    /// Gives away what is in memory alone, for the worker that goes on with it. From now on this
+    /// one spends nothing of it: it would be spent twice.
     #[must_use]
     pub fn give_away(&self) -> Vec<u8> {
         let (captchas, throttle) = (lock(&self.captchas), lock(&self.throttle));
         self.moved.store(true, Ordering::SeqCst);
         let metrics = self.metrics.state();
-        serde_json::to_vec(&State { captchas: captchas.entries(), throttle: throttle.state(), metrics })
-            .unwrap_or_default()
+        serde_json::to_vec(&State {
+            captchas: captchas.entries(),
+            throttle: throttle.state(),
+            metrics,
+        })
+        .unwrap_or_default()
     }
 
-    /// Goes on with what another process had in memory. It may be of another version: a part that can't be read is lost,
-    /// the others aren't.
+    /// Goes on with what another process had in memory. It may be of another version: a part that
+    /// can't be read is lost, the others aren't.
     pub fn restore(&self, state: &[u8]) {
-        let Ok(parts) = serde_json::from_slice::<State<&RawValue, &RawValue, &RawValue>>(state) else { return };
+        let Ok(parts) = serde_json::from_slice::<State<&RawValue, &RawValue, &RawValue>>(state)
+        else {
+            return;
+        };
         if let Ok(captchas) = serde_json::from_str(parts.captchas.get()) {
             lock(&self.captchas).restore(captchas);
         }
@@ -182,11 +220,16 @@ impl App {
 
     /// The state itself, unless it has been given away; that happens under the locks of both.
     fn unless_moved<T>(&self, state: T) -> Result<T, No> {
-        if self.moved.load(Ordering::SeqCst) { Err(No::Moved) } else { Ok(state) }
+        if self.moved.load(Ordering::SeqCst) {
+            Err(No::Moved)
+        } else {
+            Ok(state)
+        }
     }
 }
 
-/// A panic while a lock was held left nothing half done: transactions roll back, a map has its entry or not.
+/// A panic while a lock was held left nothing half done: transactions roll back, a map has its
+/// entry or not.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

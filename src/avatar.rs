@@ -26,8 +26,8 @@ pub const FOLDER: &str = "avatars";
 /// Letters before the Unix seconds in a name, `contract.md`.
 const LETTERS: usize = 10;
 
-/// A file that belongs to nobody may be an upload that is about to be recorded, unless it is older than this: from the
-/// end of a file to the record it takes a sync of the file and a commit.
+/// A file that belongs to nobody may be an upload that is about to be recorded, unless it is older
+/// than this: from the end of a file to the record it takes a sync of the file and a commit.
 pub const UNRECORDED: Duration = Duration::from_secs(600);
 /// How long [`hold`] waits for those who remove pictures at this moment.
 const HOLD: Duration = Duration::from_secs(2);
@@ -43,7 +43,9 @@ static WORKBENCH: Mutex<()> = Mutex::new(());
 /// Whether this is a name of the shape that [`store`] makes.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    let Some((stem, extension)) = name.rsplit_once('.') else { return false };
+    let Some((stem, extension)) = name.rsplit_once('.') else {
+        return false;
+    };
     let (letters, seconds) = stem.split_at_checked(LETTERS).unwrap_or_default();
     Kind::from_extension(extension).is_some()
         && letters.len() == LETTERS
@@ -66,8 +68,8 @@ impl From<io::Error> for Unfit {
     }
 }
 
-/// Makes an avatar of an uploaded file, cleaned of what tells about its owner, and says its name. It has that name from the
-/// beginning, since nobody knows it yet.
+/// Makes an avatar of an uploaded file, cleaned of what tells about its owner, and says its name.
+/// It has that name from the beginning, since nobody knows it yet.
 ///
 /// # Errors
 /// [`Unfit`]; no file is left then.
@@ -76,7 +78,11 @@ pub fn store(data: &Path, upload: Spool, now: i64) -> Result<String, Unfit> {
         let _turn = WORKBENCH.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = upload.into_bytes()?;
         let picture = picture::read(&bytes).map_err(Unfit::NoPicture)?;
-        let name = format!("{}{now}.{}", secret::letters(LETTERS), picture.kind.extension());
+        let name = format!(
+            "{}{now}.{}",
+            secret::letters(LETTERS),
+            picture.kind.extension()
+        );
         let mut file = create(&path(data, &name))?;
         let mut pieces = picture.pieces.iter().flat_map(|piece| piece.chunks(PIECE));
         let written = pieces.try_for_each(|piece| {
@@ -99,8 +105,8 @@ pub fn store(data: &Path, upload: Spool, now: i64) -> Result<String, Unfit> {
     }
 }
 
-/// Keeps all pictures in their places, whoever would remove one, until the result is dropped: the database may be copied
-/// first, and the pictures that it names after it.
+/// Keeps all pictures in their places, whoever would remove one, until the result is dropped: the
+/// database may be copied first, and the pictures that it names after it.
 ///
 /// # Errors
 /// A sentence, if somebody else does so already.
@@ -118,7 +124,9 @@ pub fn hold(data: &Path) -> Result<File, String> {
         match held.try_lock() {
             Ok(()) => return Ok(held),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
-            Err(TryLockError::WouldBlock) if since.elapsed() < HOLD => thread::sleep(Duration::from_millis(1)),
+            Err(TryLockError::WouldBlock) if since.elapsed() < HOLD => {
+                thread::sleep(Duration::from_millis(1))
+            }
             Err(TryLockError::WouldBlock) => {
                 let shown = folder.display();
                 return Err(format!(
@@ -137,7 +145,8 @@ pub fn may_remove(data: &Path) -> Option<File> {
     Some(held)
 }
 
-/// Removes an avatar that no user has any more. False if pictures are held: then it stays, for the next [`sweep`].
+/// Removes an avatar that no user has any more. False if pictures are held: then it stays, for the
+/// next [`sweep`].
 ///
 /// # Errors
 /// Whatever the file system says; gone already is as good.
@@ -149,7 +158,9 @@ pub fn remove(data: &Path, name: &str) -> io::Result<bool> {
     let removed = match &right {
         Some(_) => fs::remove_file(path(data, name)),
         // As old as can be: no upload that is still to be recorded.
-        None => File::open(path(data, name)).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH)),
+        None => {
+            File::open(path(data, name)).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
+        }
     };
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
@@ -158,22 +169,40 @@ pub fn remove(data: &Path, name: &str) -> io::Result<bool> {
 }
 
 /// Files from before `start` that no user has: what a crash left behind.
-pub fn orphans(data: &Path, start: SystemTime, mut is_used: impl FnMut(&str) -> bool) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder(data)) else { return Vec::new() };
+pub fn orphans(
+    data: &Path,
+    start: SystemTime,
+    mut is_used: impl FnMut(&str) -> bool,
+) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder(data)) else {
+        return Vec::new();
+    };
     let mut is_orphan = |entry: &DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let ours = is_name(&name) || is_fresh_name(&name);
         // A younger one is being uploaded at this moment.
-        let old = entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified < start);
+        let old = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|modified| modified < start);
         ours && old && !is_used(&name)
     };
-    entries.filter_map(Result::ok).filter(|entry| is_orphan(entry)).map(|entry| entry.path()).collect()
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| is_orphan(entry))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Removes [`orphans`], unless pictures are held, and says how many.
 pub fn sweep(data: &Path, start: SystemTime, is_used: impl FnMut(&str) -> bool) -> usize {
-    let Some(_right) = may_remove(data) else { return 0 };
-    orphans(data, start, is_used).iter().filter(|path| fs::remove_file(path).is_ok()).count()
+    let Some(_right) = may_remove(data) else {
+        return 0;
+    };
+    orphans(data, start, is_used)
+        .iter()
+        .filter(|path| fs::remove_file(path).is_ok())
+        .count()
 }
 
 /// Whether the file of an avatar is there and a picture.
@@ -199,7 +228,10 @@ pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), String> {
     let picture = picture::read(bytes).map_err(|why| format!("it is damaged: {why}"))?;
     match name.rsplit_once('.') {
         Some((_, extension)) if picture.kind.extension() == extension => Ok(()),
-        _ => Err(format!("it is a picture of another kind: {}", picture.kind.extension())),
+        _ => Err(format!(
+            "it is a picture of another kind: {}",
+            picture.kind.extension()
+        )),
     }
 }
 
@@ -217,20 +249,41 @@ pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
         FIRST => (Body::Bytes(FIRST_PICTURE.into()), "public, max-age=86400"),
         _ => match open(data, name) {
             // Another picture has another name.
-            Some((file, size)) => (Body::File(file, size), "public, max-age=31536000, immutable"),
+            Some((file, size)) => (
+                Body::File(file, size),
+                "public, max-age=31536000, immutable",
+            ),
             None => return outside(404).into(),
         },
     };
-    let kind = name.rsplit_once('.').and_then(|(_, extension)| Kind::from_extension(extension));
+    let kind = name
+        .rsplit_once('.')
+        .and_then(|(_, extension)| Kind::from_extension(extension));
     let known = http::knows(if_none_match, &tag);
     let headers: Vec<(&'static str, Cow<'static, str>)> = vec![
-        ("Content-Type", kind.map_or("application/octet-stream", Kind::content_type).into()),
+        (
+            "Content-Type",
+            kind.map_or("application/octet-stream", Kind::content_type)
+                .into(),
+        ),
         ("ETag", tag.into()),
         ("Cache-Control", cache.into()),
-        ("Content-Security-Policy", "default-src 'none'; sandbox".into()),
+        (
+            "Content-Security-Policy",
+            "default-src 'none'; sandbox".into(),
+        ),
         ("Cross-Origin-Resource-Policy", "cross-origin".into()),
     ];
-    if known { Reply::empty(304, headers) } else { Reply { status: 200, code: None, headers, body } }
+    if known {
+        Reply::empty(304, headers)
+    } else {
+        Reply {
+            status: 200,
+            code: None,
+            headers,
+            body,
+        }
+    }
 }
 
 fn open(data: &Path, name: &str) -> Option<(File, u64)> {
@@ -258,7 +311,14 @@ pub fn fresh_name() -> String {
 
 /// A new file in the folder of all pictures, which is made if it is not there.
 fn create(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    let open = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+    };
     match (open(), path.parent()) {
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(folder)?;
@@ -274,9 +334,11 @@ mod tests {
 
     #[test]
     fn names_are_of_our_shape_or_none() {
-        for name in
-            ["vA3iBsOVzo1609400797.jpg", "vA3iBsOVzo1609400797.webp", "0000000000 1.png".replace(' ', "").as_str()]
-        {
+        for name in [
+            "vA3iBsOVzo1609400797.jpg",
+            "vA3iBsOVzo1609400797.webp",
+            "0000000000 1.png".replace(' ', "").as_str(),
+        ] {
             assert!(is_name(name), "{name}");
         }
         for name in [

@@ -23,10 +23,14 @@ pub fn hand_out(app: &App, source: Source, now: i64) -> Result<Done, No> {
     secret::random(&mut seed);
     let mut random = SmallRng::from_seed(seed);
     let mut pick = || char::from(draw::ALPHABET[random.random_range(..draw::ALPHABET.len())]);
-    let answer = app.captcha_answer.clone().unwrap_or_else(|| (0..LETTERS).map(|_| pick()).collect());
+    let answer = app
+        .captcha_answer
+        .clone()
+        .unwrap_or_else(|| (0..LETTERS).map(|_| pick()).collect());
     let picture = draw::draw(&answer, &mut random);
     let key = secret::letters(secret::CAPTCHA_KEY_LETTERS);
-    app.captchas()?.put(secret::digest(&key), answer, source, now);
+    app.captchas()?
+        .put(secret::digest(&key), answer, source, now);
     Ok(Done::Captcha { key, picture })
 }
 
@@ -41,15 +45,24 @@ pub fn spend(app: &App, form: &Form, now: i64) -> Result<(), No> {
     }
     let key = secret::digest(key);
     let expected = app.captchas()?.take(&key, now).ok_or(No::CaptchaWrong)?;
-    if is_same(&expected, answer) { Ok(()) } else { Err(No::CaptchaWrong) }
+    if is_same(&expected, answer) {
+        Ok(())
+    } else {
+        Err(No::CaptchaWrong)
+    }
 }
 
-/// Whether a form answers a captcha rightly, which stays as it is. It tells the client nothing, since [`spend`] follows.
+/// Whether a form answers a captcha rightly, which stays as it is. It tells the client nothing,
+/// since [`spend`] follows.
 #[must_use]
 pub fn is_right(app: &App, form: &Form, now: i64) -> bool {
     let [key, answer] = CAPTCHA.map(|name| form.get(name));
     let key = secret::digest(key);
-    app.captchas().is_ok_and(|mut captchas| captchas.get(&key, now).is_some_and(|expected| is_same(expected, answer)))
+    app.captchas().is_ok_and(|mut captchas| {
+        captchas
+            .get(&key, now)
+            .is_some_and(|expected| is_same(expected, answer))
+    })
 }
 
 /// Whether two answers are the same, whatever their case.

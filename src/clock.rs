@@ -12,10 +12,13 @@ pub fn monotonic() -> Duration {
 /// The time in Unix seconds.
 #[must_use]
 pub fn now() -> i64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs().cast_signed())
 }
 
-/// How long the machine has been up, its sleep counted too: the same in every process, whatever the calendar says.
+/// How long the machine has been up, its sleep counted too: the same in every process, whatever the
+/// calendar says.
 #[must_use]
 pub fn uptime() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()

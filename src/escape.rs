@@ -1,11 +1,13 @@
-//! Texts as a terminal may be given them: what cannot be seen, or does something to a terminal, is escaped.
+//! Texts as a terminal may be given them: what cannot be seen, or does something to a terminal, is
+//! escaped.
 
 use serde::Serialize;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 
-/// Characters that are not seen: Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt (zero-width, bidirectional
-/// controls, variation selectors, tags), the separators of lines and paragraphs, and annotations of U+FFF0 to U+FFFB.
+/// Characters that are not seen: Default_Ignorable_Code_Point of Unicode's
+/// DerivedCoreProperties.txt (zero-width, bidirectional controls, variation selectors, tags), the
+/// separators of lines and paragraphs, and annotations of U+FFF0 to U+FFFB.
 const UNSEEN: [RangeInclusive<char>; 17] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -32,7 +34,8 @@ pub fn is_unseen(c: char) -> bool {
     c.is_control() || (!c.is_ascii() && UNSEEN.iter().any(|range| range.contains(&c)))
 }
 
-/// One text, a name say: what is not seen is escaped, and so are spaces at its ends, and those that are not the usual one.
+/// One text, a name say: what is not seen is escaped, and so are spaces at its ends, and those that
+/// are not the usual one.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let (start, end) = (text.len() - text.trim_start().len(), text.trim_end().len());
@@ -63,8 +66,8 @@ pub fn lines(text: &str) -> String {
     lines
 }
 
-/// A value as a line of JSON. What is not seen stands there as JSON escapes it, so that programs read what they read
-/// otherwise.
+/// A value as a line of JSON. What is not seen stands there as JSON escapes it, so that programs
+/// read what they read otherwise.
 ///
 /// # Panics
 /// If it has a map whose keys are no texts.
@@ -74,7 +77,9 @@ pub fn json(value: &impl Serialize) -> String {
     let mut json = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         if is_unseen(c) {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(json, "\\u{unit:04x}"));
+            c.encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| _ = write!(json, "\\u{unit:04x}"));
         } else {
             json.push(c);
         }
@@ -89,9 +94,18 @@ mod tests {
     #[test]
     fn what_is_not_seen_is_escaped() {
         for (text, escaped) in [
-            ("a\n\u{1b}[31m\u{202e}阿é\u{9b}", "a\\n\\u{1b}[31m\\u{202e}阿é\\u{9b}"),
-            ("r\u{200b}e\u{2060}i\u{feff}", "r\\u{200b}e\\u{2060}i\\u{feff}"),
-            ("rei\u{e0041}\u{fe0f}\u{ad}\u{61c}", "rei\\u{e0041}\\u{fe0f}\\u{ad}\\u{61c}"),
+            (
+                "a\n\u{1b}[31m\u{202e}阿é\u{9b}",
+                "a\\n\\u{1b}[31m\\u{202e}阿é\\u{9b}",
+            ),
+            (
+                "r\u{200b}e\u{2060}i\u{feff}",
+                "r\\u{200b}e\\u{2060}i\\u{feff}",
+            ),
+            (
+                "rei\u{e0041}\u{fe0f}\u{ad}\u{61c}",
+                "rei\\u{e0041}\\u{fe0f}\\u{ad}\\u{61c}",
+            ),
             (" rei  ayanami ", "\\u{20}rei  ayanami\\u{20}"),
             ("\u{3000}阿\u{3000}巴\u{a0}", "\\u{3000}阿\u{3000}巴\\u{a0}"),
             ("rei\u{a0}ayanami", "rei\\u{a0}ayanami"),
@@ -104,14 +118,20 @@ mod tests {
 
     #[test]
     fn lines_stay_lines() {
-        assert_eq!(lines("a  b\n c\r\n\u{202e}d\n"), "a  b\n c\\r\n\\u{202e}d\n");
+        assert_eq!(
+            lines("a  b\n c\r\n\u{202e}d\n"),
+            "a  b\n c\\r\n\\u{202e}d\n"
+        );
     }
 
     #[test]
     fn json_is_the_same_to_programs() {
         let text = "\n\u{7f}\u{9b}\u{202e}\u{200b}\u{e0041}阿 \"";
         let shown = json(&text);
-        assert_eq!(shown, "\"\\n\\u007f\\u009b\\u202e\\u200b\\udb40\\udc41阿 \\\"\"\n");
+        assert_eq!(
+            shown,
+            "\"\\n\\u007f\\u009b\\u202e\\u200b\\udb40\\udc41阿 \\\"\"\n"
+        );
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
     }
 }

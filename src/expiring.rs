@@ -9,8 +9,8 @@ pub struct Expiring<K, V> {
     lifetime: i64,
     bound: usize,
     values: HashMap<K, V>,
-    /// Every key that was put in and has not expired, oldest first; one that was taken out stays until its time, or until
-    /// room is made.
+    /// Every key that was put in and has not expired, oldest first; one that was taken out stays
+    /// until its time, or until room is made.
     queue: VecDeque<(i64, K, Source)>,
 }
 
@@ -18,16 +18,23 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
     /// A map for so many entries, each for so many seconds.
     #[must_use]
     pub fn new(lifetime: i64, bound: usize) -> Expiring<K, V> {
-        Expiring { lifetime, bound, values: HashMap::new(), queue: VecDeque::new() }
+        Expiring {
+            lifetime,
+            bound,
+            values: HashMap::new(),
+            queue: VecDeque::new(),
+        }
     }
 
-    /// Puts a fresh key in, for this source. Where the map is full, the oldest entries of the networks that hold most go.
+    /// Puts a fresh key in, for this source. Where the map is full, the oldest entries of the
+    /// networks that hold most go.
     pub fn put(&mut self, key: K, value: V, source: Source, now: i64) {
         self.expire(now);
         if self.queue.len() >= self.bound {
             self.make_room();
         }
-        self.queue.push_back((now.saturating_add(self.lifetime), key.clone(), source));
+        self.queue
+            .push_back((now.saturating_add(self.lifetime), key.clone(), source));
         self.values.insert(key, value);
     }
 
@@ -52,7 +59,10 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
     /// Every entry with the time of its end and its source, oldest first.
     #[must_use]
     pub fn entries(&self) -> Vec<(i64, &K, &V, Source)> {
-        self.queue.iter().filter_map(|(end, key, source)| Some((*end, key, self.values.get(key)?, *source))).collect()
+        self.queue
+            .iter()
+            .filter_map(|(end, key, source)| Some((*end, key, self.values.get(key)?, *source)))
+            .collect()
     }
 
     /// Puts back what [`Expiring::entries`] said, before anything else is in.
@@ -78,10 +88,16 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
 
     /// Makes room for an eighth of the bound at once, so that it costs an entry little.
     fn make_room(&mut self) {
-        self.queue.retain(|(_, key, _)| self.values.contains_key(key));
+        self.queue
+            .retain(|(_, key, _)| self.values.contains_key(key));
         let most = self.bound - (self.bound / 8).max(1);
         let surplus = self.queue.len().saturating_sub(most);
-        let entries = self.queue.iter().zip(0..).map(|((_, _, source), nth)| (*source, nth, nth)).collect();
+        let entries = self
+            .queue
+            .iter()
+            .zip(0..)
+            .map(|((_, _, source), nth)| (*source, nth, nth))
+            .collect();
         let mut picked = heaviest(entries, surplus);
         picked.sort_unstable();
         let (mut picked, mut nth) = (picked.into_iter().peekable(), 0);
@@ -141,7 +157,14 @@ mod tests {
         for key in 0..4 {
             full.put(key, key, of("?"), 1000);
         }
-        assert_eq!((full.take(&0, 1000), full.take(&1, 1000), full.take(&3, 1000)), (None, Some(1), Some(3)));
+        assert_eq!(
+            (
+                full.take(&0, 1000),
+                full.take(&1, 1000),
+                full.take(&3, 1000)
+            ),
+            (None, Some(1), Some(3))
+        );
     }
 
     #[test]
@@ -162,8 +185,15 @@ mod tests {
             for nth in 10..20_000 {
                 map.put(nth, nth, of(&flood(nth)), 1000 + nth as i64 / 1000);
             }
-            assert!((0..honest.len()).all(|nth| map.take(&nth, 1100).is_some()), "{}", flood(0));
-            assert!(map.take(&10, 1100).is_none() && map.take(&19_999, 1100).is_some(), "the oldest of its own go");
+            assert!(
+                (0..honest.len()).all(|nth| map.take(&nth, 1100).is_some()),
+                "{}",
+                flood(0)
+            );
+            assert!(
+                map.take(&10, 1100).is_none() && map.take(&19_999, 1100).is_some(),
+                "the oldest of its own go"
+            );
         }
     }
 
@@ -187,13 +217,15 @@ mod tests {
         for nth in 1000..9000 {
             map.put(nth, nth, of(&format!("2001:db8:{:x}::", nth / 5000)), 1000);
         }
-        // 875 entries stay when room is made, and each of three networks keeps at least a third of them.
+        // 875 entries stay when room is made, and each of three networks keeps at least a third of
+        // them.
         assert!((0..300).filter(|nth| map.take(nth, 1000).is_some()).count() >= 875 / 3);
     }
 
     #[test]
     fn room_costs_little() {
-        // Room is made for an eighth of the bound: one entry of 125 causes that, and the others find room.
+        // Room is made for an eighth of the bound: one entry of 125 causes that, and the others
+        // find room.
         let mut map = Expiring::new(300, 1000);
         let mut made = 0;
         for nth in 0..100_000 {
@@ -207,7 +239,11 @@ mod tests {
     #[test]
     fn of_too_many_that_come_over_the_heaviest_network_gives_way() {
         let mut map = Expiring::new(300, 10);
-        map.restore((0..20).map(|nth| (1300, nth, nth, of(if nth == 3 { "192.0.2.1" } else { "?" }))).collect());
+        map.restore(
+            (0..20)
+                .map(|nth| (1300, nth, nth, of(if nth == 3 { "192.0.2.1" } else { "?" })))
+                .collect(),
+        );
         assert_eq!((map.take(&3, 1000), map.alive(1000)), (Some(3), 8));
     }
 
@@ -217,9 +253,16 @@ mod tests {
         map.put("a", 1, of("?"), 1000);
         map.put("b", 2, of("?"), 1100);
         assert_eq!(map.take(&"a", 1100), Some(1));
-        let entries = map.entries().into_iter().map(|(end, key, value, source)| (end, *key, *value, source)).collect();
+        let entries = map
+            .entries()
+            .into_iter()
+            .map(|(end, key, value, source)| (end, *key, *value, source))
+            .collect();
         let mut other = Expiring::new(300, 10);
         other.restore(entries);
-        assert_eq!((other.take(&"a", 1399), other.take(&"b", 1399)), (None, Some(2)));
+        assert_eq!(
+            (other.take(&"a", 1399), other.take(&"b", 1399)),
+            (None, Some(2))
+        );
     }
 }

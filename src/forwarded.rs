@@ -1,4 +1,5 @@
-//! The client's address behind proxies: `X-Forwarded-For` and `Forwarded`, believed of listed proxies alone.
+//! The client's address behind proxies: `X-Forwarded-For` and `Forwarded`, believed of listed
+//! proxies alone.
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -26,8 +27,14 @@ impl FromStr for Proxy {
         if text == "unix" {
             return Ok(Proxy::Unix);
         }
-        let one = |text: &str| text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
-        let network = text.parse().or_else(|_| one(text)).map_err(|_| "not an IP, IP/BITS or unix")?;
+        let one = |text: &str| {
+            text.parse()
+                .map(|address: IpAddr| IpNet::from(address.to_canonical()))
+        };
+        let network = text
+            .parse()
+            .or_else(|_| one(text))
+            .map_err(|_| "not an IP, IP/BITS or unix")?;
         Ok(Proxy::Network(network))
     }
 }
@@ -52,7 +59,8 @@ impl Proxy {
     }
 }
 
-/// What a request says of the proxies that it came through: the lines of each header, in their order.
+/// What a request says of the proxies that it came through: the lines of each header, in their
+/// order.
 #[derive(Default)]
 pub struct Headers<'a> {
     /// `X-Forwarded-For`
@@ -61,20 +69,34 @@ pub struct Headers<'a> {
     pub standard: Vec<&'a str>,
 }
 
-/// The client of a request that came from `peer` (`None` over a unix socket): the rightmost address that is not a trusted
-/// proxy. That client may have written what stands left of it.
+/// The client of a request that came from `peer` (`None` over a unix socket): the rightmost address
+/// that is not a trusted proxy. That client may have written what stands left of it.
 ///
-/// A proxy sets one of the two headers and may hand on the other one as its client sent it, and nothing tells which. So if
-/// both name a client, they have to name the same one.
+/// A proxy sets one of the two headers and may hand on the other one as its client sent it, and
+/// nothing tells which. So if both name a client, they have to name the same one.
 ///
 /// # Errors
-/// If the headers of trusted proxies do not tell: a sentence for the log. The client's address is unknown then. It is not
-/// the proxy's: a ban of that address would shut out every client behind it.
-pub fn client(peer: Option<IpAddr>, headers: &Headers, trusted: &[Proxy]) -> Result<Option<IpAddr>, String> {
+/// If the headers of trusted proxies do not tell: a sentence for the log. The client's address is
+/// unknown then. It is not the proxy's: a ban of that address would shut out every client behind
+/// it.
+pub fn client(
+    peer: Option<IpAddr>,
+    headers: &Headers,
+    trusted: &[Proxy],
+) -> Result<Option<IpAddr>, String> {
     let list = headers.list.iter().rev().flat_map(|line| line.rsplit(','));
-    let list = list.map(trim).map(|entry| Some(Cow::from(entry)).filter(|entry| !entry.is_empty()));
-    let standard = headers.standard.iter().rev().flat_map(|line| elements(line).into_iter().rev());
-    match (named(peer, "X-Forwarded-For", list, trusted)?, named(peer, "Forwarded", standard, trusted)?) {
+    let list = list
+        .map(trim)
+        .map(|entry| Some(Cow::from(entry)).filter(|entry| !entry.is_empty()));
+    let standard = headers
+        .standard
+        .iter()
+        .rev()
+        .flat_map(|line| elements(line).into_iter().rev());
+    match (
+        named(peer, "X-Forwarded-For", list, trusted)?,
+        named(peer, "Forwarded", standard, trusted)?,
+    ) {
         (Some(one), Some(other)) if one != other => Err(format!(
             "X-Forwarded-For and Forwarded of the proxy {} name two clients, {one} and {other}: {UNKNOWN}; have the proxy \
              remove the header that it does not set",
@@ -87,7 +109,8 @@ pub fn client(peer: Option<IpAddr>, headers: &Headers, trusted: &[Proxy]) -> Res
 /// What a request without a clear address comes to.
 const UNKNOWN: &str = "the request counts as one of an unknown address";
 
-/// The client that one header names, if it names any. Its entries come from the right; one is `None` if it names nothing.
+/// The client that one header names, if it names any. Its entries come from the right; one is
+/// `None` if it names nothing.
 fn named<'a>(
     peer: Option<IpAddr>,
     header: &str,
@@ -107,7 +130,9 @@ fn named<'a>(
         }
         let entry: String = entry.unwrap_or_default().chars().take(SHOWN).collect();
         let proxy = shown(client.or(peer));
-        return Err(format!("{header} of the proxy {proxy} has {entry:?} instead of an address: {UNKNOWN}"));
+        return Err(format!(
+            "{header} of the proxy {proxy} has {entry:?} instead of an address: {UNKNOWN}"
+        ));
     }
     Ok(client)
 }
@@ -119,7 +144,10 @@ fn shown(proxy: Option<IpAddr>) -> String {
 
 /// The address in an entry, which may have a port, brackets, a zone and quotes.
 fn address(entry: &str) -> Option<IpAddr> {
-    let entry = entry.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map_or(entry, trim);
+    let entry = entry
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .map_or(entry, trim);
     let (address, port) = match entry.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
         // Of an IPv6 address without brackets nothing is taken for a port.
@@ -132,17 +160,25 @@ fn address(entry: &str) -> Option<IpAddr> {
         return None;
     }
     let address = address.split('%').next().unwrap_or_default();
-    address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    address
+        .parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
 }
 
-/// What `for` is in each element of a line of `Forwarded`, `None` where it is missing (RFC 7239, 4).
+/// What `for` is in each element of a line of `Forwarded`, `None` where it is missing (RFC 7239,
+/// 4).
 ///
-/// A line that is not well-formed is one entry that names no address. A quote that a client leaves open swallows what a
-/// proxy has put behind it, so no part of such a line can be told from what the client made up.
+/// A line that is not well-formed is one entry that names no address. A quote that a client leaves
+/// open swallows what a proxy has put behind it, so no part of such a line can be told from what
+/// the client made up.
 fn elements(line: &str) -> Vec<Option<Cow<'_, str>>> {
     let element = |text| {
         let mut node = None;
-        for pair in split(text, b';')?.into_iter().filter(|pair| !pair.is_empty()) {
+        for pair in split(text, b';')?
+            .into_iter()
+            .filter(|pair| !pair.is_empty())
+        {
             let (name, value) = pair.split_once('=')?;
             let value = unquoted(trim(value))?;
             if trim(name).eq_ignore_ascii_case("for") && node.replace(value).is_some() {
@@ -176,7 +212,9 @@ fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
 
 /// A value without the quotes around it; nothing if there are quotes elsewhere.
 fn unquoted(value: &str) -> Option<Cow<'_, str>> {
-    let Some(inside) = value.strip_prefix('"') else { return Some(value.into()).filter(|_| !value.contains('"')) };
+    let Some(inside) = value.strip_prefix('"') else {
+        return Some(value.into()).filter(|_| !value.contains('"'));
+    };
     let (mut text, mut characters) = (String::new(), inside.chars());
     loop {
         match characters.next()? {
@@ -201,8 +239,16 @@ mod tests {
     }
 
     /// The client, `-` if it came over a unix socket, or what the log says.
-    fn both(peer: &str, list: &[&str], standard: &[&str], trusted: &[&str]) -> Result<String, String> {
-        let headers = Headers { list: list.to_vec(), standard: standard.to_vec() };
+    fn both(
+        peer: &str,
+        list: &[&str],
+        standard: &[&str],
+        trusted: &[&str],
+    ) -> Result<String, String> {
+        let headers = Headers {
+            list: list.to_vec(),
+            standard: standard.to_vec(),
+        };
         let client = client(peer.parse().ok(), &headers, &proxies(trusted))?;
         Ok(client.map_or_else(|| "-".into(), |client| client.to_string()))
     }
@@ -224,9 +270,11 @@ mod tests {
             ("192.0.2.1", &["127.0.0.1"], "192.0.2.1"),
             ("unix", &["0.0.0.0/0", "::/0"], "-"),
         ] {
-            for (list, standard) in
-                [(&["198.51.100.7"][..], &[][..]), (&[], &["for=198.51.100.7"]), (&["garbage"], &["for=\""])]
-            {
+            for (list, standard) in [
+                (&["198.51.100.7"][..], &[][..]),
+                (&[], &["for=198.51.100.7"]),
+                (&["garbage"], &["for=\""]),
+            ] {
                 assert_eq!(
                     both(peer, list, standard, trusted).as_deref(),
                     Ok(expected),
@@ -240,8 +288,16 @@ mod tests {
     fn the_rightmost_address_that_is_not_listed_counts() {
         for (peer, lines, expected) in [
             ("127.0.0.1", &["198.51.100.7"][..], "198.51.100.7"),
-            ("127.0.0.1", &["1.1.1.1, 198.51.100.7, 10.1.2.3"], "198.51.100.7"),
-            ("127.0.0.1", &["1.1.1.1", "198.51.100.7,10.1.2.3"], "198.51.100.7"),
+            (
+                "127.0.0.1",
+                &["1.1.1.1, 198.51.100.7, 10.1.2.3"],
+                "198.51.100.7",
+            ),
+            (
+                "127.0.0.1",
+                &["1.1.1.1", "198.51.100.7,10.1.2.3"],
+                "198.51.100.7",
+            ),
             ("127.0.0.1", &["nonsense, 198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", &["10.0.0.2, 10.0.0.3"], "10.0.0.2"),
             ("127.0.0.1", &[], "127.0.0.1"),
@@ -253,7 +309,11 @@ mod tests {
             ("127.0.0.1", &[" , 10.0.0.1"], "10.0.0.1"),
             ("127.0.0.1", &["", ",", "10.0.0.1"], "10.0.0.1"),
         ] {
-            assert_eq!(by_list(peer, lines).as_deref(), Ok(expected), "{peer} {lines:?}");
+            assert_eq!(
+                by_list(peer, lines).as_deref(),
+                Ok(expected),
+                "{peer} {lines:?}"
+            );
         }
     }
 
@@ -274,9 +334,17 @@ mod tests {
             ("[fe80::1%eth0]:80", "fe80::1"),
             ("198.51.100.7:_hidden", "198.51.100.7"),
         ] {
-            assert_eq!(by_list("127.0.0.1", &[entry]).as_deref(), Ok(expected), "{entry}");
+            assert_eq!(
+                by_list("127.0.0.1", &[entry]).as_deref(),
+                Ok(expected),
+                "{entry}"
+            );
             let element = format!("for=\"{}\"", entry.trim_matches(['"', ' ', '\t']));
-            assert_eq!(by_standard(&[&element]).as_deref(), Ok(expected), "{element}");
+            assert_eq!(
+                by_standard(&[&element]).as_deref(),
+                Ok(expected),
+                "{element}"
+            );
         }
     }
 
@@ -307,17 +375,38 @@ mod tests {
             assert!(by_standard(&[&format!("for={entry}")]).is_err(), "{entry}");
         }
         for (peer, lines, said) in [
-            ("127.0.0.1", &["198.51.100.7, nonsense, 10.0.0.1"][..], "of the proxy 10.0.0.1 has \"nonsense\""),
+            (
+                "127.0.0.1",
+                &["198.51.100.7, nonsense, 10.0.0.1"][..],
+                "of the proxy 10.0.0.1 has \"nonsense\"",
+            ),
             ("unix", &["nonsense"], "of the proxy unix has \"nonsense\""),
-            // An empty entry is what a proxy appends that does not know its client; what stands before it is the client's.
-            ("127.0.0.1", &["198.51.100.7,"], "of the proxy 127.0.0.1 has \"\""),
-            ("127.0.0.1", &["198.51.100.7", ""], "of the proxy 127.0.0.1 has \"\""),
+            // An empty entry is what a proxy appends that does not know its client; what stands
+            // before it is the client's.
+            (
+                "127.0.0.1",
+                &["198.51.100.7,"],
+                "of the proxy 127.0.0.1 has \"\"",
+            ),
+            (
+                "127.0.0.1",
+                &["198.51.100.7", ""],
+                "of the proxy 127.0.0.1 has \"\"",
+            ),
             ("127.0.0.1", &["a\nb\u{1b}[2J"], "has \"a\\nb\\u{1b}[2J\""),
         ] {
             let error = by_list(peer, lines).unwrap_err();
-            assert!(error.contains(said) && !error.contains(char::is_control), "{error}");
+            assert!(
+                error.contains(said) && !error.contains(char::is_control),
+                "{error}"
+            );
         }
-        assert!(by_list("127.0.0.1", &[&"x".repeat(10_000)]).unwrap_err().len() < 250);
+        assert!(
+            by_list("127.0.0.1", &[&"x".repeat(10_000)])
+                .unwrap_err()
+                .len()
+                < 250
+        );
     }
 
     #[test]
@@ -327,13 +416,28 @@ mod tests {
             (&["For=\"198.51.100.7:4711\""], "198.51.100.7"),
             (&["FOR=\"[2001:db9:cafe::17]:4711\""], "2001:db9:cafe::17"),
             (&["for=192.0.2.60;proto=http;by=203.0.113.43"], "192.0.2.60"),
-            (&["by=203.0.113.43 ;\tfor = 192.0.2.60; ;proto=https"], "192.0.2.60"),
-            (&["for=1.1.1.1, for=198.51.100.7, for=10.1.2.3"], "198.51.100.7"),
-            (&["for=1.1.1.1", "for=198.51.100.7,for=10.1.2.3"], "198.51.100.7"),
+            (
+                &["by=203.0.113.43 ;\tfor = 192.0.2.60; ;proto=https"],
+                "192.0.2.60",
+            ),
+            (
+                &["for=1.1.1.1, for=198.51.100.7, for=10.1.2.3"],
+                "198.51.100.7",
+            ),
+            (
+                &["for=1.1.1.1", "for=198.51.100.7,for=10.1.2.3"],
+                "198.51.100.7",
+            ),
             (&["for=_hidden, for=198.51.100.7"], "198.51.100.7"),
             // What is within quotes separates nothing.
-            (&["for=198.51.100.7;host=\"a,for=1.1.1.1;b\""], "198.51.100.7"),
-            (&["host=\"\\\",for=1.1.1.1\";for=198.51.100.7"], "198.51.100.7"),
+            (
+                &["for=198.51.100.7;host=\"a,for=1.1.1.1;b\""],
+                "198.51.100.7",
+            ),
+            (
+                &["host=\"\\\",for=1.1.1.1\";for=198.51.100.7"],
+                "198.51.100.7",
+            ),
             (&["for=\"198.51.100\\.7\""], "198.51.100.7"),
             // Not well-formed, but left of what counts, in a line of its own.
             (&["for=\"", "for=198.51.100.7"], "198.51.100.7"),
@@ -360,7 +464,10 @@ mod tests {
             &["for=\"198.51.100.7\"x"],
         ] {
             let error = by_standard(lines).expect_err(lines[0]);
-            assert!(error.starts_with("Forwarded of the proxy 127.0.0.1 has "), "{error}");
+            assert!(
+                error.starts_with("Forwarded of the proxy 127.0.0.1 has "),
+                "{error}"
+            );
         }
     }
 
@@ -368,7 +475,11 @@ mod tests {
     fn a_header_that_the_proxy_hands_on_never_chooses_the_address() {
         for (list, standard, expected) in [
             ("198.51.100.7", "for=198.51.100.7", Some("198.51.100.7")),
-            ("1.1.1.1, 198.51.100.7", "for=198.51.100.7:80;proto=https", Some("198.51.100.7")),
+            (
+                "1.1.1.1, 198.51.100.7",
+                "for=198.51.100.7:80;proto=https",
+                Some("198.51.100.7"),
+            ),
             ("198.51.100.7", "proto=https", Some("198.51.100.7")),
             ("", "for=198.51.100.7", Some("198.51.100.7")),
             ("198.51.100.7", "for=203.0.113.9", None),
@@ -381,7 +492,13 @@ mod tests {
             assert_eq!(found.as_deref().ok(), expected, "{list:?} {standard:?}");
         }
         assert_eq!(
-            both("127.0.0.1", &["198.51.100.7"], &["for=203.0.113.9"], &TRUSTED).unwrap_err(),
+            both(
+                "127.0.0.1",
+                &["198.51.100.7"],
+                &["for=203.0.113.9"],
+                &TRUSTED
+            )
+            .unwrap_err(),
             "X-Forwarded-For and Forwarded of the proxy 127.0.0.1 name two clients, 198.51.100.7 and 203.0.113.9: the \
              request counts as one of an unknown address; have the proxy remove the header that it does not set"
         );
@@ -401,8 +518,20 @@ mod tests {
             assert_eq!(ask(inside).as_deref(), Ok("203.0.113.9"), "{network}");
             assert_eq!(ask(outside).as_deref(), Ok(outside), "{network}");
         }
-        assert_eq!(both("192.0.2.1", &["203.0.113.9"], &[], &["0.0.0.0/0"]).as_deref(), Ok("203.0.113.9"));
-        for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "localhost", "10.0.0.0/-1", "10.0.0.0/", "unix:"] {
+        assert_eq!(
+            both("192.0.2.1", &["203.0.113.9"], &[], &["0.0.0.0/0"]).as_deref(),
+            Ok("203.0.113.9")
+        );
+        for wrong in [
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0/8",
+            "localhost",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+            "unix:",
+        ] {
             assert!(wrong.parse::<Proxy>().is_err(), "{wrong}");
         }
     }

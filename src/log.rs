@@ -1,4 +1,5 @@
-//! Lines on standard error, written by a thread of its own so that a reader who stalls stalls no request.
+//! Lines on standard error, written by a thread of its own so that a reader who stalls stalls no
+//! request.
 
 use crate::escape::is_unseen;
 use serde::Deserialize;
@@ -11,7 +12,8 @@ use std::time::{Duration, SystemTime};
 
 /// Bytes that wait for a reader at the most; what comes on top is counted and dropped.
 const WAITING: usize = 64 * 1024;
-/// Between two writes at the least, so that many lines are one: each alone would wake the writing thread.
+/// Between two writes at the least, so that many lines are one: each alone would wake the writing
+/// thread.
 const GATHER: Duration = Duration::from_millis(5);
 /// How long [`flush`] waits for a reader who stalls.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -29,7 +31,11 @@ pub enum Level {
 }
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { lines: Vec::new(), dropped: 0, writing: false });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue {
+    lines: Vec::new(),
+    dropped: 0,
+    writing: false,
+});
 static CHANGED: Condvar = Condvar::new();
 
 struct Queue {
@@ -62,7 +68,11 @@ pub fn line(level: Level, text: &str) {
     }
     let mut line = String::with_capacity(text.len() + 40);
     let time = humantime::format_rfc3339_millis(SystemTime::now());
-    let _ = write!(line, "{time} {}", ["error ", "info ", "debug "][level as usize]);
+    let _ = write!(
+        line,
+        "{time} {}",
+        ["error ", "info ", "debug "][level as usize]
+    );
     if text.contains(is_unseen) {
         for character in text.chars() {
             if is_unseen(character) {
@@ -94,7 +104,9 @@ pub fn raw(text: &str) {
 /// Waits until everything is written, but not for a reader who stalls.
 pub fn flush() {
     let queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
-    drop(CHANGED.wait_timeout_while(queue, FLUSH, |queue| queue.writing || !queue.lines.is_empty()));
+    drop(CHANGED.wait_timeout_while(queue, FLUSH, |queue| {
+        queue.writing || !queue.lines.is_empty()
+    }));
 }
 
 fn write() {

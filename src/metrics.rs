@@ -1,7 +1,7 @@
 //! Counters of requests and their durations, in the text format of Prometheus.
 //!
-//! Every row is known from the contract before the first request comes, so counting is one addition to one number: no
-//! lock, no allocation.
+//! Every row is known from the contract before the first request comes, so counting is one addition
+//! to one number: no lock, no allocation.
 
 pub mod now;
 
@@ -17,10 +17,13 @@ pub const PATH: &str = "/metrics";
 /// The media type of the format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is no interface of the contract, by the beginning of its path; the last one is everything else.
+/// What is no interface of the contract, by the beginning of its path; the last one is everything
+/// else.
 const OTHERS: [&str; 3] = [AVATARS, crate::openapi::PATH, ""];
 /// Upper ends of the histogram's buckets in seconds; what takes longer has one more.
-const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0];
+const BUCKETS: [f64; 11] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0,
+];
 
 /// How many workers were replaced, by reason.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,35 +75,66 @@ impl Metrics {
     /// Nothing has come yet.
     #[must_use]
     pub fn new() -> Metrics {
-        let endpoints = DOCUMENT.into_iter().chain(ADDITIONS).map(|endpoint| (endpoint.path, answers(endpoint)));
+        let endpoints = DOCUMENT
+            .into_iter()
+            .chain(ADDITIONS)
+            .map(|endpoint| (endpoint.path, answers(endpoint)));
         let others = OTHERS.map(|path| (path, about_http().to_vec()));
         let interface = |(path, answers): (&'static str, Vec<(u16, u16)>)| Interface {
             path,
-            rows: answers.into_iter().map(|(status, code)| Row { status, code, requests: AtomicU64::new(0) }).collect(),
+            rows: answers
+                .into_iter()
+                .map(|(status, code)| Row {
+                    status,
+                    code,
+                    requests: AtomicU64::new(0),
+                })
+                .collect(),
             durations: Default::default(),
             microseconds: AtomicU64::new(0),
         };
-        Metrics { interfaces: endpoints.chain(others).map(interface).collect(), restarts: OnceLock::new() }
+        Metrics {
+            interfaces: endpoints.chain(others).map(interface).collect(),
+            restarts: OnceLock::new(),
+        }
     }
 
-    /// A request to this path was answered after this time; an answer without a code has its status as such.
+    /// A request to this path was answered after this time; an answer without a code has its status
+    /// as such.
     pub fn count(&self, path: &str, status: u16, code: Option<u16>, took: Duration) {
         let code = code.unwrap_or(status);
-        let Some(interface) = self.interface(path) else { return };
-        if let Some(row) = interface.rows.iter().find(|row| row.status == status && row.code == code) {
+        let Some(interface) = self.interface(path) else {
+            return;
+        };
+        if let Some(row) = interface
+            .rows
+            .iter()
+            .find(|row| row.status == status && row.code == code)
+        {
             row.requests.fetch_add(1, Ordering::Relaxed);
         }
-        let bucket = BUCKETS.iter().position(|end| took.as_secs_f64() <= *end).unwrap_or(BUCKETS.len());
+        let bucket = BUCKETS
+            .iter()
+            .position(|end| took.as_secs_f64() <= *end)
+            .unwrap_or(BUCKETS.len());
         interface.durations[bucket].fetch_add(1, Ordering::Relaxed);
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        interface.microseconds.fetch_add(microseconds, Ordering::Relaxed);
+        interface
+            .microseconds
+            .fetch_add(microseconds, Ordering::Relaxed);
     }
 
     fn interface(&self, path: &str) -> Option<&Interface> {
-        let (endpoints, others) = self.interfaces.split_at(self.interfaces.len() - OTHERS.len());
+        let (endpoints, others) = self
+            .interfaces
+            .split_at(self.interfaces.len() - OTHERS.len());
         let bare = path.strip_suffix('/').unwrap_or(path);
         let endpoint = endpoints.iter().find(|interface| interface.path == bare);
-        endpoint.or_else(|| others.iter().find(|interface| path.starts_with(interface.path)))
+        endpoint.or_else(|| {
+            others
+                .iter()
+                .find(|interface| path.starts_with(interface.path))
+        })
     }
 
     /// Sets how many workers were replaced, as the supervisor has counted.
@@ -124,46 +158,104 @@ impl Metrics {
     /// Adds what the process before has counted.
     pub fn restore(&self, state: &State) {
         for counted in &state.0 {
-            let Some(interface) = self.interfaces.iter().find(|one| one.path == counted.path) else { continue };
+            let Some(interface) = self.interfaces.iter().find(|one| one.path == counted.path)
+            else {
+                continue;
+            };
             for (status, code, requests) in &counted.rows {
-                if let Some(row) = interface.rows.iter().find(|row| row.status == *status && row.code == *code) {
+                if let Some(row) = interface
+                    .rows
+                    .iter()
+                    .find(|row| row.status == *status && row.code == *code)
+                {
                     row.requests.fetch_add(*requests, Ordering::Relaxed);
                 }
             }
             for (ours, theirs) in interface.durations.iter().zip(&counted.durations) {
                 ours.fetch_add(*theirs, Ordering::Relaxed);
             }
-            interface.microseconds.fetch_add(counted.microseconds, Ordering::Relaxed);
+            interface
+                .microseconds
+                .fetch_add(counted.microseconds, Ordering::Relaxed);
         }
     }
 
     /// The counters as text.
     pub fn write(&self, text: &mut String) {
-        head(text, "accountd_requests_total", "counter", "Requests answered, by interface, HTTP status and code.");
-        for (interface, row) in self.interfaces.iter().flat_map(|one| one.rows.iter().map(move |row| (one, row))) {
-            let labels = format!("interface=\"{}\",status=\"{}\",code=\"{}\"", interface.name(), row.status, row.code);
+        head(
+            text,
+            "accountd_requests_total",
+            "counter",
+            "Requests answered, by interface, HTTP status and code.",
+        );
+        for (interface, row) in self
+            .interfaces
+            .iter()
+            .flat_map(|one| one.rows.iter().map(move |row| (one, row)))
+        {
+            let labels = format!(
+                "interface=\"{}\",status=\"{}\",code=\"{}\"",
+                interface.name(),
+                row.status,
+                row.code
+            );
             sample(text, "accountd_requests_total", &labels, get(&row.requests));
         }
-        head(text, "accountd_throttled_total", "counter", "Requests that were too many and got HTTP 429.");
-        let throttled = self.interfaces.iter().flat_map(|one| &one.rows).filter(|row| row.status == 429);
-        sample(text, "accountd_throttled_total", "", throttled.map(|row| get(&row.requests)).sum::<u64>());
+        head(
+            text,
+            "accountd_throttled_total",
+            "counter",
+            "Requests that were too many and got HTTP 429.",
+        );
+        let throttled = self
+            .interfaces
+            .iter()
+            .flat_map(|one| &one.rows)
+            .filter(|row| row.status == 429);
+        sample(
+            text,
+            "accountd_throttled_total",
+            "",
+            throttled.map(|row| get(&row.requests)).sum::<u64>(),
+        );
         let name = "accountd_request_duration_seconds";
-        head(text, name, "histogram", "Time from a request's head to its answer, before that is sent.");
+        head(
+            text,
+            name,
+            "histogram",
+            "Time from a request's head to its answer, before that is sent.",
+        );
         for interface in &self.interfaces {
             let label = format!("interface=\"{}\"", interface.name());
             let mut sum = 0;
             for (bucket, count) in interface.durations.iter().enumerate() {
                 sum += get(count);
-                let end = BUCKETS.get(bucket).map_or("+Inf".into(), ToString::to_string);
-                sample(text, &format!("{name}_bucket"), &format!("{label},le=\"{end}\""), sum);
+                let end = BUCKETS
+                    .get(bucket)
+                    .map_or("+Inf".into(), ToString::to_string);
+                sample(
+                    text,
+                    &format!("{name}_bucket"),
+                    &format!("{label},le=\"{end}\""),
+                    sum,
+                );
             }
             let seconds = Duration::from_micros(get(&interface.microseconds)).as_secs_f64();
             sample(text, &format!("{name}_sum"), &label, seconds);
             sample(text, &format!("{name}_count"), &label, sum);
         }
         let name = "accountd_renewals_total";
-        head(text, name, "counter", "Workers that were replaced, by reason.");
-        let Restarts { deaf, death, reload } = self.restarts.get().copied().unwrap_or_default();
+        head(
+            text,
+            name,
+            "counter",
+            "Workers that were replaced, by reason.",
+        );
+        let Restarts {
+            deaf,
+            death,
+            reload,
+        } = self.restarts.get().copied().unwrap_or_default();
         for (reason, count) in [("deaf", deaf), ("death", death), ("reload", reload)] {
             sample(text, name, &format!("reason=\"{reason}\""), count);
         }
@@ -188,10 +280,21 @@ impl Interface {
 
 /// The statuses and codes that an interface of the contract can answer with.
 fn answers(endpoint: &Endpoint) -> Vec<(u16, u16)> {
-    let rows = endpoint.refusals.iter().chain([&endpoint.done]).map(|row| (200, row.code));
-    let faults = [No::NotAsked, No::NotWritten, No::Crashed].map(|reason| endpoint.refusal(reason, None));
-    let faults = faults.iter().filter(|answer| answer.status != 200).map(|answer| (answer.status, answer.code));
-    let mut answers: Vec<_> = rows.chain(faults).chain(about_http().into_iter().filter(|row| row.0 != 200)).collect();
+    let rows = endpoint
+        .refusals
+        .iter()
+        .chain([&endpoint.done])
+        .map(|row| (200, row.code));
+    let faults =
+        [No::NotAsked, No::NotWritten, No::Crashed].map(|reason| endpoint.refusal(reason, None));
+    let faults = faults
+        .iter()
+        .filter(|answer| answer.status != 200)
+        .map(|answer| (answer.status, answer.code));
+    let mut answers: Vec<_> = rows
+        .chain(faults)
+        .chain(about_http().into_iter().filter(|row| row.0 != 200))
+        .collect();
     answers.sort_unstable();
     answers.dedup();
     answers
@@ -200,8 +303,12 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, u16)> {
 /// The answers that files have, preflights, and what is about HTTP itself.
 fn about_http() -> [(u16, u16); 3 + OUTSIDE.len()] {
     let mut all = [(0, 0); 3 + OUTSIDE.len()];
-    let statuses = [200, 204, 304].into_iter().chain(OUTSIDE.map(|(status, _)| status));
-    all.iter_mut().zip(statuses).for_each(|(one, status)| *one = (status, status));
+    let statuses = [200, 204, 304]
+        .into_iter()
+        .chain(OUTSIDE.map(|(status, _)| status));
+    all.iter_mut()
+        .zip(statuses)
+        .for_each(|(one, status)| *one = (status, status));
     all
 }
 
@@ -237,14 +344,31 @@ mod tests {
         let metrics = Metrics::new();
         for endpoint in DOCUMENT.into_iter().chain(ADDITIONS) {
             for row in endpoint.refusals.iter().chain([&endpoint.done]) {
-                metrics.count(&format!("{}/", endpoint.path), 200, Some(row.code), Duration::from_millis(3));
-                let line = format!("interface=\"{}\",status=\"200\",code=\"{}\"}} 1\n", endpoint.path, row.code);
+                metrics.count(
+                    &format!("{}/", endpoint.path),
+                    200,
+                    Some(row.code),
+                    Duration::from_millis(3),
+                );
+                let line = format!(
+                    "interface=\"{}\",status=\"200\",code=\"{}\"}} 1\n",
+                    endpoint.path, row.code
+                );
                 assert!(text(&metrics).contains(&line), "{line}");
             }
         }
-        for (path, name) in [("/s/a.png", "/s/{name}"), ("/", "other"), ("/api/login/x", "other")] {
+        for (path, name) in [
+            ("/s/a.png", "/s/{name}"),
+            ("/", "other"),
+            ("/api/login/x", "other"),
+        ] {
             metrics.count(path, 404, Some(404), Duration::ZERO);
-            assert!(text(&metrics).contains(&format!("interface=\"{name}\",status=\"404\",code=\"404\"}} ")), "{name}");
+            assert!(
+                text(&metrics).contains(&format!(
+                    "interface=\"{name}\",status=\"404\",code=\"404\"}} "
+                )),
+                "{name}"
+            );
         }
     }
 
@@ -255,12 +379,22 @@ mod tests {
             metrics.count("/health", 200, Some(200), Duration::from_millis(millis));
         }
         let text = text(&metrics);
-        for (end, count) in [("0.0005", 1), ("0.0025", 1), ("0.005", 2), ("0.1", 2), ("0.5", 3), ("10", 3), ("+Inf", 4)]
-        {
+        for (end, count) in [
+            ("0.0005", 1),
+            ("0.0025", 1),
+            ("0.005", 2),
+            ("0.1", 2),
+            ("0.5", 3),
+            ("10", 3),
+            ("+Inf", 4),
+        ] {
             let line = format!("bucket{{interface=\"/health\",le=\"{end}\"}} {count}\n");
             assert!(text.contains(&line), "{line} in {text}");
         }
-        assert!(text.contains("accountd_request_duration_seconds_sum{interface=\"/health\"} 20.203\n"), "{text}");
+        assert!(
+            text.contains("accountd_request_duration_seconds_sum{interface=\"/health\"} 20.203\n"),
+            "{text}"
+        );
     }
 
     #[test]

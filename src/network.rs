@@ -18,7 +18,8 @@ pub enum Width {
     V4Block,
     /// An IPv4 address: a person, a household, or all clients behind a NAT.
     V4Address,
-    /// 48 bits of IPv6: a site, and the most that one customer usually gets (RFC 6177); phones share one.
+    /// 48 bits of IPv6: a site, and the most that one customer usually gets (RFC 6177); phones
+    /// share one.
     V6Site,
     /// 56 bits of IPv6: a household.
     V6Home,
@@ -39,17 +40,27 @@ pub type Source = Network;
 
 impl Network {
     /// The network of every client.
-    pub const EVERYWHERE: Network = Network { width: Width::Everywhere, prefix: 0 };
+    pub const EVERYWHERE: Network = Network {
+        width: Width::Everywhere,
+        prefix: 0,
+    };
 
     /// The source of a client, whose address may not be known.
     #[must_use]
     pub fn of(client: Option<IpAddr>) -> Source {
         match client {
-            None => Network { width: Width::Unknown, prefix: 0 },
-            Some(IpAddr::V4(address)) => {
-                Network { width: Width::V4Address, prefix: u64::from(address.to_bits()) << 32 }
-            }
-            Some(IpAddr::V6(address)) => Network { width: Width::V6Link, prefix: (address.to_bits() >> 64) as u64 },
+            None => Network {
+                width: Width::Unknown,
+                prefix: 0,
+            },
+            Some(IpAddr::V4(address)) => Network {
+                width: Width::V4Address,
+                prefix: u64::from(address.to_bits()) << 32,
+            },
+            Some(IpAddr::V6(address)) => Network {
+                width: Width::V6Link,
+                prefix: (address.to_bits() >> 64) as u64,
+            },
         }
     }
 
@@ -62,10 +73,14 @@ impl Network {
     /// Whether it can be the source of a request, and not only a network around one.
     #[must_use]
     pub fn is_source(self) -> bool {
-        matches!(self.width, Width::Unknown | Width::V4Address | Width::V6Link)
+        matches!(
+            self.width,
+            Width::Unknown | Width::V4Address | Width::V6Link
+        )
     }
 
-    /// The networks around this one that have limits of their own, the widest first: their width, and its bits.
+    /// The networks around this one that have limits of their own, the widest first: their width,
+    /// and its bits.
     fn around(self) -> &'static [(Width, u32)] {
         match self.width {
             Width::V4Address => &[(Width::V4Block, 24)],
@@ -75,21 +90,31 @@ impl Network {
         }
     }
 
-    /// The network around this one that is so many levels below the widest one, or this one if there are not as many.
+    /// The network around this one that is so many levels below the widest one, or this one if
+    /// there are not as many.
     fn at_level(self, level: usize) -> Network {
         let found = self.around().get(level);
-        found.map_or(self, |&(width, bits)| Network { width, prefix: self.prefix & (u64::MAX << (64 - bits)) })
+        found.map_or(self, |&(width, bits)| Network {
+            width,
+            prefix: self.prefix & (u64::MAX << (64 - bits)),
+        })
     }
 
     /// The network and those around it, the widest one last.
     pub fn and_wider(self) -> impl Iterator<Item = Network> {
-        (0..=self.around().len()).rev().map(move |level| self.at_level(level))
+        (0..=self.around().len())
+            .rev()
+            .map(move |level| self.at_level(level))
     }
 
     /// The widest network that one customer usually has: an IPv4 address, 48 bits of IPv6.
     #[must_use]
     pub fn of_customer(self) -> Network {
-        if self.width == Width::V6Link { self.at_level(0) } else { self }
+        if self.width == Width::V6Link {
+            self.at_level(0)
+        } else {
+            self
+        }
     }
 
     /// An order in which all networks within another one stand together.
@@ -122,35 +147,63 @@ mod tests {
 
     #[test]
     fn networks_around_a_source() {
-        let around = |one: Network| one.and_wider().map(|network| network.width).collect::<Vec<_>>();
+        let around = |one: Network| {
+            one.and_wider()
+                .map(|network| network.width)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(around(of("192.0.2.1")), [Width::V4Address, Width::V4Block]);
-        assert_eq!(around(of("2001:db8::1")), [Width::V6Link, Width::V6Home, Width::V6Site]);
+        assert_eq!(
+            around(of("2001:db8::1")),
+            [Width::V6Link, Width::V6Home, Width::V6Site]
+        );
         assert_eq!(around(Network::of(None)), [Width::Unknown]);
         // How many bits two addresses may differ in and still share the second, the third network.
-        let share = |one: &str, other: &str, nth: usize| of(one).and_wider().nth(nth) == of(other).and_wider().nth(nth);
+        let share = |one: &str, other: &str, nth: usize| {
+            of(one).and_wider().nth(nth) == of(other).and_wider().nth(nth)
+        };
         assert!(share("192.0.2.1", "192.0.2.255", 1) && !share("192.0.2.1", "192.0.3.1", 1));
-        assert!(share("2001:db8::", "2001:db8:0:ff::", 1) && !share("2001:db8::", "2001:db8:0:100::", 1));
-        assert!(share("2001:db8::", "2001:db8:0:ffff::", 2) && !share("2001:db8::", "2001:db8:1::", 2));
+        assert!(
+            share("2001:db8::", "2001:db8:0:ff::", 1)
+                && !share("2001:db8::", "2001:db8:0:100::", 1)
+        );
+        assert!(
+            share("2001:db8::", "2001:db8:0:ffff::", 2) && !share("2001:db8::", "2001:db8:1::", 2)
+        );
     }
 
     #[test]
     fn what_one_customer_has() {
-        assert_eq!(of("2001:db8:1:2::3").of_customer(), of("2001:db8:1:3::3").of_customer());
-        assert_ne!(of("2001:db8:1::").of_customer(), of("2001:db8:2::").of_customer());
+        assert_eq!(
+            of("2001:db8:1:2::3").of_customer(),
+            of("2001:db8:1:3::3").of_customer()
+        );
+        assert_ne!(
+            of("2001:db8:1::").of_customer(),
+            of("2001:db8:2::").of_customer()
+        );
         assert_ne!(of("192.0.2.1").of_customer(), of("192.0.2.2").of_customer());
     }
 
     #[test]
     fn what_is_within_a_network_stands_together() {
         let mut all: Vec<Network> = Vec::new();
-        for address in ["1.2.3.0", "1.2.3.4", "1.2.4.4", "102:300::1", "102:304::1", "102:300:0:1::", "102:300:0:100::"]
-        {
+        for address in [
+            "1.2.3.0",
+            "1.2.3.4",
+            "1.2.4.4",
+            "102:300::1",
+            "102:304::1",
+            "102:300:0:1::",
+            "102:300:0:100::",
+        ] {
             all.extend(of(address).and_wider());
         }
         all.extend([Network::EVERYWHERE, Network::of(None)]);
         all.sort_by_key(|network| network.order());
         for level in 0..3 {
-            let mut groups: Vec<Network> = all.iter().map(|network| network.at_level(level)).collect();
+            let mut groups: Vec<Network> =
+                all.iter().map(|network| network.at_level(level)).collect();
             groups.dedup();
             let count = groups.len();
             groups.sort_by_key(|network| network.order());

@@ -1,4 +1,5 @@
-//! `/openapi.json`: the table of the contract as an OpenAPI 3.1 document, for whoever makes a client from it.
+//! `/openapi.json`: the table of the contract as an OpenAPI 3.1 document, for whoever makes a
+//! client from it.
 
 mod interface;
 
@@ -37,16 +38,25 @@ pub fn serve(if_none_match: &str) -> Reply {
     if http::knows(if_none_match, tag) {
         return Reply::empty(304, headers);
     }
-    Reply { status: 200, code: None, headers, body: Body::Bytes(text.as_bytes().into()) }
+    Reply {
+        status: 200,
+        code: None,
+        headers,
+        body: Body::Bytes(text.as_bytes().into()),
+    }
 }
 
 /// The document (<https://spec.openapis.org/oas/v3.1.1>).
 #[must_use]
 pub fn document() -> Value {
-    let of =
-        |tag: &'static str| move |endpoint: &&Endpoint| (endpoint.path.to_string(), interface::path(endpoint, tag));
-    let mut paths: Map<String, Value> =
-        DOCUMENT.iter().map(of("document")).chain(ADDITIONS.iter().map(of("additions"))).collect();
+    let of = |tag: &'static str| {
+        move |endpoint: &&Endpoint| (endpoint.path.to_string(), interface::path(endpoint, tag))
+    };
+    let mut paths: Map<String, Value> = DOCUMENT
+        .iter()
+        .map(of("document"))
+        .chain(ADDITIONS.iter().map(of("additions")))
+        .collect();
     let kinds = [Kind::Jpeg, Kind::Png, Kind::Gif, Kind::WebP].map(Kind::content_type);
     let mut avatar = file("avatar", "A picture", &kinds, &bytes());
     avatar["parameters"] = json!([{
@@ -55,10 +65,17 @@ pub fn document() -> Value {
     }]);
     avatar["responses"]["404"] = http_answer(404);
     paths.insert(format!("{AVATARS}{{name}}"), json!({"get": avatar}));
-    let this = file("openapi", "This document", &["application/json"], &json!({"type": "object"}));
+    let this = file(
+        "openapi",
+        "This document",
+        &["application/json"],
+        &json!({"type": "object"}),
+    );
     paths.insert(PATH.into(), json!({"get": this}));
-    let responses: Map<String, Value> =
-        OUTSIDE.iter().map(|(status, _)| (component(*status), about_http(*status))).collect();
+    let responses: Map<String, Value> = OUTSIDE
+        .iter()
+        .map(|(status, _)| (component(*status), about_http(*status)))
+        .collect();
     json!({
         "openapi": "3.1.1",
         "info": {
@@ -80,7 +97,10 @@ pub fn document() -> Value {
 
 /// A file that GET gets, of one of these types.
 fn file(name: &str, summary: &str, types: &[&str], schema: &Value) -> Value {
-    let content: Map<String, Value> = types.iter().map(|kind| (kind.to_string(), json!({"schema": schema}))).collect();
+    let content: Map<String, Value> = types
+        .iter()
+        .map(|kind| (kind.to_string(), json!({"schema": schema})))
+        .collect();
     let headers = json!({"ETag": {"required": true, "schema": {"type": "string"}}});
     let mut file = json!({
         "operationId": name,
@@ -110,8 +130,7 @@ fn component(status: u16) -> String {
 fn about_http(status: u16) -> Value {
     let mut response = always(&outside(status), "About HTTP itself.");
     if status == 429 {
-        response["headers"]["Retry-After"] =
-            json!({"description": "Seconds.", "required": true, "schema": {"type": "integer", "minimum": 0}});
+        response["headers"]["Retry-After"] = json!({"description": "Seconds.", "required": true, "schema": {"type": "integer", "minimum": 0}});
     }
     response
 }
@@ -120,7 +139,12 @@ fn about_http(status: u16) -> Value {
 fn always(of: &Answer, description: &str) -> Value {
     let json: Value = serde_json::from_str(&of.json).expect("an answer is JSON");
     let message = json!({"type": "string", "const": json["message"]});
-    let schema = object(&format!("HTTP {}", of.status), description, of.code, &message);
+    let schema = object(
+        &format!("HTTP {}", of.status),
+        description,
+        of.code,
+        &message,
+    );
     json!({"description": description, "content": {"application/json": {"schema": schema}}})
 }
 

@@ -6,7 +6,8 @@ use crate::http::{self, Body, Reply};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The page itself, under `/`; what it needs to know of the settings is filled in where `{NAME}` stands.
+/// The page itself, under `/`; what it needs to know of the settings is filled in where `{NAME}`
+/// stands.
 const INDEX: &str = include_str!("page/index.html");
 
 /// Everything else, under `/page/`: name and text.
@@ -26,8 +27,9 @@ const FILES: [(&str, &str); 13] = [
     ("texts.js", include_str!("page/texts.js")),
 ];
 
-/// What a browser may do with the page: run its own scripts, show its own pictures and the one that is being cropped,
-/// and speak to this server. Nothing inline, nothing from elsewhere, in no frame, and no text becomes markup.
+/// What a browser may do with the page: run its own scripts, show its own pictures and the one that
+/// is being cropped, and speak to this server. Nothing inline, nothing from elsewhere, in no frame,
+/// and no text becomes markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -49,9 +51,21 @@ impl Page {
     /// If a file is of a kind that nobody has thought of.
     #[must_use]
     pub fn new(config: &Config) -> Page {
-        let others = FILES.into_iter().map(|(name, text)| (format!("/page/{name}"), Cow::Borrowed(text)));
-        let all = [("/".to_string(), Cow::Owned(index(config)))].into_iter().chain(others);
-        Page(all.map(|(path, text)| File { kind: kind(&path), tag: http::tag(&text), path, text }).collect())
+        let others = FILES
+            .into_iter()
+            .map(|(name, text)| (format!("/page/{name}"), Cow::Borrowed(text)));
+        let all = [("/".to_string(), Cow::Owned(index(config)))]
+            .into_iter()
+            .chain(others);
+        Page(
+            all.map(|(path, text)| File {
+                kind: kind(&path),
+                tag: http::tag(&text),
+                path,
+                text,
+            })
+            .collect(),
+        )
     }
 
     /// What GET gets under a path; nothing if no file is there.
@@ -73,7 +87,12 @@ impl Page {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.clone().into_bytes()),
         };
-        Some(Reply { status: 200, code: None, headers, body: Body::Bytes(body) })
+        Some(Reply {
+            status: 200,
+            code: None,
+            headers,
+            body: Body::Bytes(body),
+        })
     }
 
     /// Bytes of all files.
@@ -85,19 +104,44 @@ impl Page {
 
 /// Without a key that could fit, a function is as good as switched off.
 fn index(config: &Config) -> String {
-    let open = |on: bool, key: &Option<String>| if on && key.is_some() { "open" } else { "closed" };
-    let registration = open(config.registration_function_status, &config.secret_key_required_for_account_registration);
-    let reset = open(config.forgot_password_function_status, &config.forget_password_key);
-    let limits: BTreeMap<_, _> =
-        DOCUMENT.iter().flat_map(|endpoint| endpoint.fields).map(|field| (field.name, field.limit)).collect();
+    let open = |on: bool, key: &Option<String>| {
+        if on && key.is_some() {
+            "open"
+        } else {
+            "closed"
+        }
+    };
+    let registration = open(
+        config.registration_function_status,
+        &config.secret_key_required_for_account_registration,
+    );
+    let reset = open(
+        config.forgot_password_function_status,
+        &config.forget_password_key,
+    );
+    let limits: BTreeMap<_, _> = DOCUMENT
+        .iter()
+        .flat_map(|endpoint| endpoint.fields)
+        .map(|field| (field.name, field.limit))
+        .collect();
     INDEX
         .replace("{registration}", registration)
         .replace("{reset}", reset)
         .replace("{too-small}", &TOO_SMALL.to_string())
         .replace("{largest}", &config.max_avatar_bytes.to_string())
         .replace("{least}", &config.min_password_length.to_string())
-        .replace("{common}", if config.refuse_common_passwords { "refused" } else { "allowed" })
-        .replace("{limits}", &serde_json::to_string(&limits).expect("names and numbers serialise"))
+        .replace(
+            "{common}",
+            if config.refuse_common_passwords {
+                "refused"
+            } else {
+                "allowed"
+            },
+        )
+        .replace(
+            "{limits}",
+            &serde_json::to_string(&limits).expect("names and numbers serialise"),
+        )
 }
 
 fn kind(path: &str) -> &'static str {

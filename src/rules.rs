@@ -32,7 +32,11 @@ mod tests {
     use std::path::Path;
 
     fn config(text: &'static [(&str, &str)]) -> Config {
-        let given = |name: &str| text.iter().find(|one| one.0 == name).map(|one| one.1.to_string());
+        let given = |name: &str| {
+            text.iter()
+                .find(|one| one.0 == name)
+                .map(|one| one.1.to_string())
+        };
         config::load(Path::new("/nowhere"), &given, &[]).unwrap().0
     }
 
@@ -47,8 +51,13 @@ mod tests {
     #[test]
     fn characters_are_counted_not_bytes() {
         let config = config(&[("ACCOUNTD_MIN_PASSWORD_LENGTH", "4")]);
-        assert!(allow(&config, "阿巴阿", "rei").is_err() && allow(&config, "阿巴阿巴", "rei").is_ok());
-        assert!(allow(&config, "1234", "1234").is_ok(), "common ones are another setting");
+        assert!(
+            allow(&config, "阿巴阿", "rei").is_err() && allow(&config, "阿巴阿巴", "rei").is_ok()
+        );
+        assert!(
+            allow(&config, "1234", "1234").is_ok(),
+            "common ones are another setting"
+        );
     }
 
     #[test]
@@ -64,8 +73,14 @@ mod tests {
 
     #[test]
     fn the_list_is_as_long_as_is_said_and_in_lower_case() {
-        let list: Vec<&str> = COMMON.lines().filter(|line| !line.starts_with('#')).collect();
+        let list: Vec<&str> = COMMON
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
         assert_eq!(list.len(), 2500);
-        assert!(list.iter().all(|password| !password.is_empty() && *password == password.to_lowercase()));
+        assert!(
+            list.iter()
+                .all(|password| !password.is_empty() && *password == password.to_lowercase())
+        );
     }
 }

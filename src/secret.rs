@@ -1,7 +1,9 @@
 //! Passwords, tokens, keys and random letters: the only file that names the packages for them.
 
 use crate::semaphore::Semaphore;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc,
+};
 use md5::{Digest, Md5};
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -21,7 +23,8 @@ pub const KEY_LETTERS: usize = 40;
 /// Letters of a captcha's key, `contract.md`.
 pub const CAPTCHA_KEY_LETTERS: usize = 250;
 
-/// Argon2id with 19 MiB, two passes, one lane: the first choice of OWASP's password storage cheat sheet.
+/// Argon2id with 19 MiB, two passes, one lane: the first choice of OWASP's password storage cheat
+/// sheet.
 const ARGON2_KIB: u32 = 19 * 1024;
 const ARGON2_PASSES: u32 = 2;
 const ARGON2_LANES: u32 = 1;
@@ -34,7 +37,8 @@ const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 pub enum Scheme {
     /// The lower-case hex digest of the document.
     Md5,
-    /// Argon2id over that digest, so that existing rows can be wrapped without knowing any password.
+    /// Argon2id over that digest, so that existing rows can be wrapped without knowing any
+    /// password.
     Argon2id,
 }
 
@@ -42,7 +46,11 @@ impl Scheme {
     /// The scheme of a stored password.
     #[must_use]
     pub fn of(stored: &str) -> Scheme {
-        if stored.starts_with("$argon2id$") { Scheme::Argon2id } else { Scheme::Md5 }
+        if stored.starts_with("$argon2id$") {
+            Scheme::Argon2id
+        } else {
+            Scheme::Md5
+        }
     }
 
     /// As the setting `password_hash` calls it.
@@ -72,18 +80,20 @@ impl Scheme {
         let mut salt = [0; 16];
         random(&mut salt);
         let _turn = HASHING.acquire();
-        let hash: phc::PasswordHash =
-            argon2().hash_password_with_salt(md5_hex.as_bytes(), &salt).expect("valid parameters and enough memory");
+        let hash: phc::PasswordHash = argon2()
+            .hash_password_with_salt(md5_hex.as_bytes(), &salt)
+            .expect("valid parameters and enough memory");
         hash.to_string()
     }
 }
 
-/// An Argon2id hash of no password, with the parameters above: to verify against it takes as long as against a user's.
-const NO_PASSWORD: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// An Argon2id hash of no password, with the parameters above: to verify against it takes as long
+/// as against a user's.
+const NO_PASSWORD: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Whether a password is the stored one. Where Argon2id is in use, for any user, each refusal takes one Argon2id: time
-/// then tells neither whether there is a user nor which scheme the user's row has.
+/// Whether a password is the stored one. Where Argon2id is in use, for any user, each refusal takes
+/// one Argon2id: time then tells neither whether there is a user nor which scheme the user's row
+/// has.
 #[must_use]
 pub fn verify(stored: Option<&str>, password: &str, argon2id_in_use: bool) -> bool {
     let digest = md5_hex(password);
@@ -113,7 +123,8 @@ fn verify_argon2id(digest: &str, stored: &str) -> bool {
 }
 
 fn argon2() -> Argon2<'static> {
-    let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, None).expect("constants within their ranges");
+    let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, None)
+        .expect("constants within their ranges");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
@@ -122,17 +133,22 @@ fn md5_hex(password: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 /// Copies bytes to their end, and says how many there were and their SHA-256 in lower-case hex.
 ///
 /// # Errors
 /// Whatever either side says.
-pub fn copy_with_checksum(from: &mut dyn Read, to: &mut dyn io::Write) -> io::Result<(u64, String)> {
+pub fn copy_with_checksum(
+    from: &mut dyn Read,
+    to: &mut dyn io::Write,
+) -> io::Result<(u64, String)> {
     let (mut digest, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 128 * 1024]);
     loop {
         let count = match from.read(&mut buffer) {
@@ -167,8 +183,12 @@ pub fn letters(count: usize) -> String {
     let mut bytes = [0; 64];
     while text.len() < count {
         random(&mut bytes);
-        // 248 is the largest multiple of 62 in a byte: what lies above would favour the first letters.
-        let fair = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(LETTERS[usize::from(byte % 62)]));
+        // 248 is the largest multiple of 62 in a byte: what lies above would favour the first
+        // letters.
+        let fair = bytes
+            .iter()
+            .filter(|byte| **byte < 248)
+            .map(|byte| char::from(LETTERS[usize::from(byte % 62)]));
         text.extend(fair.take(count - text.len()));
     }
     text
@@ -179,14 +199,21 @@ pub fn letters(count: usize) -> String {
 /// # Panics
 /// If the operating system has none.
 pub fn random(buffer: &mut [u8]) {
-    SysRng.try_fill_bytes(buffer).expect("the operating system's random source");
+    SysRng
+        .try_fill_bytes(buffer)
+        .expect("the operating system's random source");
 }
 
 /// Hashes at once: each takes 19 MiB and a whole core, and the memory of a process has a limit.
 const HASHES: usize = 4;
 /// As many hashes at once as there are cores, and not more than [`HASHES`].
-static HASHING: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(thread::available_parallelism().map_or(1, usize::from).min(HASHES)));
+static HASHING: LazyLock<Semaphore> = LazyLock::new(|| {
+    Semaphore::new(
+        thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(HASHES),
+    )
+});
 
 #[cfg(test)]
 mod tests {
@@ -202,7 +229,10 @@ mod tests {
     /// What `verify` says, and how many Argon2id it took.
     fn verified(stored: Option<&str>, password: &str, argon2id_in_use: bool) -> (bool, u32) {
         let before = VERIFIED.get();
-        (verify(stored, password, argon2id_in_use), VERIFIED.get() - before)
+        (
+            verify(stored, password, argon2id_in_use),
+            VERIFIED.get() - before,
+        )
     }
 
     #[test]
@@ -214,7 +244,10 @@ mod tests {
                 assert!(verify(Some(&stored), "pass", in_use));
                 assert!(!verify(Some(&stored), "Pass", in_use));
                 assert!(!verify(None, "pass", in_use));
-                assert!(!verify(None, "", in_use), "an unknown user has no password, not an empty one");
+                assert!(
+                    !verify(None, "", in_use),
+                    "an unknown user has no password, not an empty one"
+                );
             }
         }
     }
@@ -227,8 +260,19 @@ mod tests {
         }
         assert_eq!(verified(Some(&md5), "pass", true), (true, 0));
         assert_eq!(verified(Some(&argon2id), "pass", true), (true, 1));
-        assert_eq!((verified(None, "wrong", false), verified(Some(&md5), "wrong", false)), ((false, 0), (false, 0)));
-        let parameters = |hash: &str| hash.split('$').take(4).map(String::from).collect::<Vec<_>>();
+        assert_eq!(
+            (
+                verified(None, "wrong", false),
+                verified(Some(&md5), "wrong", false)
+            ),
+            ((false, 0), (false, 0))
+        );
+        let parameters = |hash: &str| {
+            hash.split('$')
+                .take(4)
+                .map(String::from)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(parameters(NO_PASSWORD), parameters(&argon2id));
         assert_eq!(NO_PASSWORD.len(), argon2id.len());
         assert!(phc::PasswordHash::new(NO_PASSWORD).is_ok());
@@ -237,7 +281,10 @@ mod tests {
     #[test]
     fn argon2id_wraps_the_digest_with_the_decided_parameters() {
         let stored = Scheme::Argon2id.wrap(md5_hex("pass"));
-        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(
+            stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{stored}"
+        );
         assert!(verify(Some(&stored), "pass", false));
         assert_ne!(stored, Scheme::Argon2id.hash("pass"), "a salt of its own");
     }
@@ -248,7 +295,11 @@ mod tests {
         assert_eq!(text.len(), 20_000);
         for letter in LETTERS {
             let count = text.bytes().filter(|byte| byte == letter).count();
-            assert!((200..=460).contains(&count), "{} comes {count} times in 20,000", char::from(*letter));
+            assert!(
+                (200..=460).contains(&count),
+                "{} comes {count} times in 20,000",
+                char::from(*letter)
+            );
         }
     }
 
@@ -257,7 +308,10 @@ mod tests {
         let mut copy = Vec::new();
         let (size, sum) = copy_with_checksum(&mut &b"abc"[..], &mut copy).unwrap();
         assert_eq!((size, &*copy), (3, &b"abc"[..]));
-        assert_eq!(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            sum,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 
     #[test]

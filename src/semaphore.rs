@@ -1,4 +1,5 @@
-//! A bounded number of permits for work that many would like to do at once, shared fairly between sources.
+//! A bounded number of permits for work that many would like to do at once, shared fairly between
+//! sources.
 
 use crate::throttle::Source;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,19 +23,27 @@ impl Semaphore {
     /// A semaphore of which no permit is held.
     #[must_use]
     pub const fn new(most: usize) -> Semaphore {
-        Semaphore { most, held: Mutex::new(Vec::new()), released: Condvar::new() }
+        Semaphore {
+            most,
+            held: Mutex::new(Vec::new()),
+            released: Condvar::new(),
+        }
     }
 
-    /// Takes a permit for a source, if one is free. The second half of the permits is only for sources that hold less than a
-    /// quarter of all: one source alone cannot keep the others out.
+    /// Takes a permit for a source, if one is free. The second half of the permits is only for
+    /// sources that hold less than a quarter of all: one source alone cannot keep the others out.
     #[must_use]
     pub fn try_acquire(&'static self, source: Source) -> Option<Permit> {
         let mut held = self.held();
         let of_source = held.iter().filter(|one| **one == Some(source)).count();
-        let allowed = held.len() < self.most / 2 || held.len() < self.most && of_source < self.most.div_ceil(4);
+        let allowed = held.len() < self.most / 2
+            || held.len() < self.most && of_source < self.most.div_ceil(4);
         allowed.then(|| {
             held.push(Some(source));
-            Permit { semaphore: self, source: Some(source) }
+            Permit {
+                semaphore: self,
+                source: Some(source),
+            }
         })
     }
 
@@ -42,15 +51,23 @@ impl Semaphore {
     #[must_use]
     pub fn acquire(&'static self) -> Permit {
         let held = self.held();
-        let mut held =
-            self.released.wait_while(held, |held| held.len() >= self.most).unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .released
+            .wait_while(held, |held| held.len() >= self.most)
+            .unwrap_or_else(PoisonError::into_inner);
         held.push(None);
-        Permit { semaphore: self, source: None }
+        Permit {
+            semaphore: self,
+            source: None,
+        }
     }
 
     /// Waits until no permit is held, but not longer than this.
     pub fn wait_idle(&self, patience: Duration) {
-        drop(self.released.wait_timeout_while(self.held(), patience, |held| !held.is_empty()));
+        drop(
+            self.released
+                .wait_timeout_while(self.held(), patience, |held| !held.is_empty()),
+        );
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<Option<Source>>> {
@@ -82,12 +99,21 @@ mod tests {
     #[test]
     fn one_source_cannot_take_every_permit() {
         static EIGHT: Semaphore = Semaphore::new(8);
-        let greedy: Vec<_> = (0..8).filter_map(|_| EIGHT.try_acquire(source(1))).collect();
+        let greedy: Vec<_> = (0..8)
+            .filter_map(|_| EIGHT.try_acquire(source(1)))
+            .collect();
         assert_eq!(greedy.len(), 4);
-        let others: Vec<_> = (0..8).filter_map(|_| EIGHT.try_acquire(source(2))).collect();
+        let others: Vec<_> = (0..8)
+            .filter_map(|_| EIGHT.try_acquire(source(2)))
+            .collect();
         assert_eq!(others.len(), 2);
-        let third: Vec<_> = (0..8).filter_map(|_| EIGHT.try_acquire(source(3))).collect();
-        assert_eq!((third.len(), EIGHT.try_acquire(source(4)).is_some()), (2, false));
+        let third: Vec<_> = (0..8)
+            .filter_map(|_| EIGHT.try_acquire(source(3)))
+            .collect();
+        assert_eq!(
+            (third.len(), EIGHT.try_acquire(source(4)).is_some()),
+            (2, false)
+        );
         drop(greedy);
         assert!(EIGHT.try_acquire(source(4)).is_some());
     }

@@ -16,14 +16,22 @@ const BESIDE: u64 = 1024 * 1024;
 /// Copies the part `file` of a form to `target` and says how many bytes it has.
 ///
 /// # Errors
-/// [`No::FileUnusable`] with a detail if there is no such part, it is larger than `limit` bytes, or the form is broken or
-/// ends early; [`No::NotWritten`] with its cause if `target` does not take it.
-pub fn file(content_type: &str, body: &mut dyn Read, limit: u64, target: &mut dyn Write) -> Result<u64, Stop> {
+/// [`No::FileUnusable`] with a detail if there is no such part, it is larger than `limit` bytes, or
+/// the form is broken or ends early; [`No::NotWritten`] with its cause if `target` does not take
+/// it.
+pub fn file(
+    content_type: &str,
+    body: &mut dyn Read,
+    limit: u64,
+    target: &mut dyn Write,
+) -> Result<u64, Stop> {
     let boundary = boundary(content_type).map_err(Stop::unusable)?;
     let mut parts = Parts::new(body, &boundary, limit + BESIDE);
     let copied = first_file(Multipart::with_body(&mut parts, boundary), limit, target);
     // What went wrong below is the cause of what went wrong above.
-    parts.fault().map_or(copied, |fault| Err(Stop::unusable(fault)))
+    parts
+        .fault()
+        .map_or(copied, |fault| Err(Stop::unusable(fault)))
 }
 
 /// Refuses a form of which so many bytes are announced that its file is larger than `limit` bytes.
@@ -31,10 +39,18 @@ pub fn file(content_type: &str, body: &mut dyn Read, limit: u64, target: &mut dy
 /// # Errors
 /// [`No::FileUnusable`] with a detail.
 pub fn check_length(announced: u64, limit: u64) -> Result<(), Stop> {
-    if announced > limit + BESIDE { Err(too_large(limit)) } else { Ok(()) }
+    if announced > limit + BESIDE {
+        Err(too_large(limit))
+    } else {
+        Ok(())
+    }
 }
 
-fn first_file(mut form: Multipart<impl Read>, limit: u64, target: &mut dyn Write) -> Result<u64, Stop> {
+fn first_file(
+    mut form: Multipart<impl Read>,
+    limit: u64,
+    target: &mut dyn Write,
+) -> Result<u64, Stop> {
     let mut size = None;
     // To the last part, since a body that was cut off reads as a whole file.
     while let Some(mut part) = form.read_entry().map_err(|_| unreadable())? {
@@ -60,25 +76,32 @@ fn copy(part: &mut dyn Read, limit: u64, target: &mut dyn Write) -> Result<u64, 
             return Err(too_large(limit));
         }
         let written = target.write_all(&buffer[..count]);
-        written.map_err(|error| Stop { cause: Some(error.to_string()), ..No::NotWritten.into() })?;
+        written.map_err(|error| Stop {
+            cause: Some(error.to_string()),
+            ..No::NotWritten.into()
+        })?;
     }
 }
 
 fn too_large(limit: u64) -> Stop {
-    Stop::unusable(format!("the file is larger than the limit of {limit} bytes"))
+    Stop::unusable(format!(
+        "the file is larger than the limit of {limit} bytes"
+    ))
 }
 
 fn unreadable() -> Stop {
     Stop::unusable("the form cannot be read")
 }
 
-/// The boundary of `multipart/form-data; boundary=…`: 1 to 70 characters (RFC 2046, 5.1.1), perhaps in quotes.
+/// The boundary of `multipart/form-data; boundary=…`: 1 to 70 characters (RFC 2046, 5.1.1), perhaps
+/// in quotes.
 fn boundary(content_type: &str) -> Result<String, &'static str> {
     let kind = content_type.split(';').next().unwrap_or_default();
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return Err("the Content-Type is not multipart/form-data");
     }
-    let value = head::parameter(content_type.as_bytes(), "boundary").ok_or("the Content-Type names no boundary")?;
+    let value = head::parameter(content_type.as_bytes(), "boundary")
+        .ok_or("the Content-Type names no boundary")?;
     String::from_utf8(value)
         .ok()
         .filter(|value| (1..=70).contains(&value.len()))
@@ -95,7 +118,9 @@ mod tests {
 
     fn form(parts: &[(&str, &str)]) -> String {
         let part = |(name, text): &(&str, &str)| {
-            format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a.png\"\r\n\r\n{text}\r\n")
+            format!(
+                "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a.png\"\r\n\r\n{text}\r\n"
+            )
         };
         parts.iter().map(part).collect::<String>() + "--XX--\r\n"
     }
@@ -119,7 +144,12 @@ mod tests {
         let body = form(&[("file", "picture")]);
         assert_eq!(read(TYPE, &body, 100).as_deref(), Some("picture"));
         for end in 0..body.len() - "--\r\n".len() {
-            assert_eq!(read(TYPE, &body[..end], 100), None, "cut at {end} of {}", body.len());
+            assert_eq!(
+                read(TYPE, &body[..end], 100),
+                None,
+                "cut at {end} of {}",
+                body.len()
+            );
         }
     }
 
@@ -134,10 +164,22 @@ mod tests {
     fn boundaries() {
         for (content_type, expected) in [
             ("multipart/form-data; boundary=abc", Some("abc")),
-            ("multipart/form-data;boundary=----=_Part_1;charset=utf-8", Some("----=_Part_1")),
-            ("Multipart/Form-Data; charset=utf-8; Boundary=\"a b\"", Some("a b")),
-            ("multipart/form-data; boundary = \"a;b=c\" ; charset=utf-8", Some("a;b=c")),
-            ("multipart/form-data; x=\";boundary=c\"; boundary=abc", Some("abc")),
+            (
+                "multipart/form-data;boundary=----=_Part_1;charset=utf-8",
+                Some("----=_Part_1"),
+            ),
+            (
+                "Multipart/Form-Data; charset=utf-8; Boundary=\"a b\"",
+                Some("a b"),
+            ),
+            (
+                "multipart/form-data; boundary = \"a;b=c\" ; charset=utf-8",
+                Some("a;b=c"),
+            ),
+            (
+                "multipart/form-data; x=\";boundary=c\"; boundary=abc",
+                Some("abc"),
+            ),
             ("multipart/form-data; boundary=\"abc", None),
             ("multipart/form-data; boundary=\"a\\\"c\"", None),
             ("multipart/form-data", None),
@@ -145,7 +187,11 @@ mod tests {
             ("multipart/mixed; boundary=abc", None),
             ("application/json", None),
         ] {
-            assert_eq!(boundary(content_type).ok().as_deref(), expected, "{content_type}");
+            assert_eq!(
+                boundary(content_type).ok().as_deref(),
+                expected,
+                "{content_type}"
+            );
         }
         assert!(boundary(&format!("multipart/form-data; boundary={}", "a".repeat(71))).is_err());
     }
@@ -166,12 +212,22 @@ mod tests {
     /// A part with these headers, in which `\n` is a line break.
     fn part(headers: &[u8], data: &[u8]) -> Vec<u8> {
         let lines: Vec<&[u8]> = headers.split(|byte| *byte == b'\n').collect();
-        [b"--XX\r\n", &*lines.join(&b"\r\n"[..]), b"\r\n\r\n", data, b"\r\n"].concat()
+        [
+            b"--XX\r\n",
+            &*lines.join(&b"\r\n"[..]),
+            b"\r\n\r\n",
+            data,
+            b"\r\n",
+        ]
+        .concat()
     }
 
     #[test]
     fn headers_are_read_as_clients_write_them() {
-        let long = format!("Content-Disposition: form-data; name=file; filename={}", "a".repeat(3000));
+        let long = format!(
+            "Content-Disposition: form-data; name=file; filename={}",
+            "a".repeat(3000)
+        );
         let many = "X-Header: a\n".repeat(40) + "Content-Disposition: form-data; name=file";
         for (headers, is_file) in [
             (&b"Content-Disposition: form-data; name=\"file\"; filename=\"a.png\"\nContent-Type: image/png"[..], true),
@@ -234,24 +290,58 @@ mod tests {
     fn headers_that_are_none_are_refused() {
         for (headers, detail) in [
             (&b""[..], "a part has no Content-Disposition"),
-            (b"Content-Type: image/png", "a part has no Content-Disposition"),
-            (b"Content-Disposition: attachment; name=file", "the Content-Disposition of a part is not form-data"),
+            (
+                b"Content-Type: image/png",
+                "a part has no Content-Disposition",
+            ),
+            (
+                b"Content-Disposition: attachment; name=file",
+                "the Content-Disposition of a part is not form-data",
+            ),
             (b"Content-Disposition: form-data", "a part has no name"),
-            (b"Content-Disposition: form-data; filename=file", "a part has no name"),
-            (b"Content-Disposition form-data; name=file", "a part has a malformed header"),
-            (b"Content-Disposition : form-data; name=file", "a part has a malformed header"),
-            (b" Content-Disposition: form-data; name=file", "a part has a malformed header"),
-            (b"Content-Disposition: form-data; name=file\nme", "a part has a malformed header"),
-            (b"Content-Disposition: form-data; name=file\n: a", "a part has a malformed header"),
-            (b"Content-Disposition: form-data; name=file\nX: \0", "a part has a malformed header"),
-            (b"Content-Disposition: form-data; name=file\n--XX", "the headers of a part do not end with an empty line"),
+            (
+                b"Content-Disposition: form-data; filename=file",
+                "a part has no name",
+            ),
+            (
+                b"Content-Disposition form-data; name=file",
+                "a part has a malformed header",
+            ),
+            (
+                b"Content-Disposition : form-data; name=file",
+                "a part has a malformed header",
+            ),
+            (
+                b" Content-Disposition: form-data; name=file",
+                "a part has a malformed header",
+            ),
+            (
+                b"Content-Disposition: form-data; name=file\nme",
+                "a part has a malformed header",
+            ),
+            (
+                b"Content-Disposition: form-data; name=file\n: a",
+                "a part has a malformed header",
+            ),
+            (
+                b"Content-Disposition: form-data; name=file\nX: \0",
+                "a part has a malformed header",
+            ),
+            (
+                b"Content-Disposition: form-data; name=file\n--XX",
+                "the headers of a part do not end with an empty line",
+            ),
             (&[b'a'; 9000], "a part has more than 8192 bytes of headers"),
         ] {
             let body = [&part(headers, b"picture")[..], b"--XX--"].concat();
             for size in [1, 7, body.len()] {
                 let stop = in_pieces(&body, size).unwrap_err();
                 let shown = String::from_utf8_lossy(headers);
-                assert_eq!((stop.reason, stop.detail.as_deref()), (No::FileUnusable, Some(detail)), "{shown}");
+                assert_eq!(
+                    (stop.reason, stop.detail.as_deref()),
+                    (No::FileUnusable, Some(detail)),
+                    "{shown}"
+                );
             }
         }
     }
@@ -262,17 +352,42 @@ mod tests {
         let headers = b"Content-Disposition: form-data; name=\"file\"";
         // What looks like a boundary in part, and line breaks where buffers end.
         let tricky = b"\r\n--X\r\n--\r\r\n\n--X-\r\n".repeat(2000);
-        for data in [&b""[..], b"\r\n", b"\r", b"-", b"--X", &[b'\r'; 20_000], &tricky] {
+        for data in [
+            &b""[..],
+            b"\r\n",
+            b"\r",
+            b"-",
+            b"--X",
+            &[b'\r'; 20_000],
+            &tricky,
+        ] {
             for padding in [&b""[..], b" ", b" \t \t"] {
                 let padded = part(headers, data);
                 let padded = [b"--XX", padding, &padded[4..]].concat();
-                let body = [b"a preamble\r\n", &other[..], &padded, &other, b"--XX--\r\nan epilogue"].concat();
+                let body = [
+                    b"a preamble\r\n",
+                    &other[..],
+                    &padded,
+                    &other,
+                    b"--XX--\r\nan epilogue",
+                ]
+                .concat();
                 for size in [1, 2, 3, 1023, 1024, 8191, body.len()] {
-                    assert!(in_pieces(&body, size).unwrap() == data, "{} bytes in pieces of {size}", data.len());
+                    assert!(
+                        in_pieces(&body, size).unwrap() == data,
+                        "{} bytes in pieces of {size}",
+                        data.len()
+                    );
                 }
             }
         }
-        for boundary in [&b"--XXX\r\n"[..], b"--XX-\r\n", b"--XX\n", b"--XX a\r\n", b"--XX\r\r\n"] {
+        for boundary in [
+            &b"--XXX\r\n"[..],
+            b"--XX-\r\n",
+            b"--XX\n",
+            b"--XX a\r\n",
+            b"--XX\r\r\n",
+        ] {
             let body = [boundary, &part(headers, b"picture")[6..], b"--XX--"].concat();
             let detail = in_pieces(&body, 5).unwrap_err().detail.unwrap();
             assert_eq!(detail, "something else follows a boundary on its line");
@@ -284,18 +399,49 @@ mod tests {
         let whole = form(&[("file", "picture")]);
         let many = form(&[("a", "b"); 20_000]);
         for (content_type, body, detail) in [
-            ("application/json", "{}", "the Content-Type is not multipart/form-data"),
-            ("multipart/form-data", &*whole, "the Content-Type names no boundary"),
+            (
+                "application/json",
+                "{}",
+                "the Content-Type is not multipart/form-data",
+            ),
+            (
+                "multipart/form-data",
+                &*whole,
+                "the Content-Type names no boundary",
+            ),
             (TYPE, "", "the body is empty"),
-            (TYPE, "something", "the boundary that the Content-Type names is not in the body of 9 bytes"),
-            (TYPE, &whole[..20], "the body ended after 20 bytes, before the last boundary of the form"),
-            (TYPE, &whole[..whole.len() - 10], "the body ended after 78 bytes, before the last boundary of the form"),
-            (TYPE, &form(&[("a", "b")]), "the form has no part named `file`"),
+            (
+                TYPE,
+                "something",
+                "the boundary that the Content-Type names is not in the body of 9 bytes",
+            ),
+            (
+                TYPE,
+                &whole[..20],
+                "the body ended after 20 bytes, before the last boundary of the form",
+            ),
+            (
+                TYPE,
+                &whole[..whole.len() - 10],
+                "the body ended after 78 bytes, before the last boundary of the form",
+            ),
+            (
+                TYPE,
+                &form(&[("a", "b")]),
+                "the form has no part named `file`",
+            ),
             (TYPE, &whole, "the file is larger than the limit of 6 bytes"),
-            (TYPE, &many, "the form is larger than the limit of 1048582 bytes"),
+            (
+                TYPE,
+                &many,
+                "the form is larger than the limit of 1048582 bytes",
+            ),
         ] {
             let stop = file(content_type, &mut body.as_bytes(), 6, &mut Vec::new()).unwrap_err();
-            assert_eq!((stop.reason, stop.cause, stop.detail.as_deref()), (No::FileUnusable, None, Some(detail)));
+            assert_eq!(
+                (stop.reason, stop.cause, stop.detail.as_deref()),
+                (No::FileUnusable, None, Some(detail))
+            );
         }
     }
 
@@ -316,12 +462,21 @@ mod tests {
             }
         }
         let whole = form(&[("file", "picture")]);
-        let stop = file(TYPE, &mut whole.as_bytes()[..50].chain(Broken), 100, &mut Vec::new()).unwrap_err();
+        let stop = file(
+            TYPE,
+            &mut whole.as_bytes()[..50].chain(Broken),
+            100,
+            &mut Vec::new(),
+        )
+        .unwrap_err();
         assert_eq!(
             (stop.reason, stop.detail.as_deref()),
             (No::FileUnusable, Some("the body broke off after 50 bytes"))
         );
         let stop = file(TYPE, &mut whole.as_bytes(), 100, &mut Broken).unwrap_err();
-        assert_eq!((stop.reason, stop.cause.is_some(), stop.detail), (No::NotWritten, true, None));
+        assert_eq!(
+            (stop.reason, stop.cause.is_some(), stop.detail),
+            (No::NotWritten, true, None)
+        );
     }
 }

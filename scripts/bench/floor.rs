@@ -1,14 +1,16 @@
-//! What our figures are held against: the same packages and the same machine, with nothing of ours in between.
+//! What our figures are held against: the same packages and the same machine, with nothing of ours
+//! in between.
 //!
-//! - `floor http THREADS FILE`: a bare tiny_http server with our listening socket's options. It answers `/s/…` with the
-//!   file's bytes from memory, everything else with `200 ok`, and says its address as we do.
-//! - `floor commits FOLDER SECONDS`: one writer that changes display names in FOLDER/accountd.db with our pragmas, a
-//!   commit each; prints commits a second.
-//! - `floor lookups FOLDER SECONDS KIB`: one reader that looks tokens up in FOLDER/accountd.db as `user_info` does, with so
-//!   much memory for pages; prints nanoseconds a look.
-//! - `floor files FOLDER BYTES SECONDS`: files of so many bytes, written and synced one after the other; then the same as
-//!   a picture that lasts takes it: the folder is synced too, and a row of FOLDER/accountd.db changed.
-//!   Prints the median time of either in microseconds.
+//! - `floor http THREADS FILE`: a bare tiny_http server with our listening socket's options. It
+//!   answers `/s/…` with the file's bytes from memory, everything else with `200 ok`, and says its
+//!   address as we do.
+//! - `floor commits FOLDER SECONDS`: one writer that changes display names in FOLDER/accountd.db
+//!   with our pragmas, a commit each; prints commits a second.
+//! - `floor lookups FOLDER SECONDS KIB`: one reader that looks tokens up in FOLDER/accountd.db as
+//!   `user_info` does, with so much memory for pages; prints nanoseconds a look.
+//! - `floor files FOLDER BYTES SECONDS`: files of so many bytes, written and synced one after the
+//!   other; then the same as a picture that lasts takes it: the folder is synced too, and a row of
+//!   FOLDER/accountd.db changed. Prints the median time of either in microseconds.
 
 use accountd::config::Listen;
 use accountd::secret;
@@ -27,8 +29,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tiny_http::{Response, Server};
 
-/// Commits before those that count: by then the write-ahead log has its size and is written anew from its beginning. While
-/// it grows each sync costs the file system a commit of its own, several times as much.
+/// Commits before those that count: by then the write-ahead log has its size and is written anew
+/// from its beginning. While it grows each sync costs the file system a commit of its own, several
+/// times as much.
 const WARM: i64 = 1_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -48,9 +51,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
-    let access = Access { mode: 0o600, group: None };
+    let access = Access {
+        mode: 0o600,
+        group: None,
+    };
     let bound = listener::bind(&Listen::Tcp("127.0.0.1:0".parse()?), &access)?;
-    let Listen::Tcp(address) = bound.listen else { return Err("it was bound to an address".into()) };
+    let Listen::Tcp(address) = bound.listen else {
+        return Err("it was bound to an address".into());
+    };
     let listener = TcpListener::from(bound.socket);
     let server = Server::from_listener(listener, None).map_err(|error| error.to_string())?;
     let (server, file) = (Arc::new(server), Arc::new(file));
@@ -59,7 +67,8 @@ fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
         thread::spawn(move || {
             while let Ok(request) = server.recv() {
                 let _ = if request.url().starts_with("/s/") {
-                    let body = Response::new(200.into(), Vec::new(), &file[..], Some(file.len()), None);
+                    let body =
+                        Response::new(200.into(), Vec::new(), &file[..], Some(file.len()), None);
                     request.respond(body.with_chunked_threshold(usize::MAX))
                 } else {
                     request.respond(Response::from_string("200 ok"))
@@ -69,7 +78,8 @@ fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
     }
     eprintln!("listening on http://{address}");
     loop {
-        // Of connections that come at the same instant tiny_http leaves some waiting until another one comes and goes.
+        // Of connections that come at the same instant tiny_http leaves some waiting until another
+        // one comes and goes.
         drop(TcpStream::connect(address));
         thread::sleep(Duration::from_secs(5));
     }
@@ -89,7 +99,8 @@ fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
     // A name that is there already would not be written.
     let names = secret::letters(10);
     let mut commit = |count: i64| -> rusqlite::Result<()> {
-        // Users all over the table, as clients come: a step that shares no factor with their number.
+        // Users all over the table, as clients come: a step that shares no factor with their
+        // number.
         let id = count * 7_919 % users + 1;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction
@@ -119,7 +130,10 @@ fn lookups(folder: &Path, time: Duration, cache: i64) -> Result<(), Box<dyn Erro
     let (mut since, mut count, mut warm) = (Instant::now(), 0, true);
     while warm || since.elapsed() < time {
         let digest = secret::digest(&format!("{:010}", count * 7_919 % users + 1).repeat(25));
-        reader.read(|db| by_token(db, &digest, 0)).map_err(said)?.ok_or("a token is not known")?;
+        reader
+            .read(|db| by_token(db, &digest, 0))
+            .map_err(said)?
+            .ok_or("a token is not known")?;
         count += 1;
         // Once over every row, so that whatever fits into memory is there.
         if warm && count > users {
@@ -145,7 +159,8 @@ fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Erro
     let last = |count: usize| -> Result<(), Box<dyn Error>> {
         write()?;
         File::open(folder)?.sync_all()?;
-        db.prepare_cached("UPDATE users SET avatar = ?1 WHERE id = 1")?.execute([format!("{count}.png")])?;
+        db.prepare_cached("UPDATE users SET avatar = ?1 WHERE id = 1")?
+            .execute([format!("{count}.png")])?;
         Ok(())
     };
     let (mut files, mut pictures) = (Vec::new(), Vec::new());

@@ -8,7 +8,11 @@ use crate::failure::Failure;
 use crate::store::audit::{self, Line};
 use serde::Serialize;
 
-const USER: Opt = Opt { name: "user", value: "USER", doc: "only what concerns this user: a name, or id:N" };
+const USER: Opt = Opt {
+    name: "user",
+    value: "USER",
+    doc: "only what concerns this user: a name, or id:N",
+};
 const SINCE: Opt = Opt {
     name: "since",
     value: "WHEN",
@@ -34,7 +38,10 @@ pub const AUDIT: Command = Command {
     options: &[USER, ID, SINCE, JSON, DATA],
     exit: &[],
     examples: &[
-        ("audit --since 7d --user rei", "print what happened to rei's account in the last week"),
+        (
+            "audit --since 7d --user rei",
+            "print what happened to rei's account in the last week",
+        ),
         (
             "audit --json | jq -r 'select(.outcome == \"refused\") | .source' | sort | uniq -c",
             "count failed sign-ins by address",
@@ -53,7 +60,9 @@ struct View<'a> {
 }
 
 fn print_audit(given: &Given) -> Result<(), Failure> {
-    let since = given.text(SINCE.name)?.map_or(Ok(0), |text| since(&text, clock::now()))?;
+    let since = given
+        .text(SINCE.name)?
+        .map_or(Ok(0), |text| since(&text, clock::now()))?;
     let folder = Folder::open(given)?;
     let who = user::who(&folder, given, USER.name)?;
     let kept = clock::now() - folder.config.audit_days * audit::DAY;
@@ -69,24 +78,55 @@ fn print_audit(given: &Given) -> Result<(), Failure> {
 }
 
 fn json(line: &Line) -> String {
-    let Line { at, user, event, source, outcome } = line;
-    text::json(&View { at: *at, user: user.as_deref(), event, source, outcome })
+    let Line {
+        at,
+        user,
+        event,
+        source,
+        outcome,
+    } = line;
+    text::json(&View {
+        at: *at,
+        user: user.as_deref(),
+        event,
+        source,
+        outcome,
+    })
 }
 
 fn row(line: &Line) -> [String; 5] {
     let user = line.user.as_deref().map_or_else(|| "-".into(), plain);
-    [time(line.at), user, plain(&line.event), plain(&line.source), line.outcome.clone()]
+    [
+        time(line.at),
+        user,
+        plain(&line.event),
+        plain(&line.source),
+        line.outcome.clone(),
+    ]
 }
 
 /// The Unix seconds that a text means at a time `now`.
 fn since(text: &str, now: i64) -> Result<i64, Failure> {
-    let day = if text.len() == "2026-11-24".len() { format!("{text}T00:00:00Z") } else { text.into() };
+    let day = if text.len() == "2026-11-24".len() {
+        format!("{text}T00:00:00Z")
+    } else {
+        text.into()
+    };
     if let Ok(time) = humantime::parse_rfc3339_weak(&day) {
-        return Ok(time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()));
+        return Ok(time
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs().cast_signed()));
     }
-    let ago = humantime::parse_duration(text).map(|ago| i64::try_from(ago.as_secs()).unwrap_or(i64::MAX));
-    let wanted = || format!("--since {}: it should be a day, a time, or how long ago, like 7d", plain(text));
-    ago.map(|ago| now.saturating_sub(ago)).map_err(|_| usage("audit", wanted()))
+    let ago =
+        humantime::parse_duration(text).map(|ago| i64::try_from(ago.as_secs()).unwrap_or(i64::MAX));
+    let wanted = || {
+        format!(
+            "--since {}: it should be a day, a time, or how long ago, like 7d",
+            plain(text)
+        )
+    };
+    ago.map(|ago| now.saturating_sub(ago))
+        .map_err(|_| usage("audit", wanted()))
 }
 
 #[cfg(test)]
@@ -104,9 +144,16 @@ mod tests {
         ] {
             assert_eq!(since(text, 2_000_000_000).ok(), Some(seconds), "{text}");
         }
-        for text in
-            ["", "yesterday", "1969-01-01", "2026-13-01", "2026-11-24T25:00:00Z", "7", "-7d", "99999999999999999999y"]
-        {
+        for text in [
+            "",
+            "yesterday",
+            "1969-01-01",
+            "2026-13-01",
+            "2026-11-24T25:00:00Z",
+            "7",
+            "-7d",
+            "99999999999999999999y",
+        ] {
             assert!(since(text, 0).is_err(), "{text}");
         }
     }

@@ -1,4 +1,5 @@
-//! `backup`: the state of one moment, copied while the server works, read back, and then given its name.
+//! `backup`: the state of one moment, copied while the server works, read back, and then given its
+//! name.
 
 use crate::admin::manifest::{self, About};
 use crate::admin::progress::Progress;
@@ -24,10 +25,16 @@ pub const BACKUP: Command = Command {
             appears under its name when all of it is on disk and was found sound; what a backup that broke off left \
             behind, the next one removes.\n\
             A picture that is replaced meanwhile stays until its copy is made. One backup at a time works on a data folder.",
-    arguments: &[Argument { name: "DIR", doc: "where backups are kept; made if it is not there" }],
+    arguments: &[Argument {
+        name: "DIR",
+        doc: "where backups are kept; made if it is not there",
+    }],
     options: &[DATA],
     exit: &[],
-    examples: &[("backup /srv/backups --data /srv/accounts", "make /srv/backups/accountd-2026-11-24T07-00-00Z, say")],
+    examples: &[(
+        "backup /srv/backups --data /srv/accounts",
+        "make /srv/backups/accountd-2026-11-24T07-00-00Z, say",
+    )],
     run: |given: &Given| {
         let (data, target) = (given.data(), given.path("DIR").unwrap_or_default());
         print(&run(&data, &target).map_err(|error| Failure::new(1, error))?)
@@ -41,7 +48,11 @@ fn run(data: &Path, target: &Path) -> Result<String, String> {
     let since = Instant::now();
     let mut progress = Progress::of_bytes("database");
     let store = super::visit(data)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(target).map_err(at(target))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(target)
+        .map_err(at(target))?;
     remove_unfinished(target);
     let unfinished = Unfinished::new(target)?;
     let held = avatar::hold(data)?;
@@ -51,22 +62,40 @@ fn run(data: &Path, target: &Path) -> Result<String, String> {
     progress.next("checking");
     let faults = manifest::verify(&unfinished.path, &mut progress)?;
     if !faults.is_empty() {
-        return Err(format!("the copy is not sound, so there is none: {}", manifest::sentence(&faults)));
+        return Err(format!(
+            "the copy is not sound, so there is none: {}",
+            manifest::sentence(&faults)
+        ));
     }
     drop(progress);
     let path = unfinished.finish(target, &about)?;
     let (bytes, seconds) = (about.bytes as f64 / 1e6, since.elapsed().as_secs_f64());
-    Ok(format!("{}: {}, {bytes:.1} MB in {seconds:.1} seconds\n", path.display(), about.content()))
+    Ok(format!(
+        "{}: {}, {bytes:.1} MB in {seconds:.1} seconds\n",
+        path.display(),
+        about.content()
+    ))
 }
 
 /// Fills the folder.
-fn copy(data: &Path, store: &Store, folder: &Path, progress: &mut Progress) -> Result<About, String> {
+fn copy(
+    data: &Path,
+    store: &Store,
+    folder: &Path,
+    progress: &mut Progress,
+) -> Result<About, String> {
     let path = folder.join(store::FILE);
     // A page has 4 KiB.
-    let moment = store.copy_to(&path, &mut |done, all| progress.show(done * 4096, all * 4096))?;
+    let moment = store.copy_to(&path, &mut |done, all| {
+        progress.show(done * 4096, all * 4096)
+    })?;
     let mut sums = BufWriter::new(create(&folder.join(manifest::SUMS))?);
-    let mut note = |sum: &str, name: &str| sums.write_all(manifest::line(sum, name).as_bytes()).map_err(at(folder));
-    let database = File::open(&path).and_then(|mut file| secret::copy_with_checksum(&mut file, &mut io::sink()));
+    let mut note = |sum: &str, name: &str| {
+        sums.write_all(manifest::line(sum, name).as_bytes())
+            .map_err(at(folder))
+    };
+    let database = File::open(&path)
+        .and_then(|mut file| secret::copy_with_checksum(&mut file, &mut io::sink()));
     let (mut bytes, sum) = database.map_err(at(&path))?;
     note(&sum, store::FILE)?;
 
@@ -75,7 +104,10 @@ fn copy(data: &Path, store: &Store, folder: &Path, progress: &mut Progress) -> R
     let users = copied.read(check::count_users).map_err(fault)?;
     let pictures = copied.read(check::count_avatars).map_err(fault)?;
     let pictures_folder = avatar::folder(folder);
-    DirBuilder::new().mode(0o700).create(&pictures_folder).map_err(at(&pictures_folder))?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&pictures_folder)
+        .map_err(at(&pictures_folder))?;
     progress.next("pictures");
     let (mut count, mut result) = (0, Ok(()));
     let mut one = |name: &str| {
@@ -94,8 +126,11 @@ fn copy(data: &Path, store: &Store, folder: &Path, progress: &mut Progress) -> R
     };
     let walked = copied.read(|db| {
         check::each_avatar(db, &mut |name| {
-            result =
-                if avatar::is_name(name) { one(name) } else { Err(format!("a user's picture is called {name:?}")) };
+            result = if avatar::is_name(name) {
+                one(name)
+            } else {
+                Err(format!("a user's picture is called {name:?}"))
+            };
             result.is_ok()
         })
     });
@@ -104,22 +139,29 @@ fn copy(data: &Path, store: &Store, folder: &Path, progress: &mut Progress) -> R
 
     let about = About {
         accountd: env!("CARGO_PKG_VERSION").into(),
-        moment: moment.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        moment: moment
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
         users,
         pictures,
         bytes,
     };
     let text = serde_json::to_string(&about).unwrap_or_default() + "\n";
     let mut file = create(&folder.join(manifest::ABOUT))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(at(folder))?;
-    let (_, sum) = secret::copy_with_checksum(&mut text.as_bytes(), &mut io::sink()).map_err(at(folder))?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(at(folder))?;
+    let (_, sum) =
+        secret::copy_with_checksum(&mut text.as_bytes(), &mut io::sink()).map_err(at(folder))?;
     note(&sum, manifest::ABOUT)?;
     // A configuration may stand in the environment alone.
     if data.join(config::FILE).exists() {
         let (_, sum) = copy_file(&data.join(config::FILE), &folder.join(config::FILE))?;
         note(&sum, config::FILE)?;
     }
-    let file = sums.into_inner().map_err(|error| at(folder)(error.into_error()))?;
+    let file = sums
+        .into_inner()
+        .map_err(|error| at(folder)(error.into_error()))?;
     file.sync_all().map_err(at(folder))?;
     for made in [&pictures_folder, folder] {
         sync_folder(made)?;
@@ -131,7 +173,9 @@ fn copy(data: &Path, store: &Store, folder: &Path, progress: &mut Progress) -> R
 fn sweep(data: &Path, store: &Store) {
     if let Some(start) = SystemTime::now().checked_sub(avatar::UNRECORDED) {
         // When in doubt, it stays.
-        avatar::sweep(data, start, |name| store.read(|db| users::has_avatar(db, name)).unwrap_or(true));
+        avatar::sweep(data, start, |name| {
+            store.read(|db| users::has_avatar(db, name)).unwrap_or(true)
+        });
     }
 }
 
@@ -144,10 +188,19 @@ struct Unfinished {
 
 impl Unfinished {
     fn new(target: &Path) -> Result<Unfinished, String> {
-        let path = target.join(format!("{}{}{}", UNFINISHED.0, secret::letters(8), UNFINISHED.1));
-        DirBuilder::new().mode(0o700).create(&path).map_err(at(&path))?;
+        let path = target.join(format!(
+            "{}{}{}",
+            UNFINISHED.0,
+            secret::letters(8),
+            UNFINISHED.1
+        ));
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(at(&path))?;
         let lock = File::open(&path).map_err(at(&path))?;
-        lock.try_lock().map_err(|error| format!("{}: {error}", path.display()))?;
+        lock.try_lock()
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Unfinished { path, _lock: lock })
     }
 
@@ -168,7 +221,9 @@ impl Drop for Unfinished {
 
 /// Removes what backups left that were killed.
 fn remove_unfinished(target: &Path) {
-    let Ok(entries) = fs::read_dir(target) else { return };
+    let Ok(entries) = fs::read_dir(target) else {
+        return;
+    };
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unfinished = name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1);
@@ -186,11 +241,16 @@ fn remove_unfinished(target: &Path) {
 pub fn free(folder: &Path, start: &str, moment: SystemTime) -> PathBuf {
     let name = format!("{start}{}", humantime::format_rfc3339_seconds(moment)).replace(':', "-");
     let others = (2..u64::MAX).map(|number| format!("{name}-{number}"));
-    let mut paths = std::iter::once(name.clone()).chain(others).map(|name| folder.join(name));
-    paths.find(|path| !path.exists()).expect("there is always one")
+    let mut paths = std::iter::once(name.clone())
+        .chain(others)
+        .map(|name| folder.join(name));
+    paths
+        .find(|path| !path.exists())
+        .expect("there is always one")
 }
 
-/// Copies a file to a new one that only its owner may read, to the disk, and says its size and checksum.
+/// Copies a file to a new one that only its owner may read, to the disk, and says its size and
+/// checksum.
 ///
 /// # Errors
 /// A sentence.
@@ -204,7 +264,12 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<(u64, String), String> {
 }
 
 fn create(path: &Path) -> Result<File, String> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at(path))
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(at(path))
 }
 
 /// Syncs the names in a folder.
@@ -212,7 +277,9 @@ fn create(path: &Path) -> Result<File, String> {
 /// # Errors
 /// A sentence.
 pub fn sync_folder(folder: &Path) -> Result<(), String> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at(folder))
 }
 
 /// An error with the path where it happened.

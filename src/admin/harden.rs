@@ -21,7 +21,10 @@ pub const HARDEN: Command = Command {
             It can't be undone but by logging in with \"password_hash\": \"md5\".",
     arguments: &[],
     options: &[DATA],
-    exit: &[(0, "no MD5 digest is left"), (1, "some are left, for the reason that standard error gives")],
+    exit: &[
+        (0, "no MD5 digest is left"),
+        (1, "some are left, for the reason that standard error gives"),
+    ],
     examples: &[("harden --data /srv/accounts", "wrap what is left")],
     run: |given: &Given| {
         let mut folder = Folder::open(given)?;
@@ -40,7 +43,10 @@ const AT_ONCE: i64 = 8;
 fn run(folder: &mut Folder) -> Result<String, Failure> {
     let all = folder.read(users::count_with_md5)?;
     let mut progress = Progress::of("wrapping", "users");
-    let threads = thread::available_parallelism().map_or(1, usize::from).saturating_sub(1).max(1);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .saturating_sub(1)
+        .max(1);
     let most = i64::try_from(threads).unwrap_or(1) * AT_ONCE;
     let (mut after, mut done, mut changed, mut interrupted) = (0, 0, 0, Ok(()));
     loop {
@@ -50,9 +56,11 @@ fn run(folder: &mut Folder) -> Result<String, Failure> {
         let wrapped = wrap(&some, threads);
         // Each that is still what it was: a password may have been changed meanwhile.
         changed += folder.change(|db, _| {
-            some.iter().zip(&wrapped).try_fold(0, |count, ((id, old), new)| {
-                users::rehash(db, *id, old, new).map(|written| count + u64::from(written))
-            })
+            some.iter()
+                .zip(&wrapped)
+                .try_fold(0, |count, ((id, old), new)| {
+                    users::rehash(db, *id, old, new).map(|written| count + u64::from(written))
+                })
         })?;
         done += some.len() as u64;
         interrupted = progress.show(done, all.max(done));
@@ -78,8 +86,18 @@ fn run(folder: &mut Folder) -> Result<String, Failure> {
 fn wrap(users: &[(i64, String)], threads: usize) -> Vec<String> {
     let part = users.len().div_ceil(threads);
     thread::scope(|scope| {
-        let work = |part: &'_ [(i64, String)]| part.iter().map(|(_, md5)| Scheme::Argon2id.wrap(md5.clone())).collect();
-        let parts: Vec<_> = users.chunks(part).map(|part| scope.spawn(move || -> Vec<String> { work(part) })).collect();
-        parts.into_iter().flat_map(|part| part.join().expect("hashing does not panic")).collect()
+        let work = |part: &'_ [(i64, String)]| {
+            part.iter()
+                .map(|(_, md5)| Scheme::Argon2id.wrap(md5.clone()))
+                .collect()
+        };
+        let parts: Vec<_> = users
+            .chunks(part)
+            .map(|part| scope.spawn(move || -> Vec<String> { work(part) }))
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().expect("hashing does not panic"))
+            .collect()
     })
 }

@@ -19,10 +19,19 @@ pub const HEALTH: Command = Command {
             containers and scripts that wait for a start.",
     arguments: &[],
     options: &[LISTEN, JSON, DATA],
-    exit: &[(0, "it is well"), (1, "it does not answer, or says that it is not well")],
+    exit: &[
+        (0, "it is well"),
+        (1, "it does not answer, or says that it is not well"),
+    ],
     examples: &[
-        ("health --data /srv/accounts", "ask the server whose config.json is in /srv/accounts"),
-        ("health --listen unix:/run/accountd.sock", "ask at an address that the server was started with"),
+        (
+            "health --data /srv/accounts",
+            "ask the server whose config.json is in /srv/accounts",
+        ),
+        (
+            "health --listen unix:/run/accountd.sock",
+            "ask at an address that the server was started with",
+        ),
     ],
     run: health,
 };
@@ -37,19 +46,35 @@ struct Health {
 }
 
 fn health(given: &Given) -> Result<(), Failure> {
-    let arguments: Vec<_> = given.text(LISTEN.name)?.map(|text| ("listen", "--listen", text)).into_iter().collect();
-    let loaded = config::environment().and_then(|found| config::load(&given.data(), &found, &arguments));
+    let arguments: Vec<_> = given
+        .text(LISTEN.name)?
+        .map(|text| ("listen", "--listen", text))
+        .into_iter()
+        .collect();
+    let loaded =
+        config::environment().and_then(|found| config::load(&given.data(), &found, &arguments));
     let (Config { listen, .. }, _) = loaded.map_err(|error| Failure::new(2, error))?;
     if matches!(listen, Listen::Tcp(address) if address.port() == 0) {
-        return Err(Failure::new(2, "port 0 is another one at each start: name the address with --listen".into()));
+        return Err(Failure::new(
+            2,
+            "port 0 is another one at each start: name the address with --listen".into(),
+        ));
     }
     let health = ask(&listen);
     if given.has(JSON.name) {
         print(&json(&health))?;
     }
     match health {
-        Health { error: Some(error), address, .. } => Err(Failure::new(1, format!("{address}: {error}"))),
-        Health { address, milliseconds: Some(took), .. } if !given.has(JSON.name) => {
+        Health {
+            error: Some(error),
+            address,
+            ..
+        } => Err(Failure::new(1, format!("{address}: {error}"))),
+        Health {
+            address,
+            milliseconds: Some(took),
+            ..
+        } if !given.has(JSON.name) => {
             print(&format!("{address}: well, answered in {took:.1} ms\n"))
         }
         _ => Ok(()),
@@ -62,7 +87,9 @@ fn ask(listen: &Listen) -> Health {
     let took = since.elapsed().as_secs_f64() * 1e3;
     let error = match &answer {
         Ok(200) => None,
-        Ok(status) => Some(format!("not well, HTTP {status}; the server's log says why")),
+        Ok(status) => Some(format!(
+            "not well, HTTP {status}; the server's log says why"
+        )),
         Err(error) => Some(format!("does not answer: {error}")),
     };
     Health {

@@ -1,7 +1,9 @@
-//! What a backup says of itself: `backup.json`, and the checksums in `SHA256SUMS` by which damage is noticed.
+//! What a backup says of itself: `backup.json`, and the checksums in `SHA256SUMS` by which damage
+//! is noticed.
 //!
-//! The checksums stand in the order of their paths (of bytes): the database, its pictures in the order in which it
-//! gives them, `backup.json` and `config.json`. So both lists can be compared line by line, however long they are.
+//! The checksums stand in the order of their paths (of bytes): the database, its pictures in the
+//! order in which it gives them, `backup.json` and `config.json`. So both lists can be compared
+//! line by line, however long they are.
 
 use crate::admin::progress::Progress;
 use crate::admin::text::count;
@@ -52,7 +54,11 @@ impl About {
 /// So many users and pictures, in a few words.
 #[must_use]
 pub fn content(users: u64, pictures: u64) -> String {
-    format!("{} and {}", count(users, "user"), count(pictures, "picture"))
+    format!(
+        "{} and {}",
+        count(users, "user"),
+        count(pictures, "picture")
+    )
 }
 
 /// A line of the file of checksums.
@@ -86,18 +92,27 @@ pub fn lines(backup: &Path) -> Result<impl Iterator<Item = Result<Line, String>>
         io::ErrorKind::NotFound => format!("{}: is no backup: it has no {SUMS}", backup.display()),
         _ => format!("{shown}: cannot be read: {error}"),
     })?;
-    Ok(BufReader::new(file).lines().enumerate().map(move |(at, line)| {
-        let line = line.map_err(|error| format!("{shown}: {error}"))?;
-        let parts = line.split_once("  ").filter(|(sum, path)| sum.len() == 64 && is_path(path));
-        parts
-            .map(|(sum, path)| Line { sum: sum.into(), path: path.into() })
-            .ok_or_else(|| format!("{SUMS}: line {} is none of a backup", at + 1))
-    }))
+    Ok(BufReader::new(file)
+        .lines()
+        .enumerate()
+        .map(move |(at, line)| {
+            let line = line.map_err(|error| format!("{shown}: {error}"))?;
+            let parts = line
+                .split_once("  ")
+                .filter(|(sum, path)| sum.len() == 64 && is_path(path));
+            parts
+                .map(|(sum, path)| Line {
+                    sum: sum.into(),
+                    path: path.into(),
+                })
+                .ok_or_else(|| format!("{SUMS}: line {} is none of a backup", at + 1))
+        }))
 }
 
 /// Whether this is the path of something that a backup holds.
 fn is_path(path: &str) -> bool {
-    matches!(path, store::FILE | ABOUT | config::FILE) || path.strip_prefix("avatars/").is_some_and(avatar::is_name)
+    matches!(path, store::FILE | ABOUT | config::FILE)
+        || path.strip_prefix("avatars/").is_some_and(avatar::is_name)
 }
 
 /// What `backup.json` says.
@@ -105,7 +120,8 @@ fn is_path(path: &str) -> bool {
 /// # Errors
 /// A sentence.
 pub fn about(backup: &Path) -> Result<About, String> {
-    let text = fs::read_to_string(backup.join(ABOUT)).map_err(|error| format!("{ABOUT}: cannot be read: {error}"))?;
+    let text = fs::read_to_string(backup.join(ABOUT))
+        .map_err(|error| format!("{ABOUT}: cannot be read: {error}"))?;
     serde_json::from_str(&text).map_err(|error| format!("{ABOUT}: {error}"))
 }
 
@@ -115,15 +131,27 @@ pub fn about(backup: &Path) -> Result<About, String> {
 /// A sentence, if it is no backup, or the work was interrupted.
 pub fn verify(backup: &Path, progress: &mut Progress) -> Result<Vec<String>, String> {
     let mut lines = lines(backup)?;
-    let (all, mut faults) = about(backup).map_or_else(|fault| (0, vec![fault]), |about| (about.bytes, Vec::new()));
+    let (all, mut faults) =
+        about(backup).map_or_else(|fault| (0, vec![fault]), |about| (about.bytes, Vec::new()));
     let ahead = next(&mut lines, &mut faults);
-    let mut check = Check { backup, lines, ahead, progress, all, done: 0, faults };
+    let mut check = Check {
+        backup,
+        lines,
+        ahead,
+        progress,
+        all,
+        done: 0,
+        faults,
+    };
     check.run()?;
     Ok(check.faults)
 }
 
 /// The next line that can be read.
-fn next(lines: &mut impl Iterator<Item = Result<Line, String>>, faults: &mut Vec<String>) -> Option<Line> {
+fn next(
+    lines: &mut impl Iterator<Item = Result<Line, String>>,
+    faults: &mut Vec<String>,
+) -> Option<Line> {
     lines.find_map(|line| line.map_err(|fault| faults.push(fault)).ok())
 }
 
@@ -144,41 +172,64 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
         let mut result = Ok(());
         let opened = Store::still(self.backup);
         // A schema that can't be read is what the checks below say.
-        let differences =
-            opened.as_ref().map_or_else(|_| Vec::new(), |store| store.read(schema::differences).unwrap_or_default());
+        let differences = opened.as_ref().map_or_else(
+            |_| Vec::new(),
+            |store| store.read(schema::differences).unwrap_or_default(),
+        );
         if !differences.is_empty() {
             // A view may stand where a table should: nothing more is asked of such a database.
-            self.faults.extend(differences.iter().map(|one| format!("{}: {one}", store::FILE)));
+            self.faults.extend(
+                differences
+                    .iter()
+                    .map(|one| format!("{}: {one}", store::FILE)),
+            );
             return Ok(());
         }
         let opened = opened.map(|store| {
-            let found = store.read(check::faults).unwrap_or_else(|fault| vec![fault.cause().into()]);
-            self.faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", store::FILE)));
+            let found = store
+                .read(check::faults)
+                .unwrap_or_else(|fault| vec![fault.cause().into()]);
+            self.faults.extend(
+                found
+                    .into_iter()
+                    .map(|fault| format!("{}: {fault}", store::FILE)),
+            );
             let walked = store.read(|db| {
                 check::each_avatar(db, &mut |name| {
                     result = self.expect(&picture(name));
                     result.is_ok()
                 })
             });
-            self.faults.extend(walked.err().map(|fault| format!("{}: {}", store::FILE, fault.cause())));
+            self.faults.extend(
+                walked
+                    .err()
+                    .map(|fault| format!("{}: {}", store::FILE, fault.cause())),
+            );
         });
         self.faults.extend(opened.err());
         result?;
         self.expect(ABOUT)?;
         while let Some(line) = self.take() {
             if line.path != config::FILE {
-                self.faults.push(format!("{SUMS}: {} is too much: nothing in the backup asks for it", line.path));
+                self.faults.push(format!(
+                    "{SUMS}: {} is too much: nothing in the backup asks for it",
+                    line.path
+                ));
             }
             self.file(&line)?;
         }
         Ok(())
     }
 
-    /// Checks the file with this path, whose line should come next; lines before it are of no use to anybody.
+    /// Checks the file with this path, whose line should come next; lines before it are of no use
+    /// to anybody.
     fn expect(&mut self, path: &str) -> Result<(), String> {
         while self.ahead.as_ref().is_some_and(|line| &*line.path < path) {
             let line = self.take().expect("it was looked at");
-            self.faults.push(format!("{SUMS}: {} is too much: nothing in the backup asks for it", line.path));
+            self.faults.push(format!(
+                "{SUMS}: {} is too much: nothing in the backup asks for it",
+                line.path
+            ));
             self.file(&line)?;
         }
         if self.ahead.as_ref().is_some_and(|line| line.path == path) {
@@ -200,7 +251,10 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
         match read(&path, &line.path) {
             Ok((size, sum)) => {
                 if sum != line.sum {
-                    self.faults.push(format!("{}: is not what it was: its checksum is another", line.path));
+                    self.faults.push(format!(
+                        "{}: is not what it was: its checksum is another",
+                        line.path
+                    ));
                 }
                 self.done += size;
             }

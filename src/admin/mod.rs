@@ -38,8 +38,9 @@ const TRIES: usize = 20;
 /// # Errors
 /// If there is none, or it is not to be used.
 pub fn open(given: &Given) -> Result<Store, Failure> {
-    let mut store =
-        there(&given.data()).and_then(|()| Store::open(&given.data())).map_err(|error| Failure::new(1, error))?;
+    let mut store = there(&given.data())
+        .and_then(|()| Store::open(&given.data()))
+        .map_err(|error| Failure::new(1, error))?;
     store.be_patient(PATIENCE)?;
     Ok(store)
 }
@@ -51,7 +52,9 @@ pub fn open(given: &Given) -> Result<Store, Failure> {
 pub fn visit(data: &Path) -> Result<Store, String> {
     there(data)?;
     let mut store = Store::visit(data)?;
-    store.be_patient(PATIENCE).map_err(|fault| String::from(fault.cause()))?;
+    store
+        .be_patient(PATIENCE)
+        .map_err(|fault| String::from(fault.cause()))?;
     Ok(store)
 }
 
@@ -59,7 +62,10 @@ fn there(data: &Path) -> Result<(), String> {
     let path = data.join(FILE);
     match path.try_exists() {
         Ok(true) => Ok(()),
-        Ok(false) => Err(format!("{}: is not there; name the data folder with --data DIR", path.display())),
+        Ok(false) => Err(format!(
+            "{}: is not there; name the data folder with --data DIR",
+            path.display()
+        )),
         Err(error) => Err(format!("{}: cannot be read: {error}", path.display())),
     }
 }
@@ -72,7 +78,9 @@ pub fn as_owner(data: &Path) -> Result<(), String> {
     match fs::metadata(data) {
         Ok(metadata) if metadata.uid() != limits::user() => {
             let (shown, owner) = (data.display(), metadata.uid());
-            Err(format!("{shown}: belongs to the user with id {owner}; do this as that user (sudo -u \\#{owner} …)"))
+            Err(format!(
+                "{shown}: belongs to the user with id {owner}; do this as that user (sudo -u \\#{owner} …)"
+            ))
         }
         _ => Ok(()),
     }
@@ -100,21 +108,34 @@ impl Folder {
         let data = given.data();
         let loaded = config::environment().and_then(|found| config::load(&data, &found, &[]));
         let (config, _) = loaded.map_err(|error| Failure::new(2, error))?;
-        Ok(Folder { data, config, store: open(given)?, command: given.command() })
+        Ok(Folder {
+            data,
+            config,
+            store: open(given)?,
+            command: given.command(),
+        })
     }
 
     /// Asks the database.
     ///
     /// # Errors
     /// Whatever the database says.
-    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
+    pub fn read<T>(
+        &self,
+        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Failure> {
         Ok(self.store.read(ask)?)
     }
 
     /// What the audit log says of this command.
     #[must_use]
     pub fn event(&self) -> Event<'static> {
-        Event { at: clock::now(), name: self.command, source: "command", days: self.config.audit_days }
+        Event {
+            at: clock::now(),
+            name: self.command,
+            source: "command",
+            days: self.config.audit_days,
+        }
     }
 
     /// Changes the database in one transaction, in which `change` takes note of the event.
@@ -137,8 +158,9 @@ impl Folder {
         Ok(self.store.leave_no_trace()?)
     }
 
-    /// Empties the database's log, which still has what was deleted; says whether it is done. That holds writers up until
-    /// whoever reads has come to an end, so it waits for a moment at a time and lets them through in between.
+    /// Empties the database's log, which still has what was deleted; says whether it is done. That
+    /// holds writers up until whoever reads has come to an end, so it waits for a moment at a time
+    /// and lets them through in between.
     ///
     /// # Errors
     /// Whatever the database says.
@@ -153,6 +175,9 @@ impl Folder {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Failure {
-        Failure::new(1, format!("the database: {}; nothing has changed", fault.cause()))
+        Failure::new(
+            1,
+            format!("the database: {}; nothing has changed", fault.cause()),
+        )
     }
 }

@@ -1,10 +1,12 @@
-//! A password from a terminal that does not show it, or from standard input; never from an argument.
+//! A password from a terminal that does not show it, or from standard input; never from an
+//! argument.
 
 use crate::failure::Failure;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Read, Write};
 
-/// Bytes of input at the most: four for each of the 1,024 characters that a password may have, and the end of a line.
+/// Bytes of input at the most: four for each of the 1,024 characters that a password may have, and
+/// the end of a line.
 const MOST: u64 = 4 * 1024 + 2;
 
 /// Asks for a new password: twice on a terminal, otherwise it is the one line of standard input.
@@ -15,13 +17,22 @@ pub fn ask() -> Result<String, Failure> {
     let bytes = if io::stdin().is_terminal() {
         let first = hidden("new password").map_err(not_read)?;
         if hidden("once more").map_err(not_read)? != first {
-            return Err(Failure::new(1, "the two are not the same; nothing has changed".into()));
+            return Err(Failure::new(
+                1,
+                "the two are not the same; nothing has changed".into(),
+            ));
         }
         first
     } else {
         let mut line = Vec::new();
-        io::stdin().take(MOST).read_to_end(&mut line).map_err(not_read)?;
-        let end = [&b"\r\n"[..], b"\n"].into_iter().find(|end| line.ends_with(end)).map_or(0, <[u8]>::len);
+        io::stdin()
+            .take(MOST)
+            .read_to_end(&mut line)
+            .map_err(not_read)?;
+        let end = [&b"\r\n"[..], b"\n"]
+            .into_iter()
+            .find(|end| line.ends_with(end))
+            .map_or(0, <[u8]>::len);
         line.truncate(line.len() - end);
         line
     };
@@ -50,20 +61,25 @@ pub fn agree(question: &str) -> Result<(), Failure> {
 }
 
 fn refused(why: &str) -> Failure {
-    Failure::new(1, format!("the password on standard input {why}; nothing has changed"))
+    Failure::new(
+        1,
+        format!("the password on standard input {why}; nothing has changed"),
+    )
 }
 
 fn not_read(error: io::Error) -> Failure {
     Failure::new(1, format!("no answer: {error}; nothing has changed"))
 }
 
-/// Reads a line that the terminal does not show. It is read byte by byte, so that the terminal is as before even when an
-/// interrupt is typed.
+/// Reads a line that the terminal does not show. It is read byte by byte, so that the terminal is
+/// as before even when an interrupt is typed.
 fn hidden(question: &str) -> io::Result<Vec<u8>> {
     let input = io::stdin();
     let before = tcgetattr(&input)?;
     let mut quiet = before.clone();
-    quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+    quiet
+        .local_modes
+        .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
     quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
     // What was typed before the question was shown.
@@ -113,10 +129,20 @@ mod tests {
             ("\u{7f}a\n", "a"),
             ("wrong\u{15}right\n", "right"),
         ] {
-            assert_eq!(line(&mut typed.as_bytes()).unwrap(), read.as_bytes(), "{typed:?}");
+            assert_eq!(
+                line(&mut typed.as_bytes()).unwrap(),
+                read.as_bytes(),
+                "{typed:?}"
+            );
         }
-        assert_eq!(line(&mut &b"ab\x03"[..]).unwrap_err().kind(), std::io::ErrorKind::Interrupted);
-        assert_eq!(line(&mut &b"ab\x04"[..]).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            line(&mut &b"ab\x03"[..]).unwrap_err().kind(),
+            std::io::ErrorKind::Interrupted
+        );
+        assert_eq!(
+            line(&mut &b"ab\x04"[..]).unwrap_err().kind(),
+            std::io::ErrorKind::UnexpectedEof
+        );
         assert!(line(&mut &b"ab"[..]).is_err());
     }
 }

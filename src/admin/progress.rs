@@ -1,4 +1,5 @@
-//! A bar on standard error for whoever waits at a terminal, and a flag for who does not want to wait any more.
+//! A bar on standard error for whoever waits at a terminal, and a flag for who does not want to
+//! wait any more.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -12,7 +13,8 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Characters of the bar.
 const WIDTH: u64 = 30;
 
-/// What is shown of work that takes its time: on a terminal a line that is drawn anew, elsewhere nothing.
+/// What is shown of work that takes its time: on a terminal a line that is drawn anew, elsewhere
+/// nothing.
 pub struct Progress {
     what: &'static str,
     unit: &'static str,
@@ -39,10 +41,18 @@ impl Progress {
     fn new(what: &'static str, unit: &'static str, scale: u64) -> Progress {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // Where it can't be registered, the signal ends the process at once, as it does by default.
+            // Where it can't be registered, the signal ends the process at once, as it does by
+            // default.
             let _ = flag::register(signal, interrupted.clone());
         }
-        Progress { what, unit, scale, shown: None, terminal: io::stderr().is_terminal(), interrupted }
+        Progress {
+            what,
+            unit,
+            scale,
+            shown: None,
+            terminal: io::stderr().is_terminal(),
+            interrupted,
+        }
     }
 
     /// Shows that so much of so much is done.
@@ -75,9 +85,20 @@ impl Progress {
     fn line(&self, done: u64, all: u64) -> String {
         let done = done.min(all);
         let filled = done * WIDTH / all.max(1);
-        let bar: String = (0..WIDTH).map(|at| if at < filled { '#' } else { '-' }).collect();
-        let (percent, Progress { what, unit, scale, .. }) = (done * 100 / all.max(1), self);
-        format!("{what:<10} [{bar}] {percent:>3} %  {} of {} {unit}", done / scale, all / scale)
+        let bar: String = (0..WIDTH)
+            .map(|at| if at < filled { '#' } else { '-' })
+            .collect();
+        let (
+            percent,
+            Progress {
+                what, unit, scale, ..
+            },
+        ) = (done * 100 / all.max(1), self);
+        format!(
+            "{what:<10} [{bar}] {percent:>3} %  {} of {} {unit}",
+            done / scale,
+            all / scale
+        )
     }
 }
 
@@ -96,9 +117,19 @@ mod tests {
     #[test]
     fn the_bar_is_full_at_the_end_and_not_before() {
         let progress = Progress::of("checking", "rows");
-        assert_eq!(progress.line(0, 0), format!("checking   [{}]   0 %  0 of 0 rows", "-".repeat(30)));
+        assert_eq!(
+            progress.line(0, 0),
+            format!("checking   [{}]   0 %  0 of 0 rows", "-".repeat(30))
+        );
         assert!(progress.line(999, 1000).contains("#-]  99 %"));
-        assert_eq!(progress.line(7, 5), format!("checking   [{}] 100 %  5 of 5 rows", "#".repeat(30)));
-        assert!(Progress::of_bytes("copying").line(1_500_000, 3_000_000).ends_with(" 50 %  1 of 3 MB"));
+        assert_eq!(
+            progress.line(7, 5),
+            format!("checking   [{}] 100 %  5 of 5 rows", "#".repeat(30))
+        );
+        assert!(
+            Progress::of_bytes("copying")
+                .line(1_500_000, 3_000_000)
+                .ends_with(" 50 %  1 of 3 MB")
+        );
     }
 }

@@ -17,8 +17,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-const FORCE: Opt =
-    Opt { name: "force", value: "", doc: "restore even if what is there is newer, or of a newer accountd" };
+const FORCE: Opt = Opt {
+    name: "force",
+    value: "",
+    doc: "restore even if what is there is newer, or of a newer accountd",
+};
 
 /// The row of `restore`.
 pub const RESTORE: Command = Command {
@@ -30,22 +33,35 @@ pub const RESTORE: Command = Command {
             remove that folder when you do not need it. A config.json that is there stays; where there is none, it comes \
             from the backup.\n\
             What breaks off in the middle, by a loss of power say, leaves the old state or the new one, whole.",
-    arguments: &[Argument { name: "DIR", doc: "the folder of one backup, accountd-…" }],
+    arguments: &[Argument {
+        name: "DIR",
+        doc: "the folder of one backup, accountd-…",
+    }],
     options: &[DATA, FORCE],
     exit: &[],
-    examples: &[("restore /srv/backups/accountd-2026-11-24T07-00-00Z --data /srv/accounts", "go back to that morning")],
+    examples: &[(
+        "restore /srv/backups/accountd-2026-11-24T07-00-00Z --data /srv/accounts",
+        "go back to that morning",
+    )],
     run: |given: &Given| {
         let (data, backup) = (given.data(), given.path("DIR").unwrap_or_default());
         let mut progress = Progress::of_bytes("checking");
         let failed = |error| Failure::new(1, error);
         super::as_owner(&data).map_err(failed)?;
         let about = sound(&backup, &mut progress).map_err(failed)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&data).map_err(at(&data)).map_err(failed)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&data)
+            .map_err(at(&data))
+            .map_err(failed)?;
         let _lock = serve::lock(&data)?;
-        let text = run(&data, &backup, &about, given.has(FORCE.name), &mut progress).map_err(failed)?;
+        let text =
+            run(&data, &backup, &about, given.has(FORCE.name), &mut progress).map_err(failed)?;
         drop(progress);
         // Done is done, whether or not it can be noted in what has come.
-        let _ = Folder::open(given).and_then(|mut folder| folder.change(|db, event| audit::done(db, event, None)));
+        let _ = Folder::open(given)
+            .and_then(|mut folder| folder.change(|db, event| audit::done(db, event, None)));
         print(&text)
     },
 };
@@ -66,12 +82,22 @@ pub fn is_unfinished(name: &str) -> bool {
 fn sound(backup: &Path, progress: &mut Progress) -> Result<About, String> {
     let faults = manifest::verify(backup, progress)?;
     if !faults.is_empty() {
-        return Err(format!("{}: is broken: {}; choose another one", backup.display(), manifest::sentence(&faults)));
+        return Err(format!(
+            "{}: is broken: {}; choose another one",
+            backup.display(),
+            manifest::sentence(&faults)
+        ));
     }
     manifest::about(backup)
 }
 
-fn run(data: &Path, backup: &Path, about: &About, force: bool, progress: &mut Progress) -> Result<String, String> {
+fn run(
+    data: &Path,
+    backup: &Path,
+    about: &About,
+    force: bool,
+    progress: &mut Progress,
+) -> Result<String, String> {
     let held = avatar::hold(data)?;
     let aside = set_aside(data, backup, about, force)?;
     progress.next("restoring");
@@ -84,7 +110,11 @@ fn run(data: &Path, backup: &Path, about: &About, force: bool, progress: &mut Pr
     drop(held);
     let restored = Store::still(data)?;
     // When in doubt, it stays; all of them are kept aside.
-    avatar::sweep(data, SystemTime::now(), |name| restored.read(|db| users::has_avatar(db, name)).unwrap_or(true));
+    avatar::sweep(data, SystemTime::now(), |name| {
+        restored
+            .read(|db| users::has_avatar(db, name))
+            .unwrap_or(true)
+    });
     let moment = humantime::format_rfc3339_seconds(about.moment());
     let mut text = format!("{}: {} as of {moment}\n", data.display(), about.content());
     if let Some(aside) = aside {
@@ -93,7 +123,12 @@ fn run(data: &Path, backup: &Path, about: &About, force: bool, progress: &mut Pr
     Ok(text)
 }
 
-fn put_in_place(data: &Path, backup: &Path, about: &About, progress: &mut Progress) -> Result<(), String> {
+fn put_in_place(
+    data: &Path,
+    backup: &Path,
+    about: &About,
+    progress: &mut Progress,
+) -> Result<(), String> {
     // None of this is the new state yet: pictures that nobody names, and a file that nobody reads.
     let mut done = 0;
     for line in manifest::lines(backup)? {
@@ -101,7 +136,8 @@ fn put_in_place(data: &Path, backup: &Path, about: &About, progress: &mut Progre
         progress.show(done, about.bytes)?;
     }
     sync_folder(&avatar::folder(data))?;
-    // A log of the old database would be played back into the new one. The old one has none, unless it is damaged.
+    // A log of the old database would be played back into the new one. The old one has none, unless
+    // it is damaged.
     for log in LOGS {
         remove(&data.join(format!("{}{log}", store::FILE)))?;
     }
@@ -119,7 +155,10 @@ fn place(data: &Path, backup: &Path, line: &Line) -> Result<u64, String> {
         manifest::ABOUT => return Ok(0),
         config::FILE if data.join(config::FILE).exists() => return Ok(0),
         config::FILE => (data.join("config.json.new"), Some(data.join(config::FILE))),
-        path => (avatar::path(data, &avatar::fresh_name()), Some(data.join(path))),
+        path => (
+            avatar::path(data, &avatar::fresh_name()),
+            Some(data.join(path)),
+        ),
     };
     remove(&fresh)?;
     let (size, sum) = copy_file(&from, &fresh)?;
@@ -132,8 +171,14 @@ fn place(data: &Path, backup: &Path, line: &Line) -> Result<u64, String> {
     Ok(size)
 }
 
-/// Refuses what must not be overwritten; the rest is linked into a folder of its own, and the database left as one file.
-fn set_aside(data: &Path, backup: &Path, about: &About, force: bool) -> Result<Option<PathBuf>, String> {
+/// Refuses what must not be overwritten; the rest is linked into a folder of its own, and the
+/// database left as one file.
+fn set_aside(
+    data: &Path,
+    backup: &Path,
+    about: &About,
+    force: bool,
+) -> Result<Option<PathBuf>, String> {
     let file = data.join(store::FILE);
     if !file.exists() {
         return Ok(None);
@@ -142,14 +187,22 @@ fn set_aside(data: &Path, backup: &Path, about: &About, force: bool) -> Result<O
     let shown = file.display();
     match compare(data, &file, backup, about, force) {
         Ok(true) => {}
-        Ok(false) => return Err(format!("{shown}: another accountd command is using it; try again")),
+        Ok(false) => {
+            return Err(format!(
+                "{shown}: another accountd command is using it; try again"
+            ));
+        }
         Err(_) if force => {}
         Err(sentence) => return Err(format!("{sentence}; {all_the_same}")),
     }
     let aside = free(data, ASIDE.0, SystemTime::now());
     let unfinished = PathBuf::from(format!("{}{}", aside.display(), ASIDE.1));
     let pictures = avatar::folder(&unfinished);
-    DirBuilder::new().recursive(true).mode(0o700).create(&pictures).map_err(at(&pictures))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&pictures)
+        .map_err(at(&pictures))?;
     for suffix in [""].iter().chain(&LOGS) {
         let name = format!("{}{suffix}", store::FILE);
         link(&data.join(&name), &unfinished.join(&name))?;
@@ -167,17 +220,33 @@ fn set_aside(data: &Path, backup: &Path, about: &About, force: bool) -> Result<O
     Ok(Some(aside))
 }
 
-/// Whether the old database may go: nobody else has it open, and it has nothing newer, unless that may be lost.
-fn compare(data: &Path, file: &Path, backup: &Path, about: &About, force: bool) -> Result<bool, String> {
+/// Whether the old database may go: nobody else has it open, and it has nothing newer, unless that
+/// may be lost.
+fn compare(
+    data: &Path,
+    file: &Path,
+    backup: &Path,
+    about: &About,
+    force: bool,
+) -> Result<bool, String> {
     let (shown, moment) = (file.display(), about.moment());
-    let unreadable = |error: &dyn std::fmt::Display| format!("{shown}: cannot be compared with the backup: {error}");
+    let unreadable = |error: &dyn std::fmt::Display| {
+        format!("{shown}: cannot be compared with the backup: {error}")
+    };
     let changed = changed_at(file);
     let old = super::visit(data)?;
     if changed > moment && !force {
-        let differ = old.users_that_differ(backup).map_err(|error| unreadable(&error))?;
+        let differ = old
+            .users_that_differ(backup)
+            .map_err(|error| unreadable(&error))?;
         if differ > 0 {
-            let (differ, moment) = (count(differ, "user"), humantime::format_rfc3339_seconds(moment));
-            return Err(format!("{shown}: is newer: {differ} added, changed or deleted there after {moment}"));
+            let (differ, moment) = (
+                count(differ, "user"),
+                humantime::format_rfc3339_seconds(moment),
+            );
+            return Err(format!(
+                "{shown}: is newer: {differ} added, changed or deleted there after {moment}"
+            ));
         }
     }
     old.close_alone().map_err(|error| unreadable(&error))
@@ -191,7 +260,9 @@ fn changed_at(file: &Path) -> SystemTime {
         // An empty log says that somebody has come, not that anything has changed.
         metadata.modified().ok().filter(|_| metadata.len() > 0)
     };
-    changed(file).max(changed(&log)).unwrap_or(SystemTime::UNIX_EPOCH)
+    changed(file)
+        .max(changed(&log))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// A second name for a file that is there, or a copy where the file system has no second names.

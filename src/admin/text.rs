@@ -25,24 +25,40 @@ pub struct Table<const N: usize> {
 impl<const N: usize> Table<N> {
     /// Columns without a head.
     pub fn bare() -> Table<N> {
-        Table { widths: [0; N], head: None }
+        Table {
+            widths: [0; N],
+            head: None,
+        }
     }
 
     /// Columns whose head stands on the first page.
     pub fn with(head: [&str; N]) -> Table<N> {
-        Table { widths: [0; N], head: Some(head.map(String::from)) }
+        Table {
+            widths: [0; N],
+            head: Some(head.map(String::from)),
+        }
     }
 
     /// A line for each row.
     pub fn page(&mut self, rows: impl IntoIterator<Item = [String; N]>) -> String {
         let rows: Vec<_> = self.head.take().into_iter().chain(rows).collect();
         for (column, width) in self.widths.iter_mut().enumerate() {
-            *width = rows.iter().map(|row| row[column].width()).fold(*width, usize::max);
+            *width = rows
+                .iter()
+                .map(|row| row[column].width())
+                .fold(*width, usize::max);
         }
         let mut text = String::new();
         for row in &rows {
-            let cell = |(cell, width): (&String, &usize)| format!("{cell}{}", " ".repeat(2 + width - cell.width()));
-            text += row.iter().zip(&self.widths).map(cell).collect::<String>().trim_end();
+            let cell = |(cell, width): (&String, &usize)| {
+                format!("{cell}{}", " ".repeat(2 + width - cell.width()))
+            };
+            text += row
+                .iter()
+                .zip(&self.widths)
+                .map(cell)
+                .collect::<String>()
+                .trim_end();
             text.push('\n');
         }
         text
@@ -56,12 +72,27 @@ mod tests {
     #[test]
     fn columns_are_aligned_in_every_script() {
         let row = |a: &str, b: &str| [a.to_string(), b.to_string()];
-        let rows = [row("rei", "1"), row("阿巴", "2"), row("", "3"), row("e\u{301}", "")];
-        assert_eq!(Table::bare().page(rows), "rei   1\n阿巴  2\n      3\ne\u{301}\n");
+        let rows = [
+            row("rei", "1"),
+            row("阿巴", "2"),
+            row("", "3"),
+            row("e\u{301}", ""),
+        ];
+        assert_eq!(
+            Table::bare().page(rows),
+            "rei   1\n阿巴  2\n      3\ne\u{301}\n"
+        );
         let mut table = Table::with(["A", "B"]);
         assert_eq!(table.page([row("1", "2")]), "A  B\n1  2\n");
-        assert_eq!(table.page([row("long", "3"), row("4", "5")]), "long  3\n4     5\n");
-        assert_eq!(table.page([row("6", "7")]), "6     7\n", "a column does not shrink");
+        assert_eq!(
+            table.page([row("long", "3"), row("4", "5")]),
+            "long  3\n4     5\n"
+        );
+        assert_eq!(
+            table.page([row("6", "7")]),
+            "6     7\n",
+            "a column does not shrink"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `/api/forget_password`: a new password for who knows name, email and the configured key; every session ends.
+//! `/api/forget_password`: a new password for who knows name, email and the configured key; every
+//! session ends.
 
 use super::{guarded, noted, strong};
 use crate::app::App;
@@ -15,7 +16,12 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     if !app.config.forgot_password_function_status {
         return Err(No::SwitchedOff.into());
     }
-    guarded(app, request, &[Secret::ResetKey, Secret::Password(form.get("name"))], || reset(app, request))
+    guarded(
+        app,
+        request,
+        &[Secret::ResetKey, Secret::Password(form.get("name"))],
+        || reset(app, request),
+    )
 }
 
 fn reset(app: &App, request: &Request) -> Outcome {
@@ -29,7 +35,9 @@ fn reset(app: &App, request: &Request) -> Outcome {
     strong(app, form, "new_passwd")?;
     let fresh = app.config.password_hash.hash(form.get("new_passwd"));
     let (name, email) = (form.get("name"), form.get("email"));
-    match noted(app, Durable::Now, &FORGET_PASSWORD, request, |db| users::reset_password(db, name, email, &fresh))? {
+    match noted(app, Durable::Now, &FORGET_PASSWORD, request, |db| {
+        users::reset_password(db, name, email, &fresh)
+    })? {
         Some(_) => Ok(Done::Plain),
         None => Err(No::UserUnknown.into()),
     }

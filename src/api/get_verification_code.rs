@@ -10,5 +10,9 @@ use crate::throttle::Budget;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     spend(app, request, Budget::Captcha)?;
-    Ok(captcha::hand_out(app, Source::of(request.client), request.now)?)
+    Ok(captcha::hand_out(
+        app,
+        Source::of(request.client),
+        request.now,
+    )?)
 }

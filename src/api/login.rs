@@ -13,18 +13,34 @@ use crate::throttle::Secret;
 pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, &request.form, request.now)?;
     request.form.require(LOGIN.fields)?;
-    guarded(app, request, &[Secret::Password(request.form.get("username"))], || log_in(app, request))
+    guarded(
+        app,
+        request,
+        &[Secret::Password(request.form.get("username"))],
+        || log_in(app, request),
+    )
 }
 
 fn log_in(app: &App, request: &Request) -> Outcome {
     let (form, config) = (&request.form, &app.config);
     let password = form.get("passwd");
     let token = secret::letters(secret::TOKEN_LETTERS);
-    let (digest, expires_at) = (secret::digest(&token), request.now + config.token_ttl_seconds);
+    let (digest, expires_at) = (
+        secret::digest(&token),
+        request.now + config.token_ttl_seconds,
+    );
     verified(app, form.get("username"), password, |user| {
-        let fresh = (Scheme::of(&user.password) != config.password_hash).then(|| config.password_hash.hash(password));
+        let fresh = (Scheme::of(&user.password) != config.password_hash)
+            .then(|| config.password_hash.hash(password));
         let opened = noted(app, Durable::Soon, &LOGIN, request, |db| {
-            let opened = sessions::open(db, user.id, &user.password, &digest, expires_at, config.sessions_per_user)?;
+            let opened = sessions::open(
+                db,
+                user.id,
+                &user.password,
+                &digest,
+                expires_at,
+                config.sessions_per_user,
+            )?;
             if let Some(fresh) = fresh.filter(|_| opened) {
                 users::rehash(db, user.id, &user.password, &fresh)?;
             }

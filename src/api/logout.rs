@@ -13,7 +13,11 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     spend(app, request, Budget::Change(Some(id)))?;
     as_owner(app, &digest, request.now, |db, id| {
         note(app, &LOGOUT, request, db, id)?;
-        if request.form.is_true("everywhere") { sessions::end_all(db, id) } else { sessions::end(db, &digest) }
+        if request.form.is_true("everywhere") {
+            sessions::end_all(db, id)
+        } else {
+            sessions::end(db, &digest)
+        }
     })?;
     Ok(Done::Plain)
 }

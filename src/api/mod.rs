@@ -52,19 +52,36 @@ const ROUTES: [(&Endpoint, Handler); 11] = [
     (&contract::REGISTERED, Handler::Hashing(registered::handle)),
     (&contract::LOGIN, Handler::Hashing(login::handle)),
     (&contract::USER_INFO, Handler::Quick(user_info::handle)),
-    (&contract::UPDATE_PASSWORD, Handler::Hashing(update_password::handle)),
-    (&contract::UPDATE_SHOW_NAME, Handler::Writing(update_show_name::handle)),
+    (
+        &contract::UPDATE_PASSWORD,
+        Handler::Hashing(update_password::handle),
+    ),
+    (
+        &contract::UPDATE_SHOW_NAME,
+        Handler::Writing(update_show_name::handle),
+    ),
     (&contract::UPDATE_KEY, Handler::Writing(update_key::handle)),
-    (&contract::FORGET_PASSWORD, Handler::Hashing(forget_password::handle)),
-    (&contract::UPLOAD_AVATAR, Handler::Upload(upload_avatar::handle)),
-    (&contract::GET_VERIFICATION_CODE, Handler::Quick(get_verification_code::handle)),
+    (
+        &contract::FORGET_PASSWORD,
+        Handler::Hashing(forget_password::handle),
+    ),
+    (
+        &contract::UPLOAD_AVATAR,
+        Handler::Upload(upload_avatar::handle),
+    ),
+    (
+        &contract::GET_VERIFICATION_CODE,
+        Handler::Quick(get_verification_code::handle),
+    ),
     (&contract::LOGOUT, Handler::Writing(logout::handle)),
     (&contract::HEALTH, Handler::Quick(health::handle)),
 ];
 
 fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    ROUTES.into_iter().find(|(endpoint, _)| endpoint.path == path)
+    ROUTES
+        .into_iter()
+        .find(|(endpoint, _)| endpoint.path == path)
 }
 
 /// What a request takes, beside a thread for a moment.
@@ -92,12 +109,23 @@ pub fn pace(app: &App, request: &Request, body: Option<&[u8]>) -> Pace {
         Handler::Upload(_) => Pace::Upload,
         Handler::Quick(_) => Pace::Quick,
         Handler::Hashing(_) | Handler::Writing(_) => {
-            let pace = if hashes && app.hashes_are_slow() { Pace::Hashing } else { Pace::Waiting };
+            let pace = if hashes && app.hashes_are_slow() {
+                Pace::Hashing
+            } else {
+                Pace::Waiting
+            };
             let takes_long = pace == Pace::Hashing || app.writes_are_slow();
             // Without the answer to a captcha nothing is hashed or written, so no permit is taken.
-            let gets_far =
-                || !hashes || body.is_some_and(|body| captcha::is_right(app, &Form::read(body), request.now));
-            if takes_long && gets_far() { pace } else { Pace::Quick }
+            let gets_far = || {
+                !hashes
+                    || body
+                        .is_some_and(|body| captcha::is_right(app, &Form::read(body), request.now))
+            };
+            if takes_long && gets_far() {
+                pace
+            } else {
+                Pace::Quick
+            }
         }
     }
 }
@@ -124,7 +152,8 @@ pub fn wanted(method: &str, path: &str) -> Wanted {
     }
 }
 
-/// The refusal of an upload that is certain before its body is read, of which so many bytes were announced.
+/// The refusal of an upload that is certain before its body is read, of which so many bytes were
+/// announced.
 #[must_use]
 pub fn refuse_upload(app: &App, request: &Request, announced: u64) -> Option<Reply> {
     let outcome = upload_avatar::check(app, request, announced).err()?;
@@ -133,8 +162,8 @@ pub fn refuse_upload(app: &App, request: &Request, announced: u64) -> Option<Rep
 
 /// Answers a request.
 pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
-    // On every path, so that a page can see the answer that follows, whatever it is. On the path of the page also without a
-    // preflight's headers: health checks of load balancers ask so.
+    // On every path, so that a page can see the answer that follows, whatever it is. On the path of
+    // the page also without a preflight's headers: health checks of load balancers ask so.
     if request.method == "OPTIONS" && (request.preflight || matches!(&*request.path, "/" | "*")) {
         return Reply::empty(204, vec![("Allow", "GET, HEAD, POST, OPTIONS".into())]);
     }
@@ -150,13 +179,22 @@ pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
     match &*request.path {
         openapi::PATH => openapi::serve(&request.if_none_match),
         path => {
-            let page = app.page.as_ref().and_then(|page| page.serve(path, &request.if_none_match));
+            let page = app
+                .page
+                .as_ref()
+                .and_then(|page| page.serve(path, &request.if_none_match));
             page.unwrap_or_else(|| outside(404).into())
         }
     }
 }
 
-fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Request, body: &mut dyn Read) -> Reply {
+fn interface(
+    app: &App,
+    endpoint: &Endpoint,
+    handler: Handler,
+    request: &mut Request,
+    body: &mut dyn Read,
+) -> Reply {
     if request.method != endpoint.method {
         return endpoint.refusal(No::Method, None).into();
     }
@@ -167,7 +205,9 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
         }
     }
     let outcome = catch_unwind(AssertUnwindSafe(|| match handler {
-        Handler::Quick(handle) | Handler::Writing(handle) | Handler::Hashing(handle) => handle(app, request),
+        Handler::Quick(handle) | Handler::Writing(handle) | Handler::Hashing(handle) => {
+            handle(app, request)
+        }
         Handler::Upload(handle) => handle(app, request, body),
     }));
     // The panic hook has written the line.
@@ -183,11 +223,27 @@ fn interface(app: &App, endpoint: &Endpoint, handler: Handler, request: &mut Req
 /// The reply to a request that a handler has refused.
 fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Reply {
     match stop {
-        Stop { reason: No::TooOften(seconds), .. } => retry_after(429, seconds),
-        Stop { reason: No::Moved, .. } => retry_after(503, 1),
-        Stop { reason, cause, detail } => {
+        Stop {
+            reason: No::TooOften(seconds),
+            ..
+        } => retry_after(429, seconds),
+        Stop {
+            reason: No::Moved, ..
+        } => retry_after(503, 1),
+        Stop {
+            reason,
+            cause,
+            detail,
+        } => {
             if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
-                log::line(Level::Info, &format!("failed sign-in from {} at {}", request.source(), endpoint.path));
+                log::line(
+                    Level::Info,
+                    &format!(
+                        "failed sign-in from {} at {}",
+                        request.source(),
+                        endpoint.path
+                    ),
+                );
                 remember_refusal(app, endpoint, request);
             }
             if let Some(cause) = cause {
@@ -206,12 +262,14 @@ fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Rep
 /// An answer about HTTP itself, to be tried again after so many seconds.
 fn retry_after(status: u16, seconds: u64) -> Reply {
     let mut reply = Reply::from(outside(status));
-    reply.headers.push(("Retry-After", seconds.to_string().into()));
+    reply
+        .headers
+        .push(("Retry-After", seconds.to_string().into()));
     reply
 }
 
-/// Changes the database in one transaction, and takes note of it; `change` says the id of the user whom it was done to, or
-/// that nothing was done.
+/// Changes the database in one transaction, and takes note of it; `change` says the id of the user
+/// whom it was done to, or that nothing was done.
 fn noted(
     app: &App,
     durable: Durable,
@@ -229,8 +287,18 @@ fn noted(
 }
 
 /// Takes note of what a request does to the user with this id.
-fn note(app: &App, endpoint: &Endpoint, request: &Request, db: &Transaction, id: i64) -> rusqlite::Result<()> {
-    audit::done(db, &event(app, endpoint, request, &request.source()), Some(id))
+fn note(
+    app: &App,
+    endpoint: &Endpoint,
+    request: &Request,
+    db: &Transaction,
+    id: i64,
+) -> rusqlite::Result<()> {
+    audit::done(
+        db,
+        &event(app, endpoint, request, &request.source()),
+        Some(id),
+    )
 }
 
 /// How long a failed sign-in waits with its answer while another process has the database locked.
@@ -243,20 +311,34 @@ fn remember_refusal(app: &App, endpoint: &Endpoint, request: &Request) {
     }
     let source = request.source();
     let event = event(app, endpoint, request, &source);
-    let noted = app.write_within(MOMENT, Durable::Soon, |db| audit::refused(db, &event, name(&request.form)));
+    let noted = app.write_within(MOMENT, Durable::Soon, |db| {
+        audit::refused(db, &event, name(&request.form))
+    });
     if let Err(fault) = noted {
-        log::line(Level::Error, &format!("{}: audit: {}", endpoint.path, fault.cause()));
+        log::line(
+            Level::Error,
+            &format!("{}: audit: {}", endpoint.path, fault.cause()),
+        );
     }
 }
 
 /// The user's name in a form; interfaces call it this or that.
 fn name(form: &Form) -> &str {
-    ["username", "name"].into_iter().map(|field| form.get(field)).find(|name| !name.is_empty()).unwrap_or_default()
+    ["username", "name"]
+        .into_iter()
+        .map(|field| form.get(field))
+        .find(|name| !name.is_empty())
+        .unwrap_or_default()
 }
 
 /// What a request does to an account, for the audit log.
 fn event<'a>(app: &App, endpoint: &Endpoint, request: &Request, source: &'a str) -> Event<'a> {
-    Event { at: request.now, name: endpoint.name(), source, days: app.config.audit_days }
+    Event {
+        at: request.now,
+        name: endpoint.name(),
+        source,
+        days: app.config.audit_days,
+    }
 }
 
 /// The form in a body; nothing if it is too long.
@@ -266,7 +348,10 @@ fn form(body: &mut dyn Read) -> Option<Form> {
         Ok(_) if bytes.len() as u64 > LONGEST => None,
         Ok(_) => Some(Form::read(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => None,
-        Err(_) => Some(Form::unreadable(&format!("it broke off after {} bytes", bytes.len()))),
+        Err(_) => Some(Form::unreadable(&format!(
+            "it broke off after {} bytes",
+            bytes.len()
+        ))),
     }
 }
 
@@ -290,7 +375,10 @@ impl From<Fault> for Stop {
             Fault::NotAsked(cause) => (No::NotAsked, cause),
             Fault::NotWritten(cause) => (No::NotWritten, cause),
         };
-        Stop { cause: Some(cause), ..reason.into() }
+        Stop {
+            cause: Some(cause),
+            ..reason.into()
+        }
     }
 }
 
@@ -298,14 +386,17 @@ impl From<Fault> for Stop {
 fn token(endpoint: &Endpoint, request: &Request) -> Result<[u8; 32], No> {
     match endpoint.token {
         Token::Header if !request.token.is_empty() => Ok(secret::digest(&request.token)),
-        Token::Body if !request.form.get("token").is_empty() => Ok(secret::digest(request.form.get("token"))),
+        Token::Body if !request.form.get("token").is_empty() => {
+            Ok(secret::digest(request.form.get("token")))
+        }
         _ => Err(No::TokenAbsent),
     }
 }
 
 /// Asks that a token is good, and says the id of its owner.
 fn admit(app: &App, token: &[u8; 32], now: i64) -> Result<i64, Stop> {
-    app.read(|db| sessions::owner(db, token, now))?.ok_or_else(|| No::TokenUnknown.into())
+    app.read(|db| sessions::owner(db, token, now))?
+        .ok_or_else(|| No::TokenUnknown.into())
 }
 
 fn too_often(wait: Duration) -> No {
@@ -313,7 +404,8 @@ fn too_often(wait: Duration) -> No {
     No::TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
-/// A guess that is settled in any case. If it ends without a verdict, because of a panic, say, it costs nothing.
+/// A guess that is settled in any case. If it ends without a verdict, because of a panic, say, it
+/// costs nothing.
 struct Attempt<'a> {
     app: &'a App,
     guess: Guess,
@@ -330,13 +422,28 @@ impl Drop for Attempt<'_> {
 }
 
 /// Asks that the client may guess at these secrets, and remembers how `attempt` ends.
-fn guarded(app: &App, request: &Request, secrets: &[Secret], attempt: impl FnOnce() -> Outcome) -> Outcome {
-    let guess = app.throttle()?.admit(secrets, Source::of(request.client), request.uptime).map_err(too_often)?;
-    let mut admitted = Attempt { app, guess, verdict: Verdict::Unknown };
+fn guarded(
+    app: &App,
+    request: &Request,
+    secrets: &[Secret],
+    attempt: impl FnOnce() -> Outcome,
+) -> Outcome {
+    let guess = app
+        .throttle()?
+        .admit(secrets, Source::of(request.client), request.uptime)
+        .map_err(too_often)?;
+    let mut admitted = Attempt {
+        app,
+        guess,
+        verdict: Verdict::Unknown,
+    };
     let outcome = attempt();
     admitted.verdict = match &outcome {
         Ok(_) => Verdict::Right,
-        Err(Stop { reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown, .. }) => Verdict::Wrong,
+        Err(Stop {
+            reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown,
+            ..
+        }) => Verdict::Wrong,
         Err(_) => Verdict::Unknown,
     };
     outcome
@@ -349,7 +456,9 @@ fn strong(app: &App, form: &Form, field: &str) -> Result<(), No> {
 
 /// Takes one from a budget of the client.
 fn spend(app: &App, request: &Request, budget: Budget) -> Result<(), No> {
-    app.throttle()?.spend(budget, Source::of(request.client), request.uptime).map_err(too_often)
+    app.throttle()?
+        .spend(budget, Source::of(request.client), request.uptime)
+        .map_err(too_often)
 }
 
 /// Changes the account of a token's owner; in the same transaction the token is good.
@@ -368,7 +477,9 @@ fn as_owner<T>(
 
 /// A text as the value of an answer.
 fn value(value: &impl serde::Serialize) -> Outcome {
-    Ok(Done::Value(serde_json::value::to_raw_value(value).expect("texts and numbers serialise")))
+    Ok(Done::Value(
+        serde_json::value::to_raw_value(value).expect("texts and numbers serialise"),
+    ))
 }
 
 #[cfg(test)]
@@ -392,7 +503,9 @@ mod tests {
         let (app, data) = fresh();
         let request = Request::default();
         let guess = |outcome: fn() -> Outcome| {
-            catch_unwind(AssertUnwindSafe(|| guarded(&app, &request, &[Secret::Password("rei")], outcome)))
+            catch_unwind(AssertUnwindSafe(|| {
+                guarded(&app, &request, &[Secret::Password("rei")], outcome)
+            }))
         };
         let faults: [fn() -> Outcome; 4] = [
             || panic!("on purpose"),
@@ -401,12 +514,27 @@ mod tests {
             || Err(No::PasswordTooWeak.into()),
         ];
         for fault in faults.iter().cycle().take(100) {
-            let refused = matches!(guess(*fault), Ok(Err(Stop { reason: No::TooOften(_), .. })));
+            let refused = matches!(
+                guess(*fault),
+                Ok(Err(Stop {
+                    reason: No::TooOften(_),
+                    ..
+                }))
+            );
             assert!(!refused);
         }
         for nth in 0..4 {
-            let Ok(Err(stop)) = guess(|| Err(No::PasswordWrong.into())) else { panic!("it is wrong") };
-            assert_eq!(stop.reason, if nth < 3 { No::PasswordWrong } else { No::TooOften(1) });
+            let Ok(Err(stop)) = guess(|| Err(No::PasswordWrong.into())) else {
+                panic!("it is wrong")
+            };
+            assert_eq!(
+                stop.reason,
+                if nth < 3 {
+                    No::PasswordWrong
+                } else {
+                    No::TooOften(1)
+                }
+            );
         }
         std::fs::remove_dir_all(data).unwrap();
     }
@@ -414,24 +542,50 @@ mod tests {
     #[test]
     fn a_worker_that_gave_away_its_state_spends_nothing_of_it() {
         let ((old, data), (new, other)) = (fresh(), fresh());
-        let Done::Captcha { key, .. } = captcha::hand_out(&old, Source::of(None), 0).unwrap() else { panic!() };
+        let Done::Captcha { key, .. } = captcha::hand_out(&old, Source::of(None), 0).unwrap()
+        else {
+            panic!()
+        };
         new.restore(&old.give_away());
         for (path, body) in [
             ("/api/get_verification_code", String::new()),
-            ("/api/login", format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"x\"}}")),
+            (
+                "/api/login",
+                format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"x\"}}"),
+            ),
         ] {
             let method = if body.is_empty() { "GET" } else { "POST" };
             let ask = |app: &App| {
-                let mut request = Request { method: method.into(), path: path.into(), ..Request::default() };
+                let mut request = Request {
+                    method: method.into(),
+                    path: path.into(),
+                    ..Request::default()
+                };
                 answer(app, &mut request, &mut body.as_bytes())
             };
             let reply = ask(&old);
-            assert_eq!((reply.status, &*reply.headers.last().unwrap().1), (503, "1"), "{path}");
+            assert_eq!(
+                (reply.status, &*reply.headers.last().unwrap().1),
+                (503, "1"),
+                "{path}"
+            );
             let expected = if method == "GET" { None } else { Some(503) };
-            assert_eq!((ask(&new).status, ask(&new).code), (200, expected), "{path}");
+            assert_eq!(
+                (ask(&new).status, ask(&new).code),
+                (200, expected),
+                "{path}"
+            );
         }
-        let refused = guarded(&old, &Request::default(), &[], || panic!("a guess is admitted"));
-        assert!(matches!(refused, Err(Stop { reason: No::Moved, .. })));
+        let refused = guarded(&old, &Request::default(), &[], || {
+            panic!("a guess is admitted")
+        });
+        assert!(matches!(
+            refused,
+            Err(Stop {
+                reason: No::Moved,
+                ..
+            })
+        ));
         for data in [data, other] {
             std::fs::remove_dir_all(data).unwrap();
         }
@@ -442,9 +596,18 @@ mod tests {
         let (mut app, data) = fresh();
         app.config.password_hash = secret::Scheme::Argon2id;
         app.captcha_answer = Some("right".into());
-        let Done::Captcha { key, .. } = captcha::hand_out(&app, Source::of(None), 0).unwrap() else { panic!() };
-        let request = Request { method: "POST".into(), path: contract::LOGIN.path.into(), ..Request::default() };
-        let form = |answer: &str| format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"{answer}\"}}");
+        let Done::Captcha { key, .. } = captcha::hand_out(&app, Source::of(None), 0).unwrap()
+        else {
+            panic!()
+        };
+        let request = Request {
+            method: "POST".into(),
+            path: contract::LOGIN.path.into(),
+            ..Request::default()
+        };
+        let form = |answer: &str| {
+            format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"{answer}\"}}")
+        };
         for (body, expected) in [
             (None, Pace::Quick),
             (Some("{}".into()), Pace::Quick),
@@ -453,7 +616,11 @@ mod tests {
             // Looking at it has not used it up.
             (Some(form("right")), Pace::Hashing),
         ] {
-            assert_eq!(pace(&app, &request, body.as_deref().map(str::as_bytes)), expected, "{body:?}");
+            assert_eq!(
+                pace(&app, &request, body.as_deref().map(str::as_bytes)),
+                expected,
+                "{body:?}"
+            );
         }
         std::fs::remove_dir_all(data).unwrap();
     }
@@ -467,21 +634,38 @@ mod tests {
             (&contract::UPLOAD_AVATAR, 200, 169),
             (&contract::GET_VERIFICATION_CODE, 200, 169),
         ] {
-            let mut request =
-                Request { method: endpoint.method.into(), path: endpoint.path.into(), ..Request::default() };
-            let reply =
-                interface(&app, endpoint, Handler::Quick(|_, _| panic!("on purpose")), &mut request, &mut &b"{}"[..]);
-            assert_eq!((reply.status, reply.code), (status, Some(code)), "{}", endpoint.path);
+            let mut request = Request {
+                method: endpoint.method.into(),
+                path: endpoint.path.into(),
+                ..Request::default()
+            };
+            let reply = interface(
+                &app,
+                endpoint,
+                Handler::Quick(|_, _| panic!("on purpose")),
+                &mut request,
+                &mut &b"{}"[..],
+            );
+            assert_eq!(
+                (reply.status, reply.code),
+                (status, Some(code)),
+                "{}",
+                endpoint.path
+            );
         }
         // A panic while the database's lock is held leaves it usable.
         let caught = catch_unwind(AssertUnwindSafe(|| -> Result<(), Fault> {
             app.write(Durable::Now, |db| {
-                db.execute("INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL)", [])?;
+                db.execute(
+                    "INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL)",
+                    [],
+                )?;
                 panic!("on purpose")
             })
         }));
         assert!(caught.is_err());
-        let users = app.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
+        let users = app
+            .read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
         assert_eq!(users.unwrap(), 0);
         std::fs::remove_dir_all(data).unwrap();
     }

@@ -6,13 +6,15 @@ use crate::secret::{self, Scheme};
 use crate::store::Fault;
 use crate::store::users::{self, Credentials, Stored};
 
-/// How often a password is verified in all. Each further time takes a rewrite of the row within the milliseconds of the one
-/// before: by another log-in, by `accountd harden`, or by a worker with another `password_hash` that is about to end.
+/// How often a password is verified in all. Each further time takes a rewrite of the row within the
+/// milliseconds of the one before: by another log-in, by `accountd harden`, or by a worker with
+/// another `password_hash` that is about to end.
 const TRIES: usize = 8;
 
-/// Verifies a user's password, and does something on the condition that the stored one is still what it was verified
-/// against. `act` says whether that was so. If it was not, the row is read and verified again: the same password may be
-/// stored in another form by now, and only one that is really another is refused.
+/// Verifies a user's password, and does something on the condition that the stored one is still
+/// what it was verified against. `act` says whether that was so. If it was not, the row is read and
+/// verified again: the same password may be stored in another form by now, and only one that is
+/// really another is refused.
 pub(super) fn verified(
     app: &App,
     name: &str,
@@ -24,13 +26,18 @@ pub(super) fn verified(
         let argon2id_in_use = any_argon2id || app.config.password_hash == Scheme::Argon2id;
         let stored = user.as_ref().map(|user| user.password.as_str());
         let fits = secret::verify(stored, password, argon2id_in_use);
-        let Some(user) = user.filter(|_| fits) else { return Err(No::PasswordWrong.into()) };
+        let Some(user) = user.filter(|_| fits) else {
+            return Err(No::PasswordWrong.into());
+        };
         if act(&user)? {
             return Ok(());
         }
     }
     let cause = format!("the stored password was rewritten {TRIES} times while it was verified");
-    Err(Stop { cause: Some(cause), ..No::NotWritten.into() })
+    Err(Stop {
+        cause: Some(cause),
+        ..No::NotWritten.into()
+    })
 }
 
 #[cfg(test)]
@@ -43,7 +50,8 @@ mod tests {
     use crate::store::{Durable, Reader, Store, accounts, sessions};
     use std::path::PathBuf;
 
-    /// An app over a folder of its own, with the user `rei`, whose password is `old`, stored in this scheme.
+    /// An app over a folder of its own, with the user `rei`, whose password is `old`, stored in
+    /// this scheme.
     struct Scratch {
         app: App,
         data: PathBuf,
@@ -52,31 +60,57 @@ mod tests {
 
     impl Scratch {
         fn new(setting: Scheme, row: Scheme) -> Scratch {
-            let data = std::env::temp_dir().join(format!("accountd-password-{}", secret::letters(10)));
+            let data =
+                std::env::temp_dir().join(format!("accountd-password-{}", secret::letters(10)));
             std::fs::create_dir(&data).unwrap();
-            let given = |name: &str| (name == "ACCOUNTD_PASSWORD_HASH").then(|| setting.name().to_string());
+            let given =
+                |name: &str| (name == "ACCOUNTD_PASSWORD_HASH").then(|| setting.name().to_string());
             let (config, _) = config::load(&data, &given, &[]).unwrap();
             let mut store = Store::open(&data).unwrap();
             let password = &row.hash("old");
-            let user = users::New { name: "rei", show_name: "a", email: "a", password, key: "a", avatar: "admin.jpg" };
-            let id = store.write(Durable::Now, |db| users::add(db, &user, 1)).unwrap().unwrap();
-            let app = App::new(config, data.clone(), None, store, Reader::open(&data).unwrap());
+            let user = users::New {
+                name: "rei",
+                show_name: "a",
+                email: "a",
+                password,
+                key: "a",
+                avatar: "admin.jpg",
+            };
+            let id = store
+                .write(Durable::Now, |db| users::add(db, &user, 1))
+                .unwrap()
+                .unwrap();
+            let app = App::new(
+                config,
+                data.clone(),
+                None,
+                store,
+                Reader::open(&data).unwrap(),
+            );
             Scratch { app, data, id }
         }
 
         /// What another process does: the stored password becomes this one.
         fn rewrite(&self, from: &str, to: &str) {
             let mut other = Store::open(&self.data).unwrap();
-            assert!(other.write(Durable::Now, |db| users::rehash(db, self.id, from, to)).unwrap());
+            assert!(
+                other
+                    .write(Durable::Now, |db| users::rehash(db, self.id, from, to))
+                    .unwrap()
+            );
         }
 
         fn open(&self, user: &Stored, token: u8) -> Result<bool, Fault> {
-            self.app.write(Durable::Soon, |db| sessions::open(db, user.id, &user.password, &[token; 32], 100, 10))
+            self.app.write(Durable::Soon, |db| {
+                sessions::open(db, user.id, &user.password, &[token; 32], 100, 10)
+            })
         }
 
         /// The session of this token: whose it is.
         fn owner(&self, token: u8) -> Option<i64> {
-            self.app.read(|db| sessions::owner(db, &[token; 32], 1)).unwrap()
+            self.app
+                .read(|db| sessions::owner(db, &[token; 32], 1))
+                .unwrap()
         }
     }
 
@@ -87,12 +121,21 @@ mod tests {
     }
 
     fn refused(result: Result<(), Stop>) -> bool {
-        matches!(result, Err(Stop { reason: No::PasswordWrong, .. }))
+        matches!(
+            result,
+            Err(Stop {
+                reason: No::PasswordWrong,
+                ..
+            })
+        )
     }
 
     #[test]
     fn a_row_that_is_rewritten_meanwhile_refuses_no_right_password() {
-        for (before, after) in [(Scheme::Md5, Scheme::Argon2id), (Scheme::Argon2id, Scheme::Md5)] {
+        for (before, after) in [
+            (Scheme::Md5, Scheme::Argon2id),
+            (Scheme::Argon2id, Scheme::Md5),
+        ] {
             let scratch = Scratch::new(after, before);
             let mut seen = Vec::new();
             let result = verified(&scratch.app, "rei", "old", |user| {
@@ -102,7 +145,10 @@ mod tests {
                 seen.push(Scheme::of(&user.password));
                 scratch.open(user, 1)
             });
-            assert!(result.is_ok() && seen == [before, after] && scratch.owner(1) == Some(scratch.id), "{seen:?}");
+            assert!(
+                result.is_ok() && seen == [before, after] && scratch.owner(1) == Some(scratch.id),
+                "{seen:?}"
+            );
             // The same of a change of the password.
             let mut tries = 0;
             let result = verified(&scratch.app, "rei", "old", |user| {
@@ -110,12 +156,14 @@ mod tests {
                     scratch.rewrite(&user.password, &before.hash("old"));
                 }
                 tries += 1;
-                scratch
-                    .app
-                    .write(Durable::Now, |db| users::change_password(db, user.id, &user.password, &after.hash("new")))
+                scratch.app.write(Durable::Now, |db| {
+                    users::change_password(db, user.id, &user.password, &after.hash("new"))
+                })
             });
             assert!(result.is_ok() && tries == 2 && scratch.owner(1).is_none());
-            assert!(refused(verified(&scratch.app, "rei", "old", |user| scratch.open(user, 2))));
+            assert!(refused(verified(&scratch.app, "rei", "old", |user| {
+                scratch.open(user, 2)
+            })));
             assert!(verified(&scratch.app, "rei", "new", |user| scratch.open(user, 2)).is_ok());
         }
     }
@@ -125,14 +173,40 @@ mod tests {
         let changes: [&dyn Fn(&Scratch); 4] = [
             &|scratch| {
                 let new = Scheme::Argon2id.hash("new");
-                assert!(scratch.app.write(Durable::Now, |db| users::reset_password(db, "rei", "a", &new)).is_ok());
+                assert!(
+                    scratch
+                        .app
+                        .write(Durable::Now, |db| users::reset_password(
+                            db, "rei", "a", &new
+                        ))
+                        .is_ok()
+                );
             },
             &|scratch| {
                 let new = Scheme::Md5.hash("new");
-                assert!(scratch.app.write(Durable::Now, |db| accounts::set_password(db, scratch.id, &new)).is_ok());
+                assert!(
+                    scratch
+                        .app
+                        .write(Durable::Now, |db| accounts::set_password(
+                            db, scratch.id, &new
+                        ))
+                        .is_ok()
+                );
             },
-            &|scratch| scratch.app.write(Durable::Now, |db| accounts::disable(db, scratch.id, 1)).unwrap(),
-            &|scratch| drop(scratch.app.write(Durable::Now, |db| accounts::delete(db, scratch.id)).unwrap()),
+            &|scratch| {
+                scratch
+                    .app
+                    .write(Durable::Now, |db| accounts::disable(db, scratch.id, 1))
+                    .unwrap()
+            },
+            &|scratch| {
+                drop(
+                    scratch
+                        .app
+                        .write(Durable::Now, |db| accounts::delete(db, scratch.id))
+                        .unwrap(),
+                )
+            },
         ];
         for (nth, change) in changes.iter().enumerate() {
             let scratch = Scratch::new(Scheme::Argon2id, Scheme::Md5);
@@ -142,7 +216,10 @@ mod tests {
                 tries += 1;
                 scratch.open(user, 1)
             });
-            assert!(refused(result) && tries == 1 && scratch.owner(1).is_none(), "change {nth}");
+            assert!(
+                refused(result) && tries == 1 && scratch.owner(1).is_none(),
+                "change {nth}"
+            );
         }
     }
 
@@ -150,13 +227,27 @@ mod tests {
     fn each_refusal_takes_as_many_hashes_as_that_of_an_unknown_name() {
         let users = |scratch: &Scratch| {
             let (md5, argon2id) = (Scheme::Md5.hash("old"), Scheme::Argon2id.hash("old"));
-            for (name, password) in
-                [("md5", &md5), ("argon2id", &argon2id), ("off-md5", &md5), ("off-argon2id", &argon2id)]
-            {
-                let user = users::New { name, show_name: "a", email: name, password, key: "a", avatar: "admin.jpg" };
+            for (name, password) in [
+                ("md5", &md5),
+                ("argon2id", &argon2id),
+                ("off-md5", &md5),
+                ("off-argon2id", &argon2id),
+            ] {
+                let user = users::New {
+                    name,
+                    show_name: "a",
+                    email: name,
+                    password,
+                    key: "a",
+                    avatar: "admin.jpg",
+                };
                 let added = scratch.app.write(Durable::Now, |db| {
                     let id = users::add(db, &user, 1)?.unwrap();
-                    if name.starts_with("off") { accounts::disable(db, id, 1) } else { Ok(()) }
+                    if name.starts_with("off") {
+                        accounts::disable(db, id, 1)
+                    } else {
+                        Ok(())
+                    }
                 });
                 added.unwrap();
             }
@@ -165,15 +256,26 @@ mod tests {
             let scratch = Scratch::new(setting, Scheme::Md5);
             let hashes = |name: &str, password: &str| {
                 let before = secret::VERIFIED.get();
-                assert!(refused(verified(&scratch.app, name, password, |_| Ok(true))), "{name}");
+                assert!(
+                    refused(verified(&scratch.app, name, password, |_| Ok(true))),
+                    "{name}"
+                );
                 secret::VERIFIED.get() - before
             };
             let one_if_set = u32::from(setting == Scheme::Argon2id);
-            assert_eq!([hashes("nobody", "new"), hashes("rei", "new")], [one_if_set; 2], "{setting:?}, MD5 rows alone");
+            assert_eq!(
+                [hashes("nobody", "new"), hashes("rei", "new")],
+                [one_if_set; 2],
+                "{setting:?}, MD5 rows alone"
+            );
             users(&scratch);
-            for (name, password) in
-                [("nobody", "new"), ("md5", "new"), ("argon2id", "new"), ("off-md5", "old"), ("off-argon2id", "old")]
-            {
+            for (name, password) in [
+                ("nobody", "new"),
+                ("md5", "new"),
+                ("argon2id", "new"),
+                ("off-md5", "old"),
+                ("off-argon2id", "old"),
+            ] {
                 assert_eq!(hashes(name, password), 1, "{setting:?}, {name}");
             }
         }
@@ -187,31 +289,74 @@ mod tests {
             tries += 1;
             Ok(false)
         });
-        assert!(matches!(result, Err(Stop { reason: No::NotWritten, cause: Some(_), .. })) && tries == TRIES);
+        assert!(
+            matches!(
+                result,
+                Err(Stop {
+                    reason: No::NotWritten,
+                    cause: Some(_),
+                    ..
+                })
+            ) && tries == TRIES
+        );
     }
 
     /// What a request to this path takes that answers a captcha.
     fn pace_of(app: &App, path: &str) -> Pace {
-        app.captchas().unwrap().put(secret::digest("key"), "answer".into(), Source::of(None), 0);
-        let request = Request { method: "POST".into(), path: path.into(), ..Request::default() };
-        pace(app, &request, Some(br#"{"verification_code_key": "key", "verification_code": "answer"}"#))
+        app.captchas()
+            .unwrap()
+            .put(secret::digest("key"), "answer".into(), Source::of(None), 0);
+        let request = Request {
+            method: "POST".into(),
+            path: path.into(),
+            ..Request::default()
+        };
+        pace(
+            app,
+            &request,
+            Some(br#"{"verification_code_key": "key", "verification_code": "answer"}"#),
+        )
     }
 
     #[test]
     fn hashing_is_long_as_soon_as_any_row_takes_it() {
         let scratch = Scratch::new(Scheme::Md5, Scheme::Md5);
-        let hashing = ["/api/login", "/api/update_password/", "/api/registered", "/api/forget_password"];
+        let hashing = [
+            "/api/login",
+            "/api/update_password/",
+            "/api/registered",
+            "/api/forget_password",
+        ];
         let paces = || hashing.map(|path| pace_of(&scratch.app, path));
         assert_eq!(paces(), [Pace::Quick; 4]);
         let (md5, argon2id) = (Scheme::Md5.hash("old"), Scheme::Argon2id.hash("old"));
-        // Another process does this: `accountd harden`, say, whose configuration is newer than the server's.
+        // Another process does this: `accountd harden`, say, whose configuration is newer than the
+        // server's.
         scratch.rewrite(&md5, &argon2id);
         assert_eq!(paces(), [Pace::Hashing; 4]);
         assert_eq!(pace_of(&scratch.app, "/api/user_info"), Pace::Quick);
-        assert!(scratch.app.read(|db| users::credentials(db, "nobody")).unwrap().any_argon2id);
+        assert!(
+            scratch
+                .app
+                .read(|db| users::credentials(db, "nobody"))
+                .unwrap()
+                .any_argon2id
+        );
         scratch.rewrite(&argon2id, &md5);
         assert_eq!(paces(), [Pace::Quick; 4]);
-        assert!(!scratch.app.read(|db| users::credentials(db, "rei")).unwrap().any_argon2id);
-        assert_eq!(pace_of(&Scratch::new(Scheme::Argon2id, Scheme::Md5).app, "/api/login"), Pace::Hashing);
+        assert!(
+            !scratch
+                .app
+                .read(|db| users::credentials(db, "rei"))
+                .unwrap()
+                .any_argon2id
+        );
+        assert_eq!(
+            pace_of(
+                &Scratch::new(Scheme::Argon2id, Scheme::Md5).app,
+                "/api/login"
+            ),
+            Pace::Hashing
+        );
     }
 }

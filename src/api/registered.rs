@@ -21,11 +21,19 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     }
     spend(app, request, Budget::Register)?;
     form.require(REGISTERED.fields)?;
-    // That is a guess by itself, and quickly over: many people may register with the same key at the same moment.
+    // That is a guess by itself, and quickly over: many people may register with the same key at
+    // the same moment.
     guarded(app, request, &[Secret::RegistrationKey], || {
-        let key = app.config.secret_key_required_for_account_registration.as_deref();
+        let key = app
+            .config
+            .secret_key_required_for_account_registration
+            .as_deref();
         let fits = key.is_some_and(|key| secret::same(key, form.get("key")));
-        if fits { Ok(Done::Plain) } else { Err(No::KeyWrong.into()) }
+        if fits {
+            Ok(Done::Plain)
+        } else {
+            Err(No::KeyWrong.into())
+        }
     })?;
     form.limit(REGISTERED.fields)?;
     strong(app, form, "passwd")?;
@@ -37,7 +45,9 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
         key: &secret::letters(secret::KEY_LETTERS),
         avatar: avatar::FIRST,
     };
-    match noted(app, Durable::Now, &REGISTERED, request, |db| users::add(db, &user, request.now))? {
+    match noted(app, Durable::Now, &REGISTERED, request, |db| {
+        users::add(db, &user, request.now)
+    })? {
         Some(_) => Ok(Done::Plain),
         None => Err(No::Taken.into()),
     }

@@ -17,7 +17,12 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     strong(app, form, "new_passwd")?;
     // Whose account it is, a wrong password does not say.
     spend(app, request, Budget::Change(None))?;
-    guarded(app, request, &[Secret::Password(form.get("username"))], || change(app, request))
+    guarded(
+        app,
+        request,
+        &[Secret::Password(form.get("username"))],
+        || change(app, request),
+    )
 }
 
 fn change(app: &App, request: &Request) -> Outcome {

@@ -14,6 +14,8 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
     request.form.limit(UPDATE_SHOW_NAME.fields)?;
     spend(app, request, Budget::Change(Some(id)))?;
     let show_name = request.form.get("new_show_name");
-    as_owner(app, &digest, request.now, |db, id| users::set_show_name(db, id, show_name))?;
+    as_owner(app, &digest, request.now, |db, id| {
+        users::set_show_name(db, id, show_name)
+    })?;
     Ok(Done::Plain)
 }

@@ -10,7 +10,8 @@ use crate::throttle::Budget;
 use crate::upload;
 use std::io::Read;
 
-/// Refuses what is certain before the body is read, of which so many bytes were announced: nothing is spent on it.
+/// Refuses what is certain before the body is read, of which so many bytes were announced: nothing
+/// is spent on it.
 pub fn check(app: &App, request: &Request, announced: u64) -> Result<(), Stop> {
     let digest = token(&UPLOAD_AVATAR, request)?;
     admit(app, &digest, request.now)?;
@@ -22,7 +23,12 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
     admit(app, &digest, request.now)?;
     spend(app, request, Budget::Upload)?;
     let mut spool = Spool::new(&app.data);
-    let size = upload::file(&request.content_type, body, app.config.max_avatar_bytes, &mut spool)?;
+    let size = upload::file(
+        &request.content_type,
+        body,
+        app.config.max_avatar_bytes,
+        &mut spool,
+    )?;
     if size <= TOO_SMALL {
         return Err(No::FileTooSmall.into());
     }
@@ -47,6 +53,9 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
 fn unfit(unfit: Unfit) -> Stop {
     match unfit {
         Unfit::NoPicture(why) => Stop::unusable(why),
-        Unfit::Io(error) => Stop { cause: Some(format!("avatar: {error}")), ..No::NotWritten.into() },
+        Unfit::Io(error) => Stop {
+            cause: Some(format!("avatar: {error}")),
+            ..No::NotWritten.into()
+        },
     }
 }

@@ -21,7 +21,9 @@ struct Info<'a> {
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let digest = token(&USER_INFO, request)?;
-    let user = app.read(|db| users::by_token(db, &digest, request.now))?.ok_or(No::TokenUnknown)?;
+    let user = app
+        .read(|db| users::by_token(db, &digest, request.now))?
+        .ok_or(No::TokenUnknown)?;
     value(&Info {
         id: user.id,
         key: &user.key,

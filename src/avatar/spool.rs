@@ -1,4 +1,5 @@
-//! What is being uploaded, until it is whole: in memory while it is small, then in a file without a name.
+//! What is being uploaded, until it is whole: in memory while it is small, then in a file without a
+//! name.
 
 use super::{PIECE, create, fresh_name, path};
 use std::fs::{self, File};
@@ -6,7 +7,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::thread;
 
-/// The longest upload in bytes that stays in memory: most avatars, and little even if every place for an upload is taken.
+/// The longest upload in bytes that stays in memory: most avatars, and little even if every place
+/// for an upload is taken.
 const SMALL: usize = 128 * 1024;
 
 /// A place for an upload; dropped, it leaves nothing behind.
@@ -20,21 +22,34 @@ impl<'a> Spool<'a> {
     /// An empty one, for a data folder.
     #[must_use]
     pub fn new(data: &'a Path) -> Spool<'a> {
-        Spool { data, bytes: Vec::new(), file: None }
+        Spool {
+            data,
+            bytes: Vec::new(),
+            file: None,
+        }
     }
 
     /// One that is whole already.
     #[must_use]
     pub fn of(data: &'a Path, file: File) -> Spool<'a> {
-        Spool { data, bytes: Vec::new(), file: Some(file) }
+        Spool {
+            data,
+            bytes: Vec::new(),
+            file: Some(file),
+        }
     }
 
     /// All of it, in memory.
     pub(super) fn into_bytes(mut self) -> io::Result<Vec<u8>> {
         if let Some(mut file) = self.file {
-            self.bytes.reserve(usize::try_from(file.metadata()?.len()).unwrap_or_default());
+            self.bytes
+                .reserve(usize::try_from(file.metadata()?.len()).unwrap_or_default());
             file.rewind()?;
-            while Read::by_ref(&mut file).take(PIECE as u64).read_to_end(&mut self.bytes)? > 0 {
+            while Read::by_ref(&mut file)
+                .take(PIECE as u64)
+                .read_to_end(&mut self.bytes)?
+                > 0
+            {
                 thread::yield_now();
             }
         }
@@ -75,7 +90,8 @@ mod tests {
 
     #[test]
     fn what_is_large_goes_to_the_disk_and_leaves_nothing_there() {
-        let data = std::env::temp_dir().join(format!("accountd-spool-{}", crate::secret::letters(10)));
+        let data =
+            std::env::temp_dir().join(format!("accountd-spool-{}", crate::secret::letters(10)));
         fs::create_dir(&data).unwrap();
         for (size, on_disk) in [(SMALL, false), (SMALL + 1, true), (3 * SMALL, true)] {
             let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
@@ -83,7 +99,11 @@ mod tests {
             for piece in bytes.chunks(SMALL / 3 + 1) {
                 spool.write_all(piece).unwrap();
             }
-            assert_eq!((spool.file.is_some(), folder(&data).exists()), (on_disk, on_disk), "{size}");
+            assert_eq!(
+                (spool.file.is_some(), folder(&data).exists()),
+                (on_disk, on_disk),
+                "{size}"
+            );
             assert!(spool.into_bytes().unwrap() == bytes, "{size}");
         }
         assert_eq!(fs::read_dir(folder(&data)).unwrap().count(), 0);

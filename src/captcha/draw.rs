@@ -18,7 +18,8 @@ const FULL: f32 = 15.0;
 /// Half the line widths in pixels, of glyphs and of thin noise.
 const PEN: f32 = 1.5;
 const HAIR: f32 = 0.5;
-/// Half the width in pixels of the cuts through the glyphs: a person bridges them, a program loses the letters' outlines.
+/// Half the width in pixels of the cuts through the glyphs: a person bridges them, a program loses
+/// the letters' outlines.
 const CUT: f32 = 0.45;
 /// Pixels per grid unit of the font at most, and the pixels a line of text may fill.
 const SCALE: f32 = 2.6;
@@ -43,10 +44,13 @@ pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
     };
     write(text, &mut canvas, rng);
     scribble(&mut canvas, rng);
-    canvas.encode().expect("memory takes every byte and the size is fixed")
+    canvas
+        .encode()
+        .expect("memory takes every byte and the size is fixed")
 }
 
-/// Sets the glyphs side by side in the middle of the canvas, each shifted, sized and turned at random so that most touch.
+/// Sets the glyphs side by side in the middle of the canvas, each shifted, sized and turned at
+/// random so that most touch.
 fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
     let glyphs: Vec<(&[&[u8]], f32)> = text
         .chars()
@@ -61,7 +65,10 @@ fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
         side = -side;
         let size = scale * rng.random_range(0.9..1.18);
         let (sin, cos) = rng.random_range(-0.22..0.22f32).sin_cos();
-        let middle = (left + width * scale / 2.0, 31.0 + side * rng.random_range(4.5..8.0));
+        let middle = (
+            left + width * scale / 2.0,
+            31.0 + side * rng.random_range(4.5..8.0),
+        );
         let place = |code: &u8| {
             let x = (f32::from(code >> 4) - (width - GAP) / 2.0) * size;
             let y = (f32::from(code & 15) - 7.5) * size;
@@ -77,7 +84,12 @@ fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
 
 /// The width of a glyph in grid units.
 fn width(strokes: &[&[u8]]) -> f32 {
-    let right = strokes.iter().copied().flatten().map(|code| code >> 4).max();
+    let right = strokes
+        .iter()
+        .copied()
+        .flatten()
+        .map(|code| code >> 4)
+        .max();
     f32::from(right.unwrap_or(0))
 }
 
@@ -85,7 +97,8 @@ fn width(strokes: &[&[u8]]) -> f32 {
 /// shape; thin lines and arcs; specks.
 fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
     for height in [22.0, 40.0] {
-        let cut = [0.0, 40.0, 80.0, 120.0, 160.0].map(|x: f32| (x, height + rng.random_range(-9.0..9.0)));
+        let cut =
+            [0.0, 40.0, 80.0, 120.0, 160.0].map(|x: f32| (x, height + rng.random_range(-9.0..9.0)));
         canvas.ink = false;
         canvas.stroke(&cut, CUT);
         canvas.ink = true;
@@ -103,7 +116,12 @@ fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
     }
     for _ in 0..4 {
         let (x, y) = (rng.random_range(10.0..150.0), rng.random_range(8.0..52.0));
-        let mut near = || (x + rng.random_range(-18.0..18.0), y + rng.random_range(-18.0..18.0));
+        let mut near = || {
+            (
+                x + rng.random_range(-18.0..18.0),
+                y + rng.random_range(-18.0..18.0),
+            )
+        };
         canvas.stroke(&[near(), near(), near()], HAIR);
     }
     for _ in 0..40 {
@@ -133,11 +151,19 @@ impl Canvas {
         // Two points alone make a straight line: the end is its own control point.
         for i in 1..last.max(2) {
             let control = points[i];
-            let to = if i + 1 < last { between(control, points[i + 1], 0.5) } else { points[last] };
+            let to = if i + 1 < last {
+                between(control, points[i + 1], 0.5)
+            } else {
+                points[last]
+            };
             let steps = ((distance(from, control) + distance(control, to)) / 3.5).ceil();
             for step in 1..=steps as usize {
                 let t = step as f32 / steps;
-                let next = self.warp(between(between(from, control, t), between(control, to, t), t));
+                let next = self.warp(between(
+                    between(from, control, t),
+                    between(control, to, t),
+                    t,
+                ));
                 self.line(pen, next, radius);
                 pen = next;
             }
@@ -146,7 +172,10 @@ impl Canvas {
     }
 
     fn warp(&self, (x, y): Point) -> Point {
-        let (dx, dy) = ((y * self.pitch.0 + self.phase.0).sin(), (x * self.pitch.1 + self.phase.1).sin());
+        let (dx, dy) = (
+            (y * self.pitch.0 + self.phase.0).sin(),
+            (x * self.pitch.1 + self.phase.1).sin(),
+        );
         (x + self.reach.0 * dx, y + self.reach.1 * dy)
     }
 
@@ -162,7 +191,11 @@ impl Canvas {
                 let cover = (rim - distance((x, y), (t * dx, t * dy))).clamp(0.0, 1.0);
                 let shade = &mut self.shades[row * WIDTH + column];
                 let cover = (cover * FULL + 0.5) as u8;
-                *shade = if self.ink { (*shade).max(cover) } else { (*shade).min(FULL as u8 - cover) };
+                *shade = if self.ink {
+                    (*shade).max(cover)
+                } else {
+                    (*shade).min(FULL as u8 - cover)
+                };
             }
         }
     }
@@ -171,8 +204,14 @@ impl Canvas {
     /// what the fast compression shortens, and any filter breaks them up.
     fn encode(&self) -> Result<Vec<u8>, png::EncodingError> {
         let tint = |shade: u8, i: usize| GROUND[i] + (INK[i] - GROUND[i]) * f32::from(shade) / FULL;
-        let palette: Vec<u8> = (0..=15).flat_map(|shade| [0, 1, 2].map(|i| tint(shade, i) as u8)).collect();
-        let packed: Vec<u8> = self.shades.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        let palette: Vec<u8> = (0..=15)
+            .flat_map(|shade| [0, 1, 2].map(|i| tint(shade, i) as u8))
+            .collect();
+        let packed: Vec<u8> = self
+            .shades
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect();
         let mut bytes = Vec::with_capacity(4096);
         let mut encoder = png::Encoder::new(&mut bytes, WIDTH as u32, HEIGHT as u32);
         encoder.set_color(png::ColorType::Indexed);
@@ -210,7 +249,9 @@ mod tests {
     use std::time::{Instant, UNIX_EPOCH};
 
     fn answer(rng: &mut impl Rng) -> String {
-        (0..6).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+        (0..6)
+            .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
+            .collect()
     }
 
     #[test]
@@ -223,7 +264,9 @@ mod tests {
     #[test]
     fn a_picture_decodes_to_its_size() {
         let bytes = draw("k7wtem", &mut SmallRng::seed_from_u64(1));
-        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((info.width as usize, info.height as usize), (WIDTH, HEIGHT));
@@ -258,15 +301,22 @@ mod tests {
         let folder = std::env::var("CAPTCHA_DIR").expect("CAPTCHA_DIR names a folder");
         let count = std::env::var("CAPTCHA_COUNT").map_or(300, |count| count.parse().unwrap());
         let now = UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-        let mut rng = SmallRng::seed_from_u64(std::env::var("CAPTCHA_SEED").map_or(now, |seed| seed.parse().unwrap()));
+        let mut rng = SmallRng::seed_from_u64(
+            std::env::var("CAPTCHA_SEED").map_or(now, |seed| seed.parse().unwrap()),
+        );
         for number in 1..=count {
             let text = answer(&mut rng);
             let path = format!("{folder}/{number:04}-{text}.png");
             std::fs::write(path, draw(&text, &mut rng)).unwrap();
         }
         let start = Instant::now();
-        let bytes: usize = (0..20_000).map(|_| draw(&answer(&mut rng), &mut rng).len()).sum();
+        let bytes: usize = (0..20_000)
+            .map(|_| draw(&answer(&mut rng), &mut rng).len())
+            .sum();
         let rate = 20_000.0 / start.elapsed().as_secs_f64();
-        println!("\npictures per second: {rate:.0}, of {} bytes on average", bytes / 20_000);
+        println!(
+            "\npictures per second: {rate:.0}, of {} bytes on average",
+            bytes / 20_000
+        );
     }
 }

@@ -21,18 +21,25 @@ pub const LISTEN: Opt = Opt {
     doc: "IP:PORT or unix:PATH instead of what is configured; port 0 picks a free one",
 };
 /// Output for programs.
-pub const JSON: Opt =
-    Opt { name: "json", value: "", doc: "print a JSON object, of a list one a line; times are Unix seconds" };
+pub const JSON: Opt = Opt {
+    name: "json",
+    value: "",
+    doc: "print a JSON object, of a list one a line; times are Unix seconds",
+};
 /// A user by id, which no name can be taken for.
-pub const ID: Opt = Opt { name: "id", value: "N", doc: "the user with this id, in place of USER" };
+pub const ID: Opt = Opt {
+    name: "id",
+    value: "N",
+    doc: "the user with this id, in place of USER",
+};
 const CAPTCHA_ANSWER: Opt = Opt {
     name: "captcha-answer",
     value: "TEXT",
     doc: "give every captcha this answer: for smoke tests, refused where others can connect",
 };
 
-/// Every command, in the order of the help; the first one is meant where none is named. A row stands beside the function
-/// that does it.
+/// Every command, in the order of the help; the first one is meant where none is named. A row
+/// stands beside the function that does it.
 pub const COMMANDS: &[&Command] = &[
     &SERVE,
     &CONFIG,
@@ -68,9 +75,18 @@ const SERVE: Command = Command {
     exit: &[(0, "after a stop by SIGTERM or SIGINT")],
     examples: &[
         ("", "serve ./data on http://127.0.0.1:9999"),
-        ("--data /srv/accounts --listen unix:/run/accountd.sock", "serve on a unix socket, behind a proxy"),
+        (
+            "--data /srv/accounts --listen unix:/run/accountd.sock",
+            "serve on a unix socket, behind a proxy",
+        ),
     ],
-    run: |given| serve::serve(&given.data(), given.text(LISTEN.name)?, given.text(CAPTCHA_ANSWER.name)?),
+    run: |given| {
+        serve::serve(
+            &given.data(),
+            given.text(LISTEN.name)?,
+            given.text(CAPTCHA_ANSWER.name)?,
+        )
+    },
 };
 
 const CONFIG: Command = Command {
@@ -81,11 +97,20 @@ const CONFIG: Command = Command {
     arguments: &[],
     options: &[DATA],
     exit: &[],
-    examples: &[("config --data /srv/accounts", "print what a server on this folder would go by")],
+    examples: &[(
+        "config --data /srv/accounts",
+        "print what a server on this folder would go by",
+    )],
     run: |given| {
-        let loaded = config::environment().and_then(|found| config::load(&given.data(), &found, &[]));
+        let loaded =
+            config::environment().and_then(|found| config::load(&given.data(), &found, &[]));
         let (_, settings) = loaded.map_err(|error| Failure::new(2, error))?;
-        print(&settings.iter().map(|one| format!("{one}\n")).collect::<String>())
+        print(
+            &settings
+                .iter()
+                .map(|one| format!("{one}\n"))
+                .collect::<String>(),
+        )
     },
 };
 
@@ -98,5 +123,11 @@ pub(super) const WORKER: Command = Command {
     options: SERVE.options,
     exit: &[],
     examples: &[],
-    run: |given| worker::run(&given.data(), given.text(LISTEN.name)?, given.text(CAPTCHA_ANSWER.name)?),
+    run: |given| {
+        worker::run(
+            &given.data(),
+            given.text(LISTEN.name)?,
+            given.text(CAPTCHA_ANSWER.name)?,
+        )
+    },
 };

@@ -1,7 +1,7 @@
 //! `completions`: what a shell completes behind `accountd`, made from the table of commands.
 //!
-//! All three scripts do the same: they look for the words before the cursor that are neither options nor values of
-//! options, and offer what stands in the [`Place`] that these words name.
+//! All three scripts do the same: they look for the words before the cursor that are neither
+//! options nor values of options, and offer what stands in the [`Place`] that these words name.
 
 use super::help::{VERSION, with_help};
 use super::{Argument, COMMANDS, Command, Opt, family, print, usage};
@@ -12,19 +12,39 @@ pub const COMPLETIONS: Command = Command {
     name: "completions",
     doc: "print what makes a shell complete accountd's commands and options",
     about: "Bash, zsh and fish read it from a file in a folder of theirs; the examples name the usual ones.",
-    arguments: &[Argument { name: "SHELL", doc: "bash, zsh or fish" }],
+    arguments: &[Argument {
+        name: "SHELL",
+        doc: "bash, zsh or fish",
+    }],
     options: &[],
     exit: &[],
     examples: &[
-        ("completions bash >/usr/share/bash-completion/completions/accountd", "for bash with bash-completion"),
-        ("completions zsh >/usr/local/share/zsh/site-functions/_accountd", "for zsh"),
-        ("completions fish >~/.config/fish/completions/accountd.fish", "for fish"),
+        (
+            "completions bash >/usr/share/bash-completion/completions/accountd",
+            "for bash with bash-completion",
+        ),
+        (
+            "completions zsh >/usr/local/share/zsh/site-functions/_accountd",
+            "for zsh",
+        ),
+        (
+            "completions fish >~/.config/fish/completions/accountd.fish",
+            "for fish",
+        ),
     ],
     run: |given| {
         let shell = given.argument("SHELL")?;
-        let script = SHELLS.iter().find(|(name, _)| *name == shell).map(|(_, script)| script);
+        let script = SHELLS
+            .iter()
+            .find(|(name, _)| *name == shell)
+            .map(|(_, script)| script);
         let names = NAMES.join(", ");
-        print(&script.ok_or_else(|| usage("completions", format!("SHELL is one of {names}, not {shell:?}")))?())
+        print(&script.ok_or_else(|| {
+            usage(
+                "completions",
+                format!("SHELL is one of {names}, not {shell:?}"),
+            )
+        })?())
     },
 };
 
@@ -71,16 +91,27 @@ impl Value {
 
 /// The start, each family, each command.
 fn places() -> Vec<Place> {
-    let firsts = COMMANDS.iter().map(|command| command.name.split(' ').next().unwrap_or_default());
+    let firsts = COMMANDS
+        .iter()
+        .map(|command| command.name.split(' ').next().unwrap_or_default());
     let (mut start, mut families) = (Vec::new(), Vec::new());
     for first in firsts {
         match COMMANDS.iter().find(|command| command.name == first) {
             Some(command) => start.push((first, command.doc.to_string())),
             None if start.iter().all(|(known, _)| *known != first) => {
                 let words: Vec<_> = family(first)
-                    .filter_map(|command| Some((command.name.split_once(' ')?.1, command.doc.to_string())))
+                    .filter_map(|command| {
+                        Some((command.name.split_once(' ')?.1, command.doc.to_string()))
+                    })
                     .collect();
-                start.push((first, words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")));
+                start.push((
+                    first,
+                    words
+                        .iter()
+                        .map(|(word, _)| *word)
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                ));
                 families.push(Place {
                     behind: first,
                     words,
@@ -91,14 +122,27 @@ fn places() -> Vec<Place> {
             None => {}
         }
     }
-    let options = with_help(COMMANDS[0].options).chain([&VERSION]).copied().collect();
-    let mut places = vec![Place { behind: "", words: start, options, argument: Value::Unknown }];
+    let options = with_help(COMMANDS[0].options)
+        .chain([&VERSION])
+        .copied()
+        .collect();
+    let mut places = vec![Place {
+        behind: "",
+        words: start,
+        options,
+        argument: Value::Unknown,
+    }];
     places.append(&mut families);
-    places.extend(COMMANDS.iter().map(|command| Place {
-        behind: command.name,
-        words: Vec::new(),
-        options: with_help(command.options).copied().collect(),
-        argument: command.arguments.first().map_or(Value::Unknown, |argument| Value::of(argument.name)),
+    places.extend(COMMANDS.iter().map(|command| {
+        Place {
+            behind: command.name,
+            words: Vec::new(),
+            options: with_help(command.options).copied().collect(),
+            argument: command
+                .arguments
+                .first()
+                .map_or(Value::Unknown, |argument| Value::of(argument.name)),
+        }
     }));
     places
 }
@@ -113,7 +157,11 @@ impl Place {
 /// Options that have a value, each once.
 fn with_value() -> Vec<Opt> {
     let mut found: Vec<Opt> = Vec::new();
-    for option in COMMANDS.iter().flat_map(|command| command.options).filter(|option| !option.value.is_empty()) {
+    for option in COMMANDS
+        .iter()
+        .flat_map(|command| command.options)
+        .filter(|option| !option.value.is_empty())
+    {
         if found.iter().all(|known| known.name != option.name) {
             found.push(*option);
         }
@@ -122,7 +170,11 @@ fn with_value() -> Vec<Opt> {
 }
 
 fn flags<'a>(options: impl IntoIterator<Item = &'a Opt>, between: &str) -> String {
-    options.into_iter().map(|option| format!("--{}", option.name)).collect::<Vec<_>>().join(between)
+    options
+        .into_iter()
+        .map(|option| format!("--{}", option.name))
+        .collect::<Vec<_>>()
+        .join(between)
 }
 
 /// A text in single quotes; `escape` is what stands for one within.
@@ -154,7 +206,11 @@ fn bash() -> String {
     );
     for place in places() {
         let behind = quoted(place.behind, "");
-        let more = if place.goes_on() { format!(" | '{} '*", place.behind) } else { String::new() };
+        let more = if place.goes_on() {
+            format!(" | '{} '*", place.behind)
+        } else {
+            String::new()
+        };
         let words: Vec<&str> = match place.argument {
             Value::Word(words) => words.to_vec(),
             _ => place.words.iter().map(|(word, _)| *word).collect(),
@@ -178,7 +234,11 @@ fn bash() -> String {
             Value::File => "-f",
             _ => "",
         };
-        let _ = writeln!(script, "    --{}) words= options= value={value} ;;", option.name);
+        let _ = writeln!(
+            script,
+            "    --{}) words= options= value={value} ;;",
+            option.name
+        );
     }
     script += "    esac\n    \
         [[ $current != -* ]] || words=$options value=\n    \
@@ -219,19 +279,41 @@ fn zsh() -> String {
     };
     for place in places() {
         let behind = quoted(place.behind, "");
-        let more = if place.goes_on() { format!("|'{} '*", place.behind) } else { String::new() };
+        let more = if place.goes_on() {
+            format!("|'{} '*", place.behind)
+        } else {
+            String::new()
+        };
         let _ = writeln!(script, "    ({behind}{more})");
         for (word, doc) in &place.words {
-            let _ = writeln!(script, "        names+=({})", quoted(&format!("{word}:{doc}"), "'\\''"));
+            let _ = writeln!(
+                script,
+                "        names+=({})",
+                quoted(&format!("{word}:{doc}"), "'\\''")
+            );
         }
         for Opt { name, value, doc } in &place.options {
-            let doc = doc.replace('[', "\\[").replace(']', "\\]").replace(':', "\\:");
-            let value = if value.is_empty() { String::new() } else { format!(":{value}:{}", action(Value::of(value))) };
+            let doc = doc
+                .replace('[', "\\[")
+                .replace(']', "\\]")
+                .replace(':', "\\:");
+            let value = if value.is_empty() {
+                String::new()
+            } else {
+                format!(":{value}:{}", action(Value::of(value)))
+            };
             let equals = if value.is_empty() { "" } else { "=" };
-            let _ =
-                writeln!(script, "        flags+=({})", quoted(&format!("--{name}{equals}[{doc}]{value}"), "'\\''"));
+            let _ = writeln!(
+                script,
+                "        flags+=({})",
+                quoted(&format!("--{name}{equals}[{doc}]{value}"), "'\\''")
+            );
         }
-        let rest = if place.words.is_empty() { action(place.argument) } else { "{_describe command names}".into() };
+        let rest = if place.words.is_empty() {
+            action(place.argument)
+        } else {
+            "{_describe command names}".into()
+        };
         let _ = writeln!(script, "        _arguments $flags '*: :{rest}' ;;");
     }
     script += "    esac\n}\n\
@@ -264,9 +346,17 @@ fn fish() -> String {
         flags(&with_value(), " ")
     );
     for place in places() {
-        let more = if place.goes_on() { format!(" \"{} *\"", place.behind) } else { String::new() };
+        let more = if place.goes_on() {
+            format!(" \"{} *\"", place.behind)
+        } else {
+            String::new()
+        };
         let mut row = |rest: &str| {
-            _ = writeln!(script, "complete -c accountd -n '__accountd_behind \"{}\"{more}' {rest}", place.behind)
+            _ = writeln!(
+                script,
+                "complete -c accountd -n '__accountd_behind \"{}\"{more}' {rest}",
+                place.behind
+            )
         };
         for (word, doc) in &place.words {
             row(&format!("-a {word} -d {}", quoted(doc)));
@@ -302,7 +392,11 @@ mod tests {
                 assert!(script.contains(command.name), "{shell}: {}", command.name);
                 for option in command.options {
                     let dashes = if shell == "fish" { "-l " } else { "--" };
-                    assert!(script.contains(&format!("{dashes}{}", option.name)), "{shell}: {}", option.name);
+                    assert!(
+                        script.contains(&format!("{dashes}{}", option.name)),
+                        "{shell}: {}",
+                        option.name
+                    );
                 }
             }
         }

@@ -48,7 +48,8 @@ impl Given {
     /// If it is not UTF-8.
     pub fn text(&self, option: &str) -> Result<Option<String>, Failure> {
         let text = self.values.get(option).map(|value| value.clone().string());
-        text.transpose().map_err(|error| usage(self.command.name, error.to_string()))
+        text.transpose()
+            .map_err(|error| usage(self.command.name, error.to_string()))
     }
 
     /// The value of an argument.
@@ -63,6 +64,10 @@ impl Given {
 /// Bad usage of a command or, where the name is empty, of the program.
 #[must_use]
 pub fn usage(command: &str, sentence: String) -> Failure {
-    let of = if command.is_empty() { String::new() } else { format!("{command} ") };
+    let of = if command.is_empty() {
+        String::new()
+    } else {
+        format!("{command} ")
+    };
     Failure::new(2, format!("{sentence}; see accountd {of}--help"))
 }

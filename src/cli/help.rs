@@ -7,11 +7,22 @@ use std::fmt::Write;
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Exit codes that mean the same everywhere.
-pub(super) const EXIT: [(u8, &str); 3] =
-    [(0, "done"), (1, "not done, for the reason that standard error gives"), (2, "bad usage or configuration")];
-const HELP: Opt = Opt { name: "help", value: "", doc: "print this" };
+pub(super) const EXIT: [(u8, &str); 3] = [
+    (0, "done"),
+    (1, "not done, for the reason that standard error gives"),
+    (2, "bad usage or configuration"),
+];
+const HELP: Opt = Opt {
+    name: "help",
+    value: "",
+    doc: "print this",
+};
 /// The option of the program alone.
-pub(super) const VERSION: Opt = Opt { name: "version", value: "", doc: "print the version" };
+pub(super) const VERSION: Opt = Opt {
+    name: "version",
+    value: "",
+    doc: "print the version",
+};
 /// Where settings are.
 pub(super) const SETTINGS_STAND: &str = "Settings stand in DIR/config.json, which the first start writes; each can also \
      be given as ACCOUNTD_<NAME> in the environment, a secret as ACCOUNTD_<NAME>_FILE too.";
@@ -28,7 +39,10 @@ pub fn help_of(words: &[OsString]) -> String {
         (Some(command), _) => one(command),
         (None, Some(word)) if family(word).next().is_some() => {
             let mut text = format!("Usage: accountd {word} COMMAND [OPTIONS]\n\nCommands:\n");
-            table(&mut text, family(word).map(|command| (command.name.into(), command.doc)));
+            table(
+                &mut text,
+                family(word).map(|command| (command.name.into(), command.doc)),
+            );
             let _ = writeln!(text, "\n`accountd {word} COMMAND --help` explains one.");
             text
         }
@@ -43,23 +57,49 @@ pub fn help() -> String {
         "accountd: an account server for one box: one binary, one SQLite file, one command.\n\n\
          Usage: accountd [COMMAND] [OPTIONS]\n\nCommands:\n",
     );
-    table(&mut text, COMMANDS.iter().map(|command| (command.name.into(), command.doc)));
-    text += "\n`accountd COMMAND --help` explains one, with its arguments and options.\n\nOptions:\n";
+    table(
+        &mut text,
+        COMMANDS
+            .iter()
+            .map(|command| (command.name.into(), command.doc)),
+    );
+    text +=
+        "\n`accountd COMMAND --help` explains one, with its arguments and options.\n\nOptions:\n";
     let options = with_help(COMMANDS[0].options).chain([&VERSION]);
     table(&mut text, options.map(|option| (shown(option), option.doc)));
     text += "\n";
-    wrap(&mut text, "", "", &format!("{SETTINGS_STAND} docs/settings.md lists them."));
+    wrap(
+        &mut text,
+        "",
+        "",
+        &format!("{SETTINGS_STAND} docs/settings.md lists them."),
+    );
     text += "\nExit status:\n";
-    table(&mut text, EXIT.map(|(code, doc)| (code.to_string(), doc)).into_iter());
+    table(
+        &mut text,
+        EXIT.map(|(code, doc)| (code.to_string(), doc)).into_iter(),
+    );
     text += "\nExamples:\n";
-    COMMANDS[..2].iter().for_each(|command| examples(&mut text, command));
+    COMMANDS[..2]
+        .iter()
+        .for_each(|command| examples(&mut text, command));
     text
 }
 
 fn one(command: &Command) -> String {
-    let Command { name, doc, about, arguments, options, exit, .. } = command;
+    let Command {
+        name,
+        doc,
+        about,
+        arguments,
+        options,
+        exit,
+        ..
+    } = command;
     let mut text = format!("accountd {name}: {doc}\n\nUsage: accountd {name}");
-    arguments.iter().for_each(|argument| _ = write!(text, " {}", argument.name));
+    arguments
+        .iter()
+        .for_each(|argument| _ = write!(text, " {}", argument.name));
     text += " [OPTIONS]\n";
     for paragraph in about.lines() {
         text += "\n";
@@ -67,12 +107,23 @@ fn one(command: &Command) -> String {
     }
     if !arguments.is_empty() {
         text += "\nArguments:\n";
-        table(&mut text, arguments.iter().map(|argument| (argument.name.into(), argument.doc)));
+        table(
+            &mut text,
+            arguments
+                .iter()
+                .map(|argument| (argument.name.into(), argument.doc)),
+        );
     }
     text += "\nOptions:\n";
-    table(&mut text, with_help(options).map(|option| (shown(option), option.doc)));
+    table(
+        &mut text,
+        with_help(options).map(|option| (shown(option), option.doc)),
+    );
     text += "\nExit status:\n";
-    table(&mut text, exit_of(exit).map(|(code, doc)| (code.to_string(), doc)));
+    table(
+        &mut text,
+        exit_of(exit).map(|(code, doc)| (code.to_string(), doc)),
+    );
     text += "\nExamples:\n";
     examples(&mut text, command);
     text
@@ -84,8 +135,15 @@ pub(super) fn with_help(options: &'static [Opt]) -> impl Iterator<Item = &'stati
 }
 
 /// The exit codes of a command that says more than [`EXIT`] about some.
-pub(super) fn exit_of(own: &'static [(u8, &'static str)]) -> impl Iterator<Item = (u8, &'static str)> {
-    EXIT.into_iter().map(move |row| own.iter().find(|(code, _)| *code == row.0).copied().unwrap_or(row))
+pub(super) fn exit_of(
+    own: &'static [(u8, &'static str)],
+) -> impl Iterator<Item = (u8, &'static str)> {
+    EXIT.into_iter().map(move |row| {
+        own.iter()
+            .find(|(code, _)| *code == row.0)
+            .copied()
+            .unwrap_or(row)
+    })
 }
 
 /// An option as it is written.
@@ -95,15 +153,26 @@ pub(super) fn shown(option: &Opt) -> String {
         "version" => "-V, ",
         _ => "",
     };
-    format!("{short}--{} {}", option.name, option.value).trim_end().into()
+    format!("{short}--{} {}", option.name, option.value)
+        .trim_end()
+        .into()
 }
 
 /// Names and what they are, in two columns.
 fn table<'a>(text: &mut String, rows: impl Iterator<Item = (String, &'a str)>) {
     let rows: Vec<_> = rows.collect();
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or_default();
     for (name, doc) in rows {
-        wrap(text, &format!("  {name:width$}  "), &" ".repeat(width + 4), doc);
+        wrap(
+            text,
+            &format!("  {name:width$}  "),
+            &" ".repeat(width + 4),
+            doc,
+        );
     }
 }
 

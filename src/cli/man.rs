@@ -1,4 +1,5 @@
-//! `man`: the manual page accountd(1), made from the tables of commands and settings, in the macros of man(7).
+//! `man`: the manual page accountd(1), made from the tables of commands and settings, in the macros
+//! of man(7).
 
 use super::help::{EXIT, SETTINGS_STAND, exit_of, shown, with_help};
 use super::{Argument, COMMANDS, Command, Opt, print};
@@ -13,14 +14,20 @@ pub const MAN: Command = Command {
     arguments: &[],
     options: &[],
     exit: &[],
-    examples: &[("man >/usr/local/share/man/man1/accountd.1", "make it known to man(1)")],
+    examples: &[(
+        "man >/usr/local/share/man/man1/accountd.1",
+        "make it known to man(1)",
+    )],
     run: |_| print(&page()),
 };
 
 /// The manual page.
 #[must_use]
 pub fn page() -> String {
-    let mut page = format!(".TH ACCOUNTD 1 \"\" \"accountd {}\" \"User Commands\"\n", env!("CARGO_PKG_VERSION"));
+    let mut page = format!(
+        ".TH ACCOUNTD 1 \"\" \"accountd {}\" \"User Commands\"\n",
+        env!("CARGO_PKG_VERSION")
+    );
     page += ".SH NAME\naccountd \\- an account server for one box: one binary, one SQLite file, one command\n";
     page += ".SH SYNOPSIS\n.B accountd\n[\\fICOMMAND\\fR] [\\fIOPTIONS\\fR]\n";
     page += ".SH DESCRIPTION\n";
@@ -30,24 +37,47 @@ pub fn page() -> String {
     COMMANDS.iter().for_each(|command| one(&mut page, command));
     let _ = write!(page, ".SH SETTINGS\n{}\n", escaped(SETTINGS_STAND));
     for setting in SETTINGS {
-        let default =
-            if setting.default == "null" { String::new() } else { format!(", by default {}", setting.default) };
+        let default = if setting.default == "null" {
+            String::new()
+        } else {
+            format!(", by default {}", setting.default)
+        };
         let (kind, doc) = (setting.kind.to_string(), setting.doc.replace('`', ""));
-        item(&mut page, setting.name, &format!("{doc} It is {kind}{default}."));
+        item(
+            &mut page,
+            setting.name,
+            &format!("{doc} It is {kind}{default}."),
+        );
     }
     page += ".SH SIGNALS\nSIGTERM and SIGINT end it once everything that has begun is answered.\n";
     page += ".SH EXIT STATUS\n";
-    EXIT.iter().for_each(|(code, doc)| item(&mut page, &code.to_string(), doc));
+    EXIT.iter()
+        .for_each(|(code, doc)| item(&mut page, &code.to_string(), doc));
     page
 }
 
 fn one(page: &mut String, command: &Command) {
-    let Command { name, doc, about, arguments, options, exit, examples, .. } = command;
+    let Command {
+        name,
+        doc,
+        about,
+        arguments,
+        options,
+        exit,
+        examples,
+        ..
+    } = command;
     let _ = write!(page, ".SS accountd {}", escaped(name));
-    arguments.iter().for_each(|Argument { name, .. }| _ = write!(page, " {name}"));
+    arguments
+        .iter()
+        .for_each(|Argument { name, .. }| _ = write!(page, " {name}"));
     let _ = writeln!(page, "\n{}.", escaped(&capital(doc)));
-    about.lines().for_each(|paragraph| _ = write!(page, ".PP\n{}\n", escaped(paragraph)));
-    arguments.iter().for_each(|Argument { name, doc }| item(page, name, doc));
+    about
+        .lines()
+        .for_each(|paragraph| _ = write!(page, ".PP\n{}\n", escaped(paragraph)));
+    arguments
+        .iter()
+        .for_each(|Argument { name, doc }| item(page, name, doc));
     with_help(options).for_each(|option: &Opt| item(page, &shown(option), option.doc));
     // Where it means more than it does of all commands.
     exit_of(exit)
@@ -70,15 +100,27 @@ fn item(page: &mut String, word: &str, doc: &str) {
 
 fn capital(sentence: &str) -> String {
     let mut rest = sentence.chars();
-    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
+    rest.next()
+        .map(|first| first.to_uppercase().chain(rest).collect())
+        .unwrap_or_default()
 }
 
-/// A text that no line of which is taken for a macro, with hyphens that can be copied. Each sentence begins a line.
+/// A text that no line of which is taken for a macro, with hyphens that can be copied. Each
+/// sentence begins a line.
 fn escaped(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-").replace(". ", ".\n");
+    let text = text
+        .replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace(". ", ".\n");
     let lines: Vec<String> = text
         .lines()
-        .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.into() })
+        .map(|line| {
+            if line.starts_with(['.', '\'']) {
+                format!("\\&{line}")
+            } else {
+                line.into()
+            }
+        })
         .collect();
     lines.join("\n")
 }
@@ -91,17 +133,29 @@ mod tests {
     fn it_says_what_the_tables_say() {
         let page = page();
         for command in COMMANDS {
-            assert!(page.contains(&format!(".SS accountd {}", escaped(command.name))), "{}", command.name);
+            assert!(
+                page.contains(&format!(".SS accountd {}", escaped(command.name))),
+                "{}",
+                command.name
+            );
             for option in command.options {
                 assert!(
-                    page.contains(&format!(".B {}\n{}\n", escaped(&shown(option)), escaped(option.doc))),
+                    page.contains(&format!(
+                        ".B {}\n{}\n",
+                        escaped(&shown(option)),
+                        escaped(option.doc)
+                    )),
                     "{}",
                     option.name
                 );
             }
         }
         for setting in SETTINGS {
-            assert!(page.contains(&format!(".B {}\n", setting.name)), "{}", setting.name);
+            assert!(
+                page.contains(&format!(".B {}\n", setting.name)),
+                "{}",
+                setting.name
+            );
         }
         assert_eq!(escaped("a -b. .c\\\n'd"), "a \\-b.\n\\&.c\\e\n\\&'d");
     }

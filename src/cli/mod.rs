@@ -66,18 +66,29 @@ const INSTEAD: [(&str, Opt); 1] = [("USER", ID)];
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let mut parser = Parser::from_args(arguments);
     let (mut words, mut values, mut asks_for_help) = (Vec::new(), HashMap::new(), false);
-    while let Some(argument) = parser.next().map_err(|error| usage("", error.to_string()))? {
+    while let Some(argument) = parser
+        .next()
+        .map_err(|error| usage("", error.to_string()))?
+    {
         match argument {
             Arg::Long("help") | Arg::Short('h') => asks_for_help = true,
             Arg::Long("version") | Arg::Short('V') => {
                 return print(concat!("accountd ", env!("CARGO_PKG_VERSION"), "\n"));
             }
             Arg::Long(name) => {
-                let known = COMMANDS.iter().flat_map(|command| command.options).find(|option| option.name == name);
+                let known = COMMANDS
+                    .iter()
+                    .flat_map(|command| command.options)
+                    .find(|option| option.name == name);
                 let option = known.ok_or_else(|| usage("", format!("--{name} is no option")))?;
-                let value = if option.value.is_empty() { Ok(OsString::new()) } else { parser.value() };
+                let value = if option.value.is_empty() {
+                    Ok(OsString::new())
+                } else {
+                    parser.value()
+                };
                 let value = value.map_err(|error| usage("", error.to_string()))?;
-                // As of a variable that a script has not set; no name at all would be the folder that it runs in.
+                // As of a variable that a script has not set; no name at all would be the folder
+                // that it runs in.
                 if option.name == DATA.name && value.is_empty() {
                     return Err(usage("", format!("--{} is empty", option.name)));
                 }
@@ -91,16 +102,33 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         return print(&help_of(&words));
     }
     let (command, rest) = find(words)?;
-    if let Some(name) = values.keys().find(|name| !command.options.iter().any(|option| option.name == **name)) {
-        return Err(usage(command.name, format!("{} has no option --{name}", command.name)));
+    if let Some(name) = values
+        .keys()
+        .find(|name| !command.options.iter().any(|option| option.name == **name))
+    {
+        return Err(usage(
+            command.name,
+            format!("{} has no option --{name}", command.name),
+        ));
     }
     let mut rest = rest.into_iter();
     let replaced = |argument: &&Argument| {
-        INSTEAD.iter().any(|(name, option)| *name == argument.name && values.contains_key(option.name))
+        INSTEAD
+            .iter()
+            .any(|(name, option)| *name == argument.name && values.contains_key(option.name))
     };
-    let wanted: Vec<&Argument> = command.arguments.iter().filter(|argument| !replaced(argument)).collect();
+    let wanted: Vec<&Argument> = command
+        .arguments
+        .iter()
+        .filter(|argument| !replaced(argument))
+        .collect();
     for argument in wanted {
-        let missing = || usage(command.name, format!("{}: {} is missing", command.name, argument.name));
+        let missing = || {
+            usage(
+                command.name,
+                format!("{}: {} is missing", command.name, argument.name),
+            )
+        };
         values.insert(argument.name, rest.next().ok_or_else(missing)?);
     }
     match rest.next() {
@@ -111,25 +139,46 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
 
 /// The command that these words name, and the words behind its name.
 fn find(mut words: Vec<OsString>) -> Result<(&'static Command, Vec<OsString>), Failure> {
-    let Some(first) = words.first() else { return Ok((COMMANDS[0], words)) };
-    let named = |name: &str| COMMANDS.iter().chain([&&commands::WORKER]).find(|command| command.name == name);
+    let Some(first) = words.first() else {
+        return Ok((COMMANDS[0], words));
+    };
+    let named = |name: &str| {
+        COMMANDS
+            .iter()
+            .chain([&&commands::WORKER])
+            .find(|command| command.name == name)
+    };
     let first = first.to_string_lossy().into_owned();
     if let Some(command) = named(&first) {
         return Ok((command, words.split_off(1)));
     }
-    let family: Vec<&str> = family(&first).filter_map(|command| command.name.split(' ').nth(1)).collect();
+    let family: Vec<&str> = family(&first)
+        .filter_map(|command| command.name.split(' ').nth(1))
+        .collect();
     if family.is_empty() {
         return Err(usage("", format!("{first} is no command")));
     }
-    let second = words.get(1).map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-    let command = named(&format!("{first} {second}"))
-        .ok_or_else(|| usage(&first, format!("{first} is followed by one of {}", family.join(", "))))?;
+    let second = words
+        .get(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let command = named(&format!("{first} {second}")).ok_or_else(|| {
+        usage(
+            &first,
+            format!("{first} is followed by one of {}", family.join(", ")),
+        )
+    })?;
     Ok((command, words.split_off(2)))
 }
 
 /// The commands of two words that begin with this one.
 fn family(word: &str) -> impl Iterator<Item = &'static &'static Command> {
-    COMMANDS.iter().filter(move |command| command.name.split_once(' ').is_some_and(|(first, _)| first == word))
+    COMMANDS.iter().filter(move |command| {
+        command
+            .name
+            .split_once(' ')
+            .is_some_and(|(first, _)| first == word)
+    })
 }
 
 #[cfg(test)]
@@ -138,17 +187,30 @@ mod tests {
 
     #[test]
     fn options_of_one_name_are_alike() {
-        let all: Vec<&Opt> = COMMANDS.iter().flat_map(|command| command.options).collect();
+        let all: Vec<&Opt> = COMMANDS
+            .iter()
+            .flat_map(|command| command.options)
+            .collect();
         for option in &all {
-            let other = all.iter().find(|other| other.name == option.name && other.value != option.value);
-            assert!(other.is_none(), "--{} has a value here and none, or another, there", option.name);
+            let other = all
+                .iter()
+                .find(|other| other.name == option.name && other.value != option.value);
+            assert!(
+                other.is_none(),
+                "--{} has a value here and none, or another, there",
+                option.name
+            );
         }
     }
 
     #[test]
     fn every_command_is_explained() {
         for command in COMMANDS {
-            assert!(!command.doc.is_empty() && !command.about.is_empty(), "{}", command.name);
+            assert!(
+                !command.doc.is_empty() && !command.about.is_empty(),
+                "{}",
+                command.name
+            );
             assert!(!command.examples.is_empty(), "{}", command.name);
             assert!(command.name.split(' ').count() <= 2, "{}", command.name);
             for (line, _) in command.examples {

@@ -21,14 +21,19 @@ pub fn environment() -> Result<impl Fn(&str) -> Option<String>, String> {
 }
 
 /// The settings among these variables.
-fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap<String, String>, String> {
+fn variables(
+    all: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, String> {
     let mut found = BTreeMap::new();
-    let all = all.filter(|(name, value)| name.as_bytes().starts_with(PREFIX.as_bytes()) && !value.is_empty());
+    let all = all.filter(|(name, value)| {
+        name.as_bytes().starts_with(PREFIX.as_bytes()) && !value.is_empty()
+    });
     for (name, value) in all {
         let name = name.to_string_lossy().into_owned();
         if SETTINGS.iter().flat_map(names).any(|known| known == name) {
-            let value =
-                value.into_string().map_err(|_| format!("environment variable {name}: its value is not UTF-8"))?;
+            let value = value
+                .into_string()
+                .map_err(|_| format!("environment variable {name}: its value is not UTF-8"))?;
             found.insert(name, value);
         } else if !is_of_kubernetes(&name[PREFIX.len()..], &value) {
             let near = nearest(&name.to_uppercase(), SETTINGS.iter().flat_map(names));
@@ -49,8 +54,8 @@ fn names(setting: &Setting) -> impl Iterator<Item = String> + use<> {
 }
 
 /// Whether a variable is one of those by which Kubernetes tells a container of a service
-/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). If the service's name begins
-/// with `accountd`, they begin as ours do.
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). If
+/// the service's name begins with `accountd`, they begin as ours do.
 fn is_of_kubernetes(rest: &str, value: &OsString) -> bool {
     let is_port = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
     rest.ends_with("SERVICE_HOST")
@@ -67,12 +72,17 @@ pub(super) fn read(
     let mut set = Vec::new();
     for name in names(setting) {
         let text = environment(&name).map(|text| bare(&text).to_string());
-        set.extend(text.filter(|text| !text.is_empty()).map(|text| (name, text)));
+        set.extend(
+            text.filter(|text| !text.is_empty())
+                .map(|text| (name, text)),
+        );
     }
     if let [(one, _), (other, _)] = &*set {
         return Err(format!("{one} and {other} are both set; leave one"));
     }
-    let Some((name, text)) = set.pop() else { return Ok(None) };
+    let Some((name, text)) = set.pop() else {
+        return Ok(None);
+    };
     if !(matches!(setting.kind, Kind::Secret) && name.ends_with(IN_FILE)) {
         return Ok(Some((name, text)));
     }
@@ -86,14 +96,18 @@ pub(super) fn read(
     }
 }
 
-/// A text without what editors and shells put around it: a byte order mark, and line breaks at its end.
+/// A text without what editors and shells put around it: a byte order mark, and line breaks at its
+/// end.
 fn bare(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n'])
+    text.trim_start_matches('\u{feff}')
+        .trim_end_matches(['\r', '\n'])
 }
 
 /// The one of these names that takes the fewest changes of a character.
 pub(super) fn nearest(name: &str, names: impl Iterator<Item = String>) -> String {
-    names.min_by_key(|other| distance(name, other)).unwrap_or_default()
+    names
+        .min_by_key(|other| distance(name, other))
+        .unwrap_or_default()
 }
 
 /// The Levenshtein distance of two texts.
@@ -118,13 +132,26 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     fn one(name: &[u8], value: &[u8]) -> Result<BTreeMap<String, String>, String> {
-        variables([(OsString::from_vec(name.into()), OsString::from_vec(value.into()))].into_iter())
+        variables(
+            [(
+                OsString::from_vec(name.into()),
+                OsString::from_vec(value.into()),
+            )]
+            .into_iter(),
+        )
     }
 
     #[test]
     fn every_setting_has_its_variable() {
         for name in SETTINGS.iter().flat_map(names) {
-            assert_eq!(one(name.as_bytes(), b"x").unwrap().get(&name).map(String::as_str), Some("x"), "{name}");
+            assert_eq!(
+                one(name.as_bytes(), b"x")
+                    .unwrap()
+                    .get(&name)
+                    .map(String::as_str),
+                Some("x"),
+                "{name}"
+            );
         }
     }
 
@@ -136,27 +163,44 @@ mod tests {
             ("ACCOUNTD_LISTEN_ON", "ACCOUNTD_LISTEN"),
             ("ACCOUNTD_TRUSTED_PROXY", "ACCOUNTD_TRUSTED_PROXIES"),
             ("ACCOUNTD_SOKET_MODE", "ACCOUNTD_SOCKET_MODE"),
-            ("ACCOUNTD_FORGET_PASSWORD_KEY_FIEL", "ACCOUNTD_FORGET_PASSWORD_KEY_FILE"),
+            (
+                "ACCOUNTD_FORGET_PASSWORD_KEY_FIEL",
+                "ACCOUNTD_FORGET_PASSWORD_KEY_FILE",
+            ),
             // A secret alone may stand in a file.
             ("ACCOUNTD_THREADS_FILE", "ACCOUNTD_THREADS"),
-            ("ACCOUNTD_MIN_PASSWORT_LENGTH", "ACCOUNTD_MIN_PASSWORD_LENGTH"),
+            (
+                "ACCOUNTD_MIN_PASSWORT_LENGTH",
+                "ACCOUNTD_MIN_PASSWORD_LENGTH",
+            ),
         ] {
             let expected = format!(
                 "environment variable {name} is not a setting; the nearest one is {near}; correct the name, or unset it"
             );
             assert_eq!(one(name.as_bytes(), b"a secret"), Err(expected));
         }
-        for name in ["ACCOUNTD_", "ACCOUNTD_PORT", "ACCOUNTD_SERVICE", "ACCOUNTD_DATA"] {
+        for name in [
+            "ACCOUNTD_",
+            "ACCOUNTD_PORT",
+            "ACCOUNTD_SERVICE",
+            "ACCOUNTD_DATA",
+        ] {
             assert!(one(name.as_bytes(), b"8080").is_err(), "{name}");
         }
         let error = one(b"ACCOUNTD_\xff\x1b[2J", b"x").unwrap_err();
-        assert!(error.starts_with("environment variable ACCOUNTD_\u{fffd}\\u{1b}[2J is not a setting;"), "{error}");
+        assert!(
+            error.starts_with("environment variable ACCOUNTD_\u{fffd}\\u{1b}[2J is not a setting;"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_value_that_is_not_utf_8_is_refused_and_not_shown() {
         let error = one(b"ACCOUNTD_FORGET_PASSWORD_KEY", b"secret\xff").unwrap_err();
-        assert_eq!(error, "environment variable ACCOUNTD_FORGET_PASSWORD_KEY: its value is not UTF-8");
+        assert_eq!(
+            error,
+            "environment variable ACCOUNTD_FORGET_PASSWORD_KEY: its value is not UTF-8"
+        );
     }
 
     #[test]
@@ -177,15 +221,24 @@ mod tests {
             ("ACCOUNTD_METRICS_SERVICE_HOST", "10.0.0.12"),
             ("ACCOUNTD_METRICS_PORT_9100_TCP_ADDR", "10.0.0.12"),
         ] {
-            assert_eq!(one(name.as_bytes(), value.as_bytes()), Ok(BTreeMap::new()), "{name}");
+            assert_eq!(
+                one(name.as_bytes(), value.as_bytes()),
+                Ok(BTreeMap::new()),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn distances() {
-        for (one, other, expected) in
-            [("", "", 0), ("abc", "abc", 0), ("abc", "", 3), ("", "ab", 2), ("abc", "acb", 2), ("kitten", "sitting", 3)]
-        {
+        for (one, other, expected) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("abc", "", 3),
+            ("", "ab", 2),
+            ("abc", "acb", 2),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(distance(one, other), expected, "{one} {other}");
         }
     }

@@ -1,4 +1,5 @@
-//! The configuration: what is in force, from the table, the file, the environment and the command line.
+//! The configuration: what is in force, from the table, the file, the environment and the command
+//! line.
 
 mod environment;
 mod settings;
@@ -56,7 +57,8 @@ pub struct Config {
     pub log: Level,
 }
 
-/// The longest path of a unix socket in bytes: a byte less than sockaddr_un has, which ends it (unix(7)).
+/// The longest path of a unix socket in bytes: a byte less than sockaddr_un has, which ends it
+/// (unix(7)).
 pub const LONGEST_PATH: usize = 107;
 
 /// Where to listen.
@@ -79,7 +81,9 @@ impl TryFrom<String> for Mode {
 
     fn try_from(text: String) -> Result<Mode, &'static str> {
         let octal = text.len() == 4 && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+        let mode = u32::from_str_radix(&text, 8)
+            .ok()
+            .filter(|mode| octal && *mode <= 0o777);
         mode.map(Mode).ok_or("no permissions in octal")
     }
 }
@@ -151,16 +155,23 @@ impl fmt::Debug for Given {
 
 impl fmt::Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Given { setting, value, source } = self;
+        let Given {
+            setting,
+            value,
+            source,
+        } = self;
         match setting.kind {
-            Kind::Secret if !value.is_null() => write!(f, "{} = (hidden)  [{source}]", setting.name),
+            Kind::Secret if !value.is_null() => {
+                write!(f, "{} = (hidden)  [{source}]", setting.name)
+            }
             Kind::Secret => write!(f, "{} = (not set)  [{source}]", setting.name),
             _ => write!(f, "{} = {value}  [{source}]", setting.name),
         }
     }
 }
 
-/// Reads the configuration: the table's defaults, over them the file, over it the environment, over all the arguments.
+/// Reads the configuration: the table's defaults, over them the file, over it the environment, over
+/// all the arguments.
 ///
 /// # Errors
 /// A sentence that names the member, its place and what would be right.
@@ -200,12 +211,17 @@ pub fn parse(
     let path = data.join(FILE);
     let text = text.trim_start_matches('\u{feff}');
     let members = members(text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let line = |raw: &RawValue| 1 + text[..raw.get().as_ptr() as usize - text.as_ptr() as usize].matches('\n').count();
+    let line = |raw: &RawValue| {
+        1 + text[..raw.get().as_ptr() as usize - text.as_ptr() as usize]
+            .matches('\n')
+            .count()
+    };
 
     for (at, (name, raw)) in members.iter().enumerate() {
         let place = Source::File(path.clone(), line(raw));
         if !SETTINGS.iter().any(|setting| setting.name == name) {
-            let near = environment::nearest(name, SETTINGS.iter().map(|setting| setting.name.into()));
+            let near =
+                environment::nearest(name, SETTINGS.iter().map(|setting| setting.name.into()));
             let names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
             let names = names.join(", ");
             return Err(format!(
@@ -219,10 +235,12 @@ pub fn parse(
 
     let mut given = Vec::new();
     for setting in SETTINGS {
-        let mut value: Value = serde_json::from_str(setting.default).expect("the table's defaults are JSON");
+        let mut value: Value =
+            serde_json::from_str(setting.default).expect("the table's defaults are JSON");
         let mut source = Source::Default;
         if let Some((_, raw)) = members.iter().find(|(name, _)| name == setting.name) {
-            value = serde_json::from_str(raw.get()).map_err(|error| format!("{}: {error}", path.display()))?;
+            value = serde_json::from_str(raw.get())
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             source = Source::File(path.clone(), line(raw));
         }
         if let Some((name, text)) = environment::read(setting, environment)? {
@@ -232,24 +250,44 @@ pub fn parse(
             (value, source) = (setting.kind.of_text(text), Source::Argument(option));
         }
         if source != Source::Default && !setting.kind.allows(&value) {
-            let shown = if matches!(setting.kind, Kind::Secret) { "not right".into() } else { value.to_string() };
-            return Err(format!("{source}: \"{}\" is {shown}; it should be {}", setting.name, setting.kind));
+            let shown = if matches!(setting.kind, Kind::Secret) {
+                "not right".into()
+            } else {
+                value.to_string()
+            };
+            return Err(format!(
+                "{source}: \"{}\" is {shown}; it should be {}",
+                setting.name, setting.kind
+            ));
         }
-        given.push(Given { setting, value, source });
+        given.push(Given {
+            setting,
+            value,
+            source,
+        });
     }
-    let values: Map<String, Value> = given.iter().map(|one| (one.setting.name.into(), one.value.clone())).collect();
-    let config = Config::deserialize(Value::Object(values)).map_err(|error| format!("{}: {error}", path.display()))?;
+    let values: Map<String, Value> = given
+        .iter()
+        .map(|one| (one.setting.name.into(), one.value.clone()))
+        .collect();
+    let config = Config::deserialize(Value::Object(values))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     // Port 0 is another one each time.
     let is_fixed = !matches!(config.listen, Listen::Tcp(address) if address.port() == 0);
     if is_fixed && config.metrics_listen.as_ref() == Some(&config.listen) {
-        let metrics = given.iter().find(|one| one.setting.name == "metrics_listen");
+        let metrics = given
+            .iter()
+            .find(|one| one.setting.name == "metrics_listen");
         let source = &metrics.expect("every setting has a value").source;
-        return Err(format!("{source}: \"metrics_listen\" is the address of \"listen\"; give it one of its own"));
+        return Err(format!(
+            "{source}: \"metrics_listen\" is the address of \"listen\"; give it one of its own"
+        ));
     }
     Ok((config, given))
 }
 
-/// The members of a JSON object in their order, each with the text of its value, which still tells its place.
+/// The members of a JSON object in their order, each with the text of its value, which still tells
+/// its place.
 fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
@@ -290,7 +328,12 @@ pub fn write_first(data: &Path, secrets: [String; 2]) -> io::Result<()> {
     );
     // Renamed into place, so that a crash leaves no half of it.
     let fresh = data.join("config.json.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(fresh, path)
@@ -301,11 +344,15 @@ mod tests {
     use super::*;
 
     fn read(text: &str, environment: &[(&str, &str)]) -> Result<(Config, Vec<Given>), String> {
-        let data = std::env::temp_dir().join(format!("accountd-config-{}", crate::secret::letters(10)));
+        let data =
+            std::env::temp_dir().join(format!("accountd-config-{}", crate::secret::letters(10)));
         fs::create_dir(&data).unwrap();
         fs::write(data.join(FILE), text).unwrap();
         let variable = |name: &str| {
-            environment.iter().find(|one| one.0 == name).map(|one| one.1.replace("DIR", data.to_str().unwrap()))
+            environment
+                .iter()
+                .find(|one| one.0 == name)
+                .map(|one| one.1.replace("DIR", data.to_str().unwrap()))
         };
         fs::write(data.join("secret"), "from a file\n").unwrap();
         let result = load(&data, &variable, &[]);
@@ -317,21 +364,47 @@ mod tests {
     fn the_table_and_the_struct_agree() {
         let (config, given) = read("{}", &[]).unwrap();
         assert_eq!(given.len(), SETTINGS.len());
-        assert_eq!(config.listen, Listen::Tcp("127.0.0.1:9999".parse().unwrap()));
-        assert_eq!((config.token_ttl_seconds, config.sessions_per_user, config.threads), (86_400, 1, 4));
-        for setting in SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Secret)) {
-            assert!(setting.kind.allows(&serde_json::from_str(setting.default).unwrap()), "{}", setting.name);
+        assert_eq!(
+            config.listen,
+            Listen::Tcp("127.0.0.1:9999".parse().unwrap())
+        );
+        assert_eq!(
+            (
+                config.token_ttl_seconds,
+                config.sessions_per_user,
+                config.threads
+            ),
+            (86_400, 1, 4)
+        );
+        for setting in SETTINGS
+            .iter()
+            .filter(|setting| !matches!(setting.kind, Kind::Secret))
+        {
+            assert!(
+                setting
+                    .kind
+                    .allows(&serde_json::from_str(setting.default).unwrap()),
+                "{}",
+                setting.name
+            );
         }
     }
 
     #[test]
     fn file_environment_and_arguments_in_their_order() {
-        let (config, given) =
-            read("\u{feff}{\n\"threads\": 2,\n\"log\":\"error\"}", &[("ACCOUNTD_LOG", "debug")]).unwrap();
+        let (config, given) = read(
+            "\u{feff}{\n\"threads\": 2,\n\"log\":\"error\"}",
+            &[("ACCOUNTD_LOG", "debug")],
+        )
+        .unwrap();
         assert_eq!((config.threads, config.log), (2, Level::Debug));
         let shown: Vec<String> = given.iter().map(ToString::to_string).collect();
-        assert!(shown.iter().any(|line| line.starts_with("threads = 2  [") && line.ends_with("config.json line 2]")));
-        assert!(shown.contains(&"log = \"debug\"  [environment variable ACCOUNTD_LOG]".to_string()));
+        assert!(shown.iter().any(
+            |line| line.starts_with("threads = 2  [") && line.ends_with("config.json line 2]")
+        ));
+        assert!(
+            shown.contains(&"log = \"debug\"  [environment variable ACCOUNTD_LOG]".to_string())
+        );
     }
 
     #[test]
@@ -341,13 +414,34 @@ mod tests {
                 "{\n \"thread\": 4}",
                 "DIR/config.json line 2: \"thread\" is not a setting; the nearest one is \"threads\"; there are registration_function",
             ),
-            ("{\"threads\": \"four\"}", "line 1: \"threads\" is \"four\"; it should be a whole number from 1 to 64"),
-            ("{\"threads\": 0}", "\"threads\" is 0; it should be a whole number from 1 to 64"),
-            ("{\"threads\": 1,\n\"threads\": 2}", "line 2: \"threads\" is there twice"),
-            ("{\"listen\": \"localhost\"}", "it should be IP:PORT or unix:PATH"),
-            ("{\"cors_origins\": [\"example.org\"]}", "it should be a list of origins"),
-            ("{\"forget_password_key\": \"\"}", "is not right; it should be a text of 1 to 1024 characters"),
-            ("{\"forget_password_key\": null}", "is not right; it should be a text"),
+            (
+                "{\"threads\": \"four\"}",
+                "line 1: \"threads\" is \"four\"; it should be a whole number from 1 to 64",
+            ),
+            (
+                "{\"threads\": 0}",
+                "\"threads\" is 0; it should be a whole number from 1 to 64",
+            ),
+            (
+                "{\"threads\": 1,\n\"threads\": 2}",
+                "line 2: \"threads\" is there twice",
+            ),
+            (
+                "{\"listen\": \"localhost\"}",
+                "it should be IP:PORT or unix:PATH",
+            ),
+            (
+                "{\"cors_origins\": [\"example.org\"]}",
+                "it should be a list of origins",
+            ),
+            (
+                "{\"forget_password_key\": \"\"}",
+                "is not right; it should be a text of 1 to 1024 characters",
+            ),
+            (
+                "{\"forget_password_key\": null}",
+                "is not right; it should be a text",
+            ),
             ("[]", "expected an object of settings at line 1"),
             ("{\"threads\": 4", "EOF while parsing an object at line 1"),
             ("{} {}", "trailing characters at line 1"),
@@ -382,11 +476,15 @@ mod tests {
         ] {
             for (name, form) in [
                 ("listen", "IP:PORT or unix:PATH (at most 107 bytes)"),
-                ("metrics_listen", "IP:PORT, unix:PATH (at most 107 bytes) or null"),
+                (
+                    "metrics_listen",
+                    "IP:PORT, unix:PATH (at most 107 bytes) or null",
+                ),
             ] {
                 let shown = serde_json::to_string(text).unwrap();
                 let found = read(&format!("{{\"{name}\": {shown}}}"), &[]).map(drop);
-                let wrong = format!("DIR/config.json line 1: \"{name}\" is {shown}; it should be {form}");
+                let wrong =
+                    format!("DIR/config.json line 1: \"{name}\" is {shown}; it should be {form}");
                 assert_eq!(found, if right { Ok(()) } else { Err(wrong) });
             }
         }
@@ -404,7 +502,11 @@ mod tests {
             let found = read(&text, &[("ACCOUNTD_METRICS_LISTEN", metrics)]).map(drop);
             let wrong = "environment variable ACCOUNTD_METRICS_LISTEN: \"metrics_listen\" is the address of \"listen\"; \
                          give it one of its own";
-            assert_eq!(found, if right { Ok(()) } else { Err(wrong.into()) }, "{listen} {metrics}");
+            assert_eq!(
+                found,
+                if right { Ok(()) } else { Err(wrong.into()) },
+                "{listen} {metrics}"
+            );
         }
     }
 
@@ -417,16 +519,37 @@ mod tests {
                 ("ACCOUNTD_LISTEN", empty),
                 ("ACCOUNTD_FORGET_PASSWORD_KEY", empty),
                 ("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", empty),
-                ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION", empty),
-                ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE", "DIR/secret"),
+                (
+                    "ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION",
+                    empty,
+                ),
+                (
+                    "ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE",
+                    "DIR/secret",
+                ),
             ];
             let (config, _) = read(text, &environment).unwrap();
-            assert_eq!((config.threads, config.forget_password_key.as_deref()), (2, Some("of the file")));
-            assert_eq!(config.listen, Listen::Tcp("127.0.0.1:9999".parse().unwrap()));
-            assert_eq!(config.secret_key_required_for_account_registration.as_deref(), Some("from a file"));
+            assert_eq!(
+                (config.threads, config.forget_password_key.as_deref()),
+                (2, Some("of the file"))
+            );
+            assert_eq!(
+                config.listen,
+                Listen::Tcp("127.0.0.1:9999".parse().unwrap())
+            );
+            assert_eq!(
+                config
+                    .secret_key_required_for_account_registration
+                    .as_deref(),
+                Some("from a file")
+            );
         }
         let (config, _) = read("{}", &[("ACCOUNTD_LISTEN", "unix:socket\r")]).unwrap();
-        assert_eq!(config.listen, Listen::Unix("socket".into()), "a file of variables with CRLF");
+        assert_eq!(
+            config.listen,
+            Listen::Unix("socket".into()),
+            "a file of variables with CRLF"
+        );
     }
 
     #[test]
@@ -438,14 +561,21 @@ mod tests {
             ("\u{feff}a secret\r\n", "a secret"),
             (" a\nb ", " a\nb "),
         ] {
-            let folder = std::env::temp_dir().join(format!("accountd-secret-{}", crate::secret::letters(10)));
+            let folder = std::env::temp_dir()
+                .join(format!("accountd-secret-{}", crate::secret::letters(10)));
             fs::write(&folder, content).unwrap();
             let path = folder.to_str().unwrap();
             let (config, _) = read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", path)]).unwrap();
-            assert_eq!(config.forget_password_key.as_deref(), Some(secret), "{content:?}");
+            assert_eq!(
+                config.forget_password_key.as_deref(),
+                Some(secret),
+                "{content:?}"
+            );
             for empty in ["", "\n", "\u{feff}\r\n"] {
                 fs::write(&folder, empty).unwrap();
-                let error = read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", path)]).map(drop).unwrap_err();
+                let error = read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", path)])
+                    .map(drop)
+                    .unwrap_err();
                 let expected = format!(
                     "environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FILE: {path} is empty; write the secret into it, or \
                      unset the variable"
@@ -454,18 +584,35 @@ mod tests {
             }
             fs::remove_file(folder).unwrap();
         }
-        let both = [("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/secret"), ("ACCOUNTD_FORGET_PASSWORD_KEY", "x")];
-        assert!(read("{}", &both).map(drop).unwrap_err().ends_with("_KEY_FILE are both set; leave one"));
+        let both = [
+            ("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/secret"),
+            ("ACCOUNTD_FORGET_PASSWORD_KEY", "x"),
+        ];
+        assert!(
+            read("{}", &both)
+                .map(drop)
+                .unwrap_err()
+                .ends_with("_KEY_FILE are both set; leave one")
+        );
     }
 
     #[test]
     fn a_secret_may_stand_in_a_file_and_is_never_shown() {
-        let (config, given) = read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/secret")]).unwrap();
+        let (config, given) =
+            read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/secret")]).unwrap();
         assert_eq!(config.forget_password_key.as_deref(), Some("from a file"));
         let shown: Vec<String> = given.iter().map(ToString::to_string).collect();
-        assert!(!shown.concat().contains("from a file") && !format!("{config:?}").contains("from a file"));
         assert!(
-            read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/nothing")]).unwrap_err().contains("cannot be read")
+            !shown.concat().contains("from a file")
+                && !format!("{config:?}").contains("from a file")
+        );
+        assert!(
+            read(
+                "{}",
+                &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/nothing")]
+            )
+            .unwrap_err()
+            .contains("cannot be read")
         );
     }
 }

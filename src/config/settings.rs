@@ -181,7 +181,12 @@ pub const SETTINGS: &[Setting] = &[
         default: "384",
         doc: "The most memory of a worker in MiB, with the whole stacks of its threads; one that needs more ends and is replaced.",
     },
-    Setting { name: "page", kind: Kind::Flag, default: "true", doc: "Whether `/` is a web page for people." },
+    Setting {
+        name: "page",
+        kind: Kind::Flag,
+        default: "true",
+        doc: "Whether `/` is a web page for people.",
+    },
     Setting {
         name: "log",
         kind: Kind::Word(&["error", "info", "debug"]),
@@ -198,7 +203,10 @@ impl fmt::Display for Kind {
             Kind::Number(least, most) => write!(f, "a whole number from {least} to {most}"),
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
             Kind::Address => write!(f, "IP:PORT or unix:PATH (at most {LONGEST_PATH} bytes)"),
-            Kind::OptionalAddress => write!(f, "IP:PORT, unix:PATH (at most {LONGEST_PATH} bytes) or null"),
+            Kind::OptionalAddress => write!(
+                f,
+                "IP:PORT, unix:PATH (at most {LONGEST_PATH} bytes) or null"
+            ),
             Kind::Mode => f.write_str("permissions in octal like 0660"),
             Kind::Group => f.write_str("a group's name or number, or null"),
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
@@ -213,40 +221,62 @@ impl Kind {
     pub(super) fn allows(self, value: &Value) -> bool {
         match self {
             Kind::Flag => value.is_boolean(),
-            Kind::Number(least, most) => value.as_u64().is_some_and(|number| (least..=most).contains(&number)),
+            Kind::Number(least, most) => value
+                .as_u64()
+                .is_some_and(|number| (least..=most).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
             Kind::OptionalAddress if value.is_null() => true,
-            Kind::Address | Kind::OptionalAddress => value.as_str().is_some_and(|text| text.parse::<Listen>().is_ok()),
-            Kind::Mode => value.as_str().is_some_and(|text| super::Mode::try_from(text.to_string()).is_ok()),
+            Kind::Address | Kind::OptionalAddress => value
+                .as_str()
+                .is_some_and(|text| text.parse::<Listen>().is_ok()),
+            Kind::Mode => value
+                .as_str()
+                .is_some_and(|text| super::Mode::try_from(text.to_string()).is_ok()),
             Kind::Group => {
                 let name = |text: &str| !text.is_empty() && !text.contains([':', '\n', ' ']);
                 value.is_null() || value.as_str().is_some_and(name)
             }
-            Kind::Origins => value.as_array().is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
+            Kind::Origins => value
+                .as_array()
+                .is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
             Kind::Proxies => {
-                let proxy =
-                    |one: &Value| one.as_str().is_some_and(|text| text.parse::<crate::forwarded::Proxy>().is_ok());
+                let proxy = |one: &Value| {
+                    one.as_str()
+                        .is_some_and(|text| text.parse::<crate::forwarded::Proxy>().is_ok())
+                };
                 value.as_array().is_some_and(|all| all.iter().all(proxy))
             }
-            Kind::Secret => value.as_str().is_some_and(|text| (1..=1024).contains(&text.chars().count())),
+            Kind::Secret => value
+                .as_str()
+                .is_some_and(|text| (1..=1024).contains(&text.chars().count())),
         }
     }
 
     /// The value that a text without quotes means, in the environment or on the command line.
     pub(super) fn of_text(self, text: &str) -> Value {
         match self {
-            Kind::Flag | Kind::Number(..) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
-            Kind::Origins | Kind::Proxies => text.split(',').map(str::trim).collect(),
-            Kind::Word(_) | Kind::Address | Kind::OptionalAddress | Kind::Mode | Kind::Group | Kind::Secret => {
-                text.into()
+            Kind::Flag | Kind::Number(..) => {
+                serde_json::from_str(text).unwrap_or_else(|_| text.into())
             }
+            Kind::Origins | Kind::Proxies => text.split(',').map(str::trim).collect(),
+            Kind::Word(_)
+            | Kind::Address
+            | Kind::OptionalAddress
+            | Kind::Mode
+            | Kind::Group
+            | Kind::Secret => text.into(),
         }
     }
 }
 
 /// A scheme, a host and perhaps a port, as browsers send it; or all of them.
 fn origin(text: &str) -> bool {
-    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@,\"\\".contains(&byte));
+    let host = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let plain = |host: &str| {
+        host.bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"/?#@,\"\\".contains(&byte))
+    };
     text == "*" || host.is_some_and(|host| !host.is_empty() && plain(host))
 }

@@ -45,11 +45,11 @@ pub enum No {
     FileUnusable,
     /// The file has 10,240 bytes or less.
     FileTooSmall,
-    /// Too many failures, or a budget that is used up: to be tried again after so many seconds. No row has it; the
-    /// answer is HTTP 429.
+    /// Too many failures, or a budget that is used up: to be tried again after so many seconds. No
+    /// row has it; the answer is HTTP 429.
     TooOften(u64),
-    /// This worker has given away the captchas and the counts of guesses: to be tried again on a new connection, which the next
-    /// worker answers. No row has it; the answer is HTTP 503.
+    /// This worker has given away the captchas and the counts of guesses: to be tried again on a
+    /// new connection, which the next worker answers. No row has it; the answer is HTTP 503.
     Moved,
     /// The server's own fault: the database could not be asked.
     NotAsked,
@@ -116,7 +116,8 @@ pub const TOO_SMALL: u64 = 10_240;
 /// An avatar's path is this and its name.
 pub const AVATARS: &str = "/s/";
 
-/// Where an endpoint has no row for a fault of the server: HTTP 500 with this code and [`table::BROKEN`].
+/// Where an endpoint has no row for a fault of the server: HTTP 500 with this code and
+/// [`table::BROKEN`].
 const FAULT: (u16, u16) = (500, 169);
 
 /// What a handler did, for the client.
@@ -141,7 +142,8 @@ pub struct Stop {
     pub reason: No,
     /// What happened, never shown to a client.
     pub cause: Option<String>,
-    /// What was wrong with a form or a picture, as a sentence for the client. A fault of the server has none.
+    /// What was wrong with a form or a picture, as a sentence for the client. A fault of the server
+    /// has none.
     pub detail: Option<String>,
 }
 
@@ -150,14 +152,21 @@ pub type Outcome = Result<Done, Stop>;
 
 impl From<No> for Stop {
     fn from(reason: No) -> Stop {
-        Stop { reason, cause: None, detail: None }
+        Stop {
+            reason,
+            cause: None,
+            detail: None,
+        }
     }
 }
 
 impl Stop {
     /// [`No::FileUnusable`], and why.
     pub fn unusable(detail: impl Into<String>) -> Stop {
-        Stop { detail: Some(detail.into()), ..No::FileUnusable.into() }
+        Stop {
+            detail: Some(detail.into()),
+            ..No::FileUnusable.into()
+        }
     }
 }
 
@@ -179,11 +188,14 @@ impl Endpoint {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 
-    /// The answer that this endpoint has for a reason; `detail` says what was wrong with an unreadable body,
-    /// form or picture.
+    /// The answer that this endpoint has for a reason; `detail` says what was wrong with an
+    /// unreadable body, form or picture.
     #[must_use]
     pub fn refusal(&self, reason: No, detail: Option<&str>) -> Answer {
-        let row = self.refusals.iter().find(|row| row.reasons.contains(&reason));
+        let row = self
+            .refusals
+            .iter()
+            .find(|row| row.reasons.contains(&reason));
         let (status, code, message) = match row {
             Some(row) => (200, row.code, row.message),
             None => (FAULT.0, FAULT.1, BROKEN),
@@ -207,11 +219,19 @@ impl Endpoint {
 /// If the status is not one of [`OUTSIDE`].
 #[must_use]
 pub fn outside(status: u16) -> Answer {
-    let (code, message) = OUTSIDE.into_iter().find(|row| row.0 == status).expect("a row of OUTSIDE");
+    let (code, message) = OUTSIDE
+        .into_iter()
+        .find(|row| row.0 == status)
+        .expect("a row of OUTSIDE");
     json(status, code, message, None)
 }
 
-fn json<M: Serialize + ?Sized>(status: u16, code: u16, message: &M, detail: Option<&str>) -> Answer {
+fn json<M: Serialize + ?Sized>(
+    status: u16,
+    code: u16,
+    message: &M,
+    detail: Option<&str>,
+) -> Answer {
     #[derive(Serialize)]
     struct Body<'a, M: ?Sized> {
         message: &'a M,
@@ -219,7 +239,11 @@ fn json<M: Serialize + ?Sized>(status: u16, code: u16, message: &M, detail: Opti
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<&'a str>,
     }
-    let body = Body { message, code, detail };
+    let body = Body {
+        message,
+        code,
+        detail,
+    };
     let json = serde_json::to_string(&body).expect("strings and numbers serialise");
     Answer { status, code, json }
 }
@@ -231,9 +255,18 @@ mod tests {
     #[test]
     fn a_reason_leads_to_one_row() {
         for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
-            let reasons: Vec<No> = endpoint.refusals.iter().flat_map(|row| row.reasons).copied().collect();
+            let reasons: Vec<No> = endpoint
+                .refusals
+                .iter()
+                .flat_map(|row| row.reasons)
+                .copied()
+                .collect();
             for (i, reason) in reasons.iter().enumerate() {
-                assert!(!reasons[..i].contains(reason), "{} has {reason:?} twice", endpoint.path);
+                assert!(
+                    !reasons[..i].contains(reason),
+                    "{} has {reason:?} twice",
+                    endpoint.path
+                );
             }
         }
     }
@@ -242,7 +275,10 @@ mod tests {
     fn a_fault_without_a_row_is_http_500() {
         let answer = LOGIN.refusal(No::NotAsked, None);
         assert_eq!((answer.status, answer.code), (500, 169));
-        assert_eq!(answer.json, r#"{"message":"你不对劲！为什么报错了？","code":169}"#);
+        assert_eq!(
+            answer.json,
+            r#"{"message":"你不对劲！为什么报错了？","code":169}"#
+        );
         assert_eq!(REGISTERED.refusal(No::NotAsked, None).status, 200);
     }
 
@@ -250,6 +286,10 @@ mod tests {
     fn a_detail_is_the_third_member() {
         let answer = LOGIN.refusal(No::CaptchaAbsent, Some("body is empty"));
         assert_eq!(answer.code, 504);
-        assert!(answer.json.ends_with(r#","code":504,"detail":"body is empty"}"#));
+        assert!(
+            answer
+                .json
+                .ends_with(r#","code":504,"detail":"body is empty"}"#)
+        );
     }
 }

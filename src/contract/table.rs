@@ -5,16 +5,43 @@ use super::{Endpoint, Field, No, Row, Token};
 /// The sentence of a fault that nothing else is said about.
 pub(super) const BROKEN: &str = "你不对劲！为什么报错了？";
 
-const USERNAME: Field = Field { name: "username", limit: 64 };
-const NAME: Field = Field { name: "name", limit: 64 };
-const SHOW_NAME: Field = Field { name: "show_name", limit: 64 };
-const NEW_SHOW_NAME: Field = Field { name: "new_show_name", limit: 64 };
-const EMAIL: Field = Field { name: "email", limit: 254 };
-const PASSWD: Field = Field { name: "passwd", limit: 1024 };
-const OLD_PASSWD: Field = Field { name: "old_passwd", limit: 1024 };
-const NEW_PASSWD: Field = Field { name: "new_passwd", limit: 1024 };
+const USERNAME: Field = Field {
+    name: "username",
+    limit: 64,
+};
+const NAME: Field = Field {
+    name: "name",
+    limit: 64,
+};
+const SHOW_NAME: Field = Field {
+    name: "show_name",
+    limit: 64,
+};
+const NEW_SHOW_NAME: Field = Field {
+    name: "new_show_name",
+    limit: 64,
+};
+const EMAIL: Field = Field {
+    name: "email",
+    limit: 254,
+};
+const PASSWD: Field = Field {
+    name: "passwd",
+    limit: 1024,
+};
+const OLD_PASSWD: Field = Field {
+    name: "old_passwd",
+    limit: 1024,
+};
+const NEW_PASSWD: Field = Field {
+    name: "new_passwd",
+    limit: 1024,
+};
 /// Compared with the configured one, which has at most this many characters.
-const KEY: Field = Field { name: "key", limit: 1024 };
+const KEY: Field = Field {
+    name: "key",
+    limit: 1024,
+};
 
 const POST_ONLY: Row = row(500, "请使用Post请求", &[No::Method]);
 const CAPTCHA_WRONG: Row = row(503, "验证码错误或者过期！", &[No::CaptchaWrong]);
@@ -24,7 +51,11 @@ const TOKEN_ABSENT: Row = row(404, "搁着闹呢？", &[No::TokenAbsent]);
 const GET_ONLY: Row = row(500, "请使用GET请求", &[No::Method]);
 
 const fn row(code: u16, message: &'static str, reasons: &'static [No]) -> Row {
-    Row { code, message, reasons }
+    Row {
+        code,
+        message,
+        reasons,
+    }
 }
 
 /// `/api/registered`: a new account.
@@ -43,7 +74,11 @@ pub const REGISTERED: Endpoint = Endpoint {
         row(503, "小宝贝你没有开启注册功能哦！！", &[No::SwitchedOff]),
         row(504, "验证码错误或者过期！", &[No::CaptchaWrong]),
         row(505, "验证码或者验证码秘钥不能为空！", &[No::CaptchaAbsent]),
-        row(603, "注册失败", &[No::FieldTooLong, No::PasswordTooWeak, No::NotWritten]),
+        row(
+            603,
+            "注册失败",
+            &[No::FieldTooLong, No::PasswordTooWeak, No::NotWritten],
+        ),
         row(604, "用户名或邮箱已存在", &[No::Taken]),
         row(666, "宝贝数据呢？", &[No::BodyUnreadable, No::FieldAbsent]),
     ],
@@ -85,7 +120,16 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
     token: Token::None,
     done: row(200, "好耶！修改成功~", &[]),
     refusals: &[
-        row(404, "输入信息有误重新输入", &[No::FieldAbsent, No::FieldTooLong, No::PasswordTooWeak, No::PasswordWrong]),
+        row(
+            404,
+            "输入信息有误重新输入",
+            &[
+                No::FieldAbsent,
+                No::FieldTooLong,
+                No::PasswordTooWeak,
+                No::PasswordWrong,
+            ],
+        ),
         POST_ONLY,
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
@@ -102,7 +146,11 @@ pub const UPDATE_SHOW_NAME: Endpoint = Endpoint {
     done: row(200, "好诶！修改成功~", &[]),
     refusals: &[
         TOKEN_UNKNOWN,
-        row(404, "输入信息有误重新输入", &[No::TokenAbsent, No::FieldAbsent, No::FieldTooLong]),
+        row(
+            404,
+            "输入信息有误重新输入",
+            &[No::TokenAbsent, No::FieldAbsent, No::FieldTooLong],
+        ),
         POST_ONLY,
     ],
 };
@@ -115,7 +163,11 @@ pub const UPDATE_KEY: Endpoint = Endpoint {
     captcha: false,
     token: Token::Body,
     done: row(200, "呐呐呐呐！修改成功了呢~", &[]),
-    refusals: &[row(404, "输入信息有误重新输入", &[No::TokenAbsent]), TOKEN_UNKNOWN, POST_ONLY],
+    refusals: &[
+        row(404, "输入信息有误重新输入", &[No::TokenAbsent]),
+        TOKEN_UNKNOWN,
+        POST_ONLY,
+    ],
 };
 
 /// `/api/forget_password`: a new password for who knows name, email and the configured key.
@@ -127,13 +179,22 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
     token: Token::None,
     done: row(200, "修改成功啦~建议去配置文件中关闭忘记密码功能哦~", &[]),
     refusals: &[
-        row(403, "小宝贝你没有开启忘记密码功能哦(๑•̀ㅂ•́)و✧", &[No::SwitchedOff]),
+        row(
+            403,
+            "小宝贝你没有开启忘记密码功能哦(๑•̀ㅂ•́)و✧",
+            &[No::SwitchedOff],
+        ),
         row(404, "大黑阔别乱搞，莎莎好怕怕(*/ω＼*)", &[No::KeyWrong]),
         POST_ONLY,
         row(
             501,
             "这个数据你是认真的嘛(。﹏。)",
-            &[No::FieldAbsent, No::FieldTooLong, No::PasswordTooWeak, No::UserUnknown],
+            &[
+                No::FieldAbsent,
+                No::FieldTooLong,
+                No::PasswordTooWeak,
+                No::UserUnknown,
+            ],
         ),
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
@@ -149,11 +210,19 @@ pub const UPLOAD_AVATAR: Endpoint = Endpoint {
     token: Token::Header,
     done: row(200, "返回用户头像名字", &[]),
     refusals: &[
-        row(169, BROKEN, &[No::FileUnusable, No::NotAsked, No::NotWritten, No::Crashed]),
+        row(
+            169,
+            BROKEN,
+            &[No::FileUnusable, No::NotAsked, No::NotWritten, No::Crashed],
+        ),
         TOKEN_UNKNOWN,
         row(404, "宝贝没有用户你要插到哪里去呢？", &[No::TokenAbsent]),
         POST_ONLY,
-        row(603, "它实在是太小了，莎酱真的一点感觉都没有o(TヘTo)", &[No::FileTooSmall]),
+        row(
+            603,
+            "它实在是太小了，莎酱真的一点感觉都没有o(TヘTo)",
+            &[No::FileTooSmall],
+        ),
     ],
 };
 
@@ -165,11 +234,14 @@ pub const GET_VERIFICATION_CODE: Endpoint = Endpoint {
     captcha: false,
     token: Token::None,
     done: row(200, "", &[]),
-    refusals: &[row(169, "呐呐呐！莎酱被玩坏啦(>^ω^<)", &[No::Crashed]), GET_ONLY],
+    refusals: &[
+        row(169, "呐呐呐！莎酱被玩坏啦(>^ω^<)", &[No::Crashed]),
+        GET_ONLY,
+    ],
 };
 
-/// `/api/logout`: the end of the token's session or, with `"everywhere": true`, of all sessions of its owner. Not in the
-/// document; an addition in the style of `user_info`.
+/// `/api/logout`: the end of the token's session or, with `"everywhere": true`, of all sessions of
+/// its owner. Not in the document; an addition in the style of `user_info`.
 pub const LOGOUT: Endpoint = Endpoint {
     path: "/api/logout",
     method: "POST",
@@ -180,8 +252,8 @@ pub const LOGOUT: Endpoint = Endpoint {
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
-/// `/health`: whether requests are answered and the database can be asked. Not in the document; for monitors, and for
-/// the supervisor.
+/// `/health`: whether requests are answered and the database can be asked. Not in the document; for
+/// monitors, and for the supervisor.
 pub const HEALTH: Endpoint = Endpoint {
     path: "/health",
     method: "GET",
@@ -207,7 +279,8 @@ pub const DOCUMENT: [&Endpoint; 8] = [
 /// What is beside the document.
 pub const ADDITIONS: [&Endpoint; 3] = [&GET_VERIFICATION_CODE, &LOGOUT, &HEALTH];
 
-/// Answers about HTTP itself, outside the interfaces: the HTTP status, which is `code` too, and its sentence.
+/// Answers about HTTP itself, outside the interfaces: the HTTP status, which is `code` too, and its
+/// sentence.
 pub const OUTSIDE: [(u16, &str); 5] = [
     (400, "malformed HTTP request"),
     (404, "no such path"),

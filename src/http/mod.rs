@@ -13,7 +13,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Seconds from one line of the log about the headers of proxies to the next: each request may be a reason for one.
+/// Seconds from one line of the log about the headers of proxies to the next: each request may be a
+/// reason for one.
 const PROXY_LINES: u64 = 60;
 
 /// A request as the interfaces see it.
@@ -35,7 +36,8 @@ pub struct Request {
     pub preflight: bool,
     /// The members of a JSON body.
     pub form: Form,
-    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if trusted proxies do not tell.
+    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if
+    /// trusted proxies do not tell.
     pub client: Option<IpAddr>,
     /// When the request was complete, in Unix seconds.
     pub now: i64,
@@ -56,7 +58,8 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Takes a header line, if it is one that the server looks at. Bytes that are not UTF-8 are replaced.
+    /// Takes a header line, if it is one that the server looks at. Bytes that are not UTF-8 are
+    /// replaced.
     pub fn add(&mut self, name: &str, value: &[u8]) {
         let text = || String::from_utf8_lossy(value).into_owned();
         match name.len() {
@@ -66,7 +69,9 @@ impl Headers {
             12 if name.eq_ignore_ascii_case("content-type") => self.content_type = text(),
             13 if name.eq_ignore_ascii_case("if-none-match") => self.if_none_match = text(),
             15 if name.eq_ignore_ascii_case("x-forwarded-for") => self.forwarded_for.push(text()),
-            29 if name.eq_ignore_ascii_case("access-control-request-method") => self.preflight = true,
+            29 if name.eq_ignore_ascii_case("access-control-request-method") => {
+                self.preflight = true
+            }
             _ => {}
         }
     }
@@ -74,8 +79,17 @@ impl Headers {
     /// The bytes of their values.
     #[must_use]
     pub fn size(&self) -> usize {
-        let one = [&self.token, &self.content_type, &self.if_none_match, &self.origin];
-        one.into_iter().chain(&self.forwarded_for).chain(&self.forwarded).map(String::len).sum()
+        let one = [
+            &self.token,
+            &self.content_type,
+            &self.if_none_match,
+            &self.origin,
+        ];
+        one.into_iter()
+            .chain(&self.forwarded_for)
+            .chain(&self.forwarded)
+            .map(String::len)
+            .sum()
     }
 
     /// The header `token`; empty if there is none.
@@ -111,7 +125,10 @@ fn warn_of_proxy(why: &str) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let now = clock::uptime().as_secs();
     let due = |next| (now >= next).then_some(now + PROXY_LINES);
-    if NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok() {
+    if NEXT
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due)
+        .is_ok()
+    {
         log::line(Level::Info, why);
     }
 }
@@ -127,23 +144,50 @@ impl Request {
         now: i64,
         uptime: Duration,
     ) -> Request {
-        let Headers { token, content_type, if_none_match, origin, preflight, .. } = headers;
+        let Headers {
+            token,
+            content_type,
+            if_none_match,
+            origin,
+            preflight,
+            ..
+        } = headers;
         let form = Form::default();
-        Request { method, path, token, content_type, if_none_match, origin, preflight, form, client, now, uptime }
+        Request {
+            method,
+            path,
+            token,
+            content_type,
+            if_none_match,
+            origin,
+            preflight,
+            form,
+            client,
+            now,
+            uptime,
+        }
     }
 
     /// The client's address for a line of a log, or `-`.
     #[must_use]
     pub fn source(&self) -> String {
-        self.client.map_or_else(|| "-".into(), |client| client.to_string())
+        self.client
+            .map_or_else(|| "-".into(), |client| client.to_string())
     }
 }
 
-/// The path of a request target, which may name scheme and host (RFC 9112, 3.2.2) and may have a query string.
+/// The path of a request target, which may name scheme and host (RFC 9112, 3.2.2) and may have a
+/// query string.
 #[must_use]
 pub fn path(target: &str) -> &str {
-    let after_host = target.strip_prefix("http://").map(|rest| rest.find('/').map_or("/", |at| &rest[at..]));
-    after_host.unwrap_or(target).split(['?', '#']).next().unwrap_or_default()
+    let after_host = target
+        .strip_prefix("http://")
+        .map(|rest| rest.find('/').map_or("/", |at| &rest[at..]));
+    after_host
+        .unwrap_or(target)
+        .split(['?', '#'])
+        .next()
+        .unwrap_or_default()
 }
 
 /// A path as a line of the log shows it: its beginning.
@@ -155,14 +199,20 @@ pub fn shown(path: &str) -> String {
 /// The `ETag` of a text. Half a SHA-256: nobody looks for two texts with one digest here.
 #[must_use]
 pub fn tag(text: &str) -> String {
-    let digits: String = secret::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = secret::digest(text)[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("\"{digits}\"")
 }
 
 /// Whether `If-None-Match` says that the client has what carries this `ETag` (RFC 9110, 13.1.2).
 #[must_use]
 pub fn knows(if_none_match: &str, tag: &str) -> bool {
-    if_none_match.split(',').map(str::trim).any(|one| one.trim_start_matches("W/") == tag || one == "*")
+    if_none_match
+        .split(',')
+        .map(str::trim)
+        .any(|one| one.trim_start_matches("W/") == tag || one == "*")
 }
 
 #[cfg(test)]

@@ -34,7 +34,10 @@ impl From<Answer> for Reply {
         Reply {
             status: answer.status,
             code: Some(answer.code),
-            headers: vec![("Content-Type", "application/json".into()), ("Cache-Control", "no-store".into())],
+            headers: vec![
+                ("Content-Type", "application/json".into()),
+                ("Cache-Control", "no-store".into()),
+            ],
             body: Body::Bytes(answer.json.into_bytes().into()),
         }
     }
@@ -44,7 +47,12 @@ impl Reply {
     /// A reply without a body.
     #[must_use]
     pub fn empty(status: u16, headers: Vec<(&'static str, Cow<'static, str>)>) -> Reply {
-        Reply { status, code: None, headers, body: Body::Bytes(Cow::Borrowed(&[])) }
+        Reply {
+            status,
+            code: None,
+            headers,
+            body: Body::Bytes(Cow::Borrowed(&[])),
+        }
     }
 
     /// Bytes of the body.
@@ -56,12 +64,21 @@ impl Reply {
         }
     }
 
-    /// The first bytes on the wire, the body included if it is in memory, and the file that follows them. `connection` is the
-    /// value of that header, which is left out if it is empty.
+    /// The first bytes on the wire, the body included if it is in memory, and the file that follows
+    /// them. `connection` is the value of that header, which is left out if it is empty.
     #[must_use]
-    pub fn into_wire(self, head_only: bool, connection: &str, cors: &[(&str, &str)]) -> (Vec<u8>, Option<(File, u64)>) {
+    pub fn into_wire(
+        self,
+        head_only: bool,
+        connection: &str,
+        cors: &[(&str, &str)],
+    ) -> (Vec<u8>, Option<(File, u64)>) {
         let size = self.size();
-        let follows = if let Body::Bytes(bytes) = &self.body { bytes.len() } else { 0 };
+        let follows = if let Body::Bytes(bytes) = &self.body {
+            bytes.len()
+        } else {
+            0
+        };
         let mut wire = Vec::with_capacity(HEAD + follows);
         let date = httpdate::HttpDate::from(SystemTime::now());
         // A Vec takes every write.
@@ -76,7 +93,11 @@ impl Reply {
         }
         let connection = Some(("Connection", connection)).filter(|(_, value)| !value.is_empty());
         let own = self.headers.iter().map(|(name, value)| (*name, &**value));
-        for (name, value) in connection.into_iter().chain(own).chain(cors.iter().copied()) {
+        for (name, value) in connection
+            .into_iter()
+            .chain(own)
+            .chain(cors.iter().copied())
+        {
             // Put together by hand: formatting takes several times as long, for each reply.
             for piece in [name, ": ", value, "\r\n"] {
                 wire.extend_from_slice(piece.as_bytes());
@@ -110,15 +131,21 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// The headers that tell a browser that pages of other origins may use an answer. Every answer has them: without them a
-/// browser shows the page nothing of it.
+/// The headers that tell a browser that pages of other origins may use an answer. Every answer has
+/// them: without them a browser shows the page nothing of it.
 #[must_use]
 pub fn cors<'a>(allowed: &'a [String], origin: &str) -> Vec<(&'static str, &'a str)> {
     let mut headers = vec![
         ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
-        ("Access-Control-Allow-Headers", "content-type, token, x-requested-with"),
+        (
+            "Access-Control-Allow-Headers",
+            "content-type, token, x-requested-with",
+        ),
         ("Access-Control-Max-Age", "86400"),
-        ("Access-Control-Expose-Headers", "VerificationCodeKey, Retry-After"),
+        (
+            "Access-Control-Expose-Headers",
+            "VerificationCodeKey, Retry-After",
+        ),
     ];
     if allowed.iter().any(|one| one == "*") {
         headers.push(("Access-Control-Allow-Origin", "*"));

@@ -1,4 +1,5 @@
-//! Chooses the entries that a full table evicts: those of the heaviest network, so that a flood evicts its own.
+//! Chooses the entries that a full table evicts: those of the heaviest network, so that a flood
+//! evicts its own.
 
 use super::Network;
 use std::cmp::Reverse;
@@ -6,11 +7,13 @@ use std::cmp::Reverse;
 /// Levels of networks around a source, itself included: 48, 56 and 64 bits of IPv6.
 const LEVELS: usize = 3;
 
-/// Picks `count` of these entries, each with its network and its age, the lowest number being the oldest.
+/// Picks `count` of these entries, each with its network and its age, the lowest number being the
+/// oldest.
 ///
-/// The widest networks that hold most give way until they hold as much as the next one, then those together, and so on: no
-/// network loses an entry to one that holds fewer. Within each of them the narrower ones do the same, and a source gives
-/// its oldest entries. That takes as long as sorting all of them, so the caller makes room for many at once.
+/// The widest networks that hold most give way until they hold as much as the next one, then those
+/// together, and so on: no network loses an entry to one that holds fewer. Within each of them the
+/// narrower ones do the same, and a source gives its oldest entries. That takes as long as sorting
+/// all of them, so the caller makes room for many at once.
 #[must_use]
 pub fn heaviest<T: Copy>(mut entries: Vec<(Network, u64, T)>, count: usize) -> Vec<T> {
     entries.sort_unstable_by_key(|(network, age, _)| (network.order(), *age));
@@ -25,8 +28,15 @@ fn pick<T: Copy>(entries: &[(Network, u64, T)], level: usize, count: usize, pick
         return;
     }
     let at = |entry: &(Network, u64, T), level| entry.0.at_level(level);
-    let mut groups: Vec<_> = entries.chunk_by(|one, other| at(one, level) == at(other, level)).collect();
-    let above = |limit: usize| groups.iter().map(|group| group.len().saturating_sub(limit)).sum::<usize>();
+    let mut groups: Vec<_> = entries
+        .chunk_by(|one, other| at(one, level) == at(other, level))
+        .collect();
+    let above = |limit: usize| {
+        groups
+            .iter()
+            .map(|group| group.len().saturating_sub(limit))
+            .sum::<usize>()
+    };
     let limit = limit(entries.len(), count, above);
     // With this limit there may be a few too many: as many groups keep one more: first a network's
     // own entries, which count for all clients in it, then the groups with the youngest entries.
@@ -44,8 +54,8 @@ fn pick<T: Copy>(entries: &[(Network, u64, T)], level: usize, count: usize, pick
     }
 }
 
-/// The highest limit above which there are at least `count`, where `above` says how many are above a limit: with 0 all of
-/// them, with `most` none.
+/// The highest limit above which there are at least `count`, where `above` says how many are above
+/// a limit: with 0 all of them, with `most` none.
 fn limit(most: usize, count: usize, above: impl Fn(usize) -> usize) -> usize {
     let (mut enough, mut too_few) = (0, most);
     while too_few - enough > 1 {
@@ -66,16 +76,27 @@ mod tests {
     /// How many entries each source keeps. Each is given with the number of entries that it has.
     fn left(sources: &[(&str, usize)], count: usize) -> Vec<usize> {
         let source = |nth: usize| Network::of(sources[nth].0.parse().ok());
-        let entries = (0..sources.len()).flat_map(|nth| (0..sources[nth].1).map(move |age| (nth, age)));
-        let entries: Vec<_> = entries.map(|(nth, age)| (source(nth), age as u64, (nth, age))).collect();
+        let entries =
+            (0..sources.len()).flat_map(|nth| (0..sources[nth].1).map(move |age| (nth, age)));
+        let entries: Vec<_> = entries
+            .map(|(nth, age)| (source(nth), age as u64, (nth, age)))
+            .collect();
         let all = entries.len();
         let picked = heaviest(entries, count);
         assert_eq!(picked.len(), count.min(all));
         (0..sources.len())
             .map(|nth| {
-                let mut ages: Vec<usize> = picked.iter().filter(|one| one.0 == nth).map(|one| one.1).collect();
+                let mut ages: Vec<usize> = picked
+                    .iter()
+                    .filter(|one| one.0 == nth)
+                    .map(|one| one.1)
+                    .collect();
                 ages.sort_unstable();
-                assert_eq!(ages, (0..ages.len()).collect::<Vec<_>>(), "the oldest of a source go, each once");
+                assert_eq!(
+                    ages,
+                    (0..ages.len()).collect::<Vec<_>>(),
+                    "the oldest of a source go, each once"
+                );
                 sources[nth].1 - ages.len()
             })
             .collect()
@@ -83,7 +104,12 @@ mod tests {
 
     #[test]
     fn the_heaviest_gives_way_until_all_hold_the_same() {
-        let sources = [("192.0.2.1", 10), ("198.51.100.1", 3), ("203.0.113.1", 6), ("?", 7)];
+        let sources = [
+            ("192.0.2.1", 10),
+            ("198.51.100.1", 3),
+            ("203.0.113.1", 6),
+            ("?", 7),
+        ];
         assert_eq!(left(&sources, 0), [10, 3, 6, 7]);
         assert_eq!(left(&sources, 3), [7, 3, 6, 7]);
         assert_eq!(left(&sources, 5), [6, 3, 6, 6]);
@@ -95,7 +121,8 @@ mod tests {
 
     #[test]
     fn of_networks_that_hold_the_same_the_oldest_entries_go() {
-        let source = |nth: u64| Network::of(format!("2001:{:x}::", (nth * 7919) % 0x1_0000).parse().ok());
+        let source =
+            |nth: u64| Network::of(format!("2001:{:x}::", (nth * 7919) % 0x1_0000).parse().ok());
         let mut picked = heaviest((0..1000).map(|nth| (source(nth), nth, nth)).collect(), 300);
         picked.sort_unstable();
         assert_eq!(picked, (0..300).collect::<Vec<u64>>());
@@ -120,24 +147,38 @@ mod tests {
     fn no_network_loses_anything_to_one_that_holds_fewer() {
         let mut seed = 7_usize;
         let mut random = |below: usize| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (seed >> 33) % below
         };
         for _ in 0..300 {
-            let names: Vec<String> = (0..1 + random(9)).map(|nth| format!("2001:db8:{}:{nth}::", random(3))).collect();
-            let sources: Vec<(&str, usize)> = names.iter().map(|name| (&**name, 1 + random(40))).collect();
+            let names: Vec<String> = (0..1 + random(9))
+                .map(|nth| format!("2001:db8:{}:{nth}::", random(3)))
+                .collect();
+            let sources: Vec<(&str, usize)> =
+                names.iter().map(|name| (&**name, 1 + random(40))).collect();
             let all: usize = sources.iter().map(|one| one.1).sum();
             let kept = left(&sources, random(all + 1));
             for nth in 0..3 {
                 let within = |name: &str| name.starts_with(&format!("2001:db8:{nth}:"));
                 let sum = |of: &dyn Fn(usize) -> usize, inside: &dyn Fn(&str) -> bool| -> usize {
-                    (0..sources.len()).filter(|at| inside(sources[*at].0)).map(of).sum()
+                    (0..sources.len())
+                        .filter(|at| inside(sources[*at].0))
+                        .map(of)
+                        .sum()
                 };
-                let (held, holds) = (sum(&|at| sources[at].1, &within), sum(&|at| kept[at], &within));
+                let (held, holds) = (
+                    sum(&|at| sources[at].1, &within),
+                    sum(&|at| kept[at], &within),
+                );
                 for other in 0..3 {
                     let elsewhere = |name: &str| name.starts_with(&format!("2001:db8:{other}:"));
                     let theirs = sum(&|at| kept[at], &elsewhere);
-                    assert!(holds == held || theirs <= holds + 1, "{sources:?} became {kept:?}");
+                    assert!(
+                        holds == held || theirs <= holds + 1,
+                        "{sources:?} became {kept:?}"
+                    );
                 }
             }
         }

@@ -33,8 +33,9 @@ pub(super) fn orientation(block: &[u8]) -> Option<u8> {
         .iter()
         .take(usize::from(short(count)))
         .find_map(|&[t0, t1, f0, f1, c0, c1, c2, c3, v0, v1, _, _]| {
-            let is_orientation =
-                short([t0, t1]) == ORIENTATION && short([f0, f1]) == SHORT && long([c0, c1, c2, c3]) == 1;
+            let is_orientation = short([t0, t1]) == ORIENTATION
+                && short([f0, f1]) == SHORT
+                && long([c0, c1, c2, c3]) == 1;
             is_orientation.then(|| short([v0, v1]))
         })
         .and_then(|value| u8::try_from(value).ok())

@@ -66,7 +66,12 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
         head = [&file[..SIGNATURE], &width, &height].concat();
     }
     walk.add(vec![TRAILER]);
-    Ok(Picture { kind: Kind::Gif, width, height, pieces: walk.finish(head)? })
+    Ok(Picture {
+        kind: Kind::Gif,
+        width,
+        height,
+        pieces: walk.finish(head)?,
+    })
 }
 
 /// Walks over the signature, the logical screen and the global colour table:
@@ -119,7 +124,11 @@ fn extension(walk: &mut Walk) -> Option<Block> {
         }),
         _ => false,
     };
-    Some(if is_animation { Block::Animation } else { Block::Other })
+    Some(if is_animation {
+        Block::Animation
+    } else {
+        Block::Other
+    })
 }
 
 /// Walks over a colour table, if the flags tell of one.
@@ -172,7 +181,9 @@ mod tests {
         let endless = LOOP.to_vec();
         let other_name = b"\x21\xff\x0bANIMEXTS1.0\x03\x01\x05\0\0";
         let second = image_at(1, 1);
-        let file = gif(&[&endless, other_name, CONTROL, PIXELS, CONTROL, &second, b"\x3b"]);
+        let file = gif(&[
+            &endless, other_name, CONTROL, PIXELS, CONTROL, &second, b"\x3b",
+        ]);
         let picture = read(&file).unwrap();
         assert_eq!((picture.width, picture.height), (3, 2));
         assert_eq!(picture.pieces.len(), 2);
@@ -202,7 +213,12 @@ mod tests {
     #[test]
     fn a_missing_trailer_is_added() {
         let clean = gif(&[PIXELS, b"\x3b"]);
-        for end in [&b""[..], b"\0junk", &PIXELS[..PIXELS.len() - 1], b"\x21\xfe\x09ho"] {
+        for end in [
+            &b""[..],
+            b"\0junk",
+            &PIXELS[..PIXELS.len() - 1],
+            b"\x21\xfe\x09ho",
+        ] {
             assert_eq!(cleaned(&gif(&[PIXELS, end])).as_ref(), Ok(&clean));
         }
         let file = gif(&[PIXELS]);
@@ -228,8 +244,22 @@ mod tests {
     #[test]
     fn zeros_between_blocks_are_dropped() {
         let zeros: &[u8] = &[0; 9];
-        let file = gif(&[zeros, LOOP, b"\0", CONTROL, PIXELS, b"\0", CONTROL, zeros, PIXELS, b"\0\0\x3b"]);
-        assert_eq!(cleaned(&file), Ok(gif(&[LOOP, CONTROL, PIXELS, CONTROL, PIXELS, b"\x3b"])));
+        let file = gif(&[
+            zeros,
+            LOOP,
+            b"\0",
+            CONTROL,
+            PIXELS,
+            b"\0",
+            CONTROL,
+            zeros,
+            PIXELS,
+            b"\0\0\x3b",
+        ]);
+        assert_eq!(
+            cleaned(&file),
+            Ok(gif(&[LOOP, CONTROL, PIXELS, CONTROL, PIXELS, b"\x3b"]))
+        );
     }
 
     #[test]
@@ -248,7 +278,10 @@ mod tests {
             assert_eq!(picture.pieces.concat(), screen(7, 5, &blocks));
         }
         let empty = b"\x2c\0\0\0\0\0\0\0\0\0\x02\0";
-        for images in [&[&empty[..]][..], &[&image_at(16_383, 0), &image_at(0, 16_383)]] {
+        for images in [
+            &[&empty[..]][..],
+            &[&image_at(16_383, 0), &image_at(0, 16_383)],
+        ] {
             assert!(cleaned(&screen(0, 0, images)).is_err());
             assert!(cleaned(&screen(3, 2, images)).is_ok());
         }

@@ -9,22 +9,25 @@ pub(super) const LONGEST: usize = 4 * 1024 * 1024;
 const HEADER: usize = 128;
 /// The length of an entry in the table of tags.
 const ENTRY: usize = 12;
-/// The parts of the header that stay, from and to: version; class, colour space and connection space; the mark of every
-/// profile; intent and illuminant. The rest names makers, models and dates, or is a digest.
+/// The parts of the header that stay, from and to: version; class, colour space and connection
+/// space; the mark of every profile; intent and illuminant. The rest names makers, models and
+/// dates, or is a digest.
 const FIELDS: [(usize, usize); 4] = [(8, 10), (12, 24), (36, 40), (64, 80)];
 const MARK: (usize, &[u8]) = (36, b"acsp");
 /// The year 2000, instead of the date of creation: a date must be there.
 const DATE: (usize, &[u8]) = (24, &[0x07, 0xD0, 0, 1, 0, 1]);
 
-/// The tags that make colours (ICC.1:2022, 9.2): matrix and curves, tables, white and black, and the code points of HDR.
+/// The tags that make colours (ICC.1:2022, 9.2): matrix and curves, tables, white and black, and
+/// the code points of HDR.
 const KEPT: [&[u8; 4]; 26] = [
-    b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1",
-    b"B2A2", b"D2B0", b"D2B1", b"D2B2", b"D2B3", b"B2D0", b"B2D1", b"B2D2", b"B2D3", b"wtpt", b"bkpt", b"chad",
-    b"gamt", b"cicp",
+    b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"A2B0", b"A2B1", b"A2B2",
+    b"B2A0", b"B2A1", b"B2A2", b"D2B0", b"D2B1", b"D2B2", b"D2B3", b"B2D0", b"B2D1", b"B2D2",
+    b"B2D3", b"wtpt", b"bkpt", b"chad", b"gamt", b"cicp",
 ];
 /// The types of their data (ICC.1:2022, 10). None of them is text.
-const TYPES: [&[u8; 4]; 10] =
-    [b"XYZ ", b"curv", b"para", b"sf32", b"mft1", b"mft2", b"mAB ", b"mBA ", b"mpet", b"cicp"];
+const TYPES: [&[u8; 4]; 10] = [
+    b"XYZ ", b"curv", b"para", b"sf32", b"mft1", b"mft2", b"mAB ", b"mBA ", b"mpet", b"cicp",
+];
 /// A profile has at least one of these.
 const NEEDED: [&[u8; 4]; 4] = [b"rTRC", b"kTRC", b"A2B0", b"D2B0"];
 
@@ -33,7 +36,9 @@ fn neutral(name: &[u8; 4], version: u8) -> Option<&'static [u8]> {
     // Behind the text follow two more of them, which are empty (ICC.1:2001, 6.5.17).
     const OLD_DESCRIPTION: [u8; 94] = {
         let mut data = [0; 94];
-        data.split_at_mut(15).0.copy_from_slice(b"desc\0\0\0\0\0\0\0\x04ICC");
+        data.split_at_mut(15)
+            .0
+            .copy_from_slice(b"desc\0\0\0\0\0\0\0\x04ICC");
         data
     };
     const OLD_COPYRIGHT: &[u8] = b"text\0\0\0\0ICC\0";
@@ -46,7 +51,8 @@ fn neutral(name: &[u8; 4], version: u8) -> Option<&'static [u8]> {
     }
 }
 
-/// The profile without anything else, or nothing if it is malformed or too long. Its length is a multiple of four.
+/// The profile without anything else, or nothing if it is malformed or too long. Its length is a
+/// multiple of four.
 pub(super) fn clean(profile: &[u8]) -> Option<Vec<u8>> {
     let mut walk = Walk::new(profile);
     let length = usize::try_from(u32::from_be_bytes(walk.array()?)).ok()?;
@@ -80,7 +86,10 @@ pub(super) fn clean(profile: &[u8]) -> Option<Vec<u8>> {
             }
         }
     }
-    NEEDED.iter().any(|name| tags.iter().any(|tag| tag.0 == **name)).then_some(())?;
+    NEEDED
+        .iter()
+        .any(|name| tags.iter().any(|tag| tag.0 == **name))
+        .then_some(())?;
     write(header, &tags)
 }
 
@@ -90,13 +99,23 @@ fn write(header: [u8; HEADER], tags: &[([u8; 4], &[u8])]) -> Option<Vec<u8>> {
     let mut at = HEADER + table.len() + ENTRY * tags.len();
     let mut written: Vec<(usize, &[u8])> = Vec::new();
     for (name, data) in tags {
-        let known = written.iter().find(|(_, one)| one == data).map(|(from, _)| *from);
+        let known = written
+            .iter()
+            .find(|(_, one)| one == data)
+            .map(|(from, _)| *from);
         let from = known.unwrap_or(at);
         if known.is_none() {
             written.push((at, data));
             at += data.len().next_multiple_of(4);
         }
-        table.extend([name, &(from as u32).to_be_bytes()[..], &(data.len() as u32).to_be_bytes()].concat());
+        table.extend(
+            [
+                name,
+                &(from as u32).to_be_bytes()[..],
+                &(data.len() as u32).to_be_bytes(),
+            ]
+            .concat(),
+        );
     }
     // Tags may share data in part, so that a short profile would become a long one.
     (at <= LONGEST).then_some(())?;
@@ -133,7 +152,14 @@ pub(super) mod tests {
         let mut data = Vec::new();
         for (name, one) in tags {
             let from = HEADER + 4 + ENTRY * tags.len() + data.len();
-            table.extend([*name, &(from as u32).to_be_bytes()[..], &(one.len() as u32).to_be_bytes()].concat());
+            table.extend(
+                [
+                    *name,
+                    &(from as u32).to_be_bytes()[..],
+                    &(one.len() as u32).to_be_bytes(),
+                ]
+                .concat(),
+            );
             data.extend(*one);
             data.resize(data.len().next_multiple_of(4), 0);
         }
@@ -152,9 +178,14 @@ pub(super) mod tests {
         assert_eq!(number(0), profile.len());
         let entry = |at: usize| {
             let (from, length) = (number(at + 4), number(at + 8));
-            (String::from_utf8(profile[at..at + 4].to_vec()).unwrap(), profile[from..from + length].to_vec())
+            (
+                String::from_utf8(profile[at..at + 4].to_vec()).unwrap(),
+                profile[from..from + length].to_vec(),
+            )
         };
-        (0..number(HEADER)).map(|i| entry(HEADER + 4 + ENTRY * i)).collect()
+        (0..number(HEADER))
+            .map(|i| entry(HEADER + 4 + ENTRY * i))
+            .collect()
     }
 
     #[test]
@@ -177,9 +208,18 @@ pub(super) mod tests {
                 ],
             );
             let clean = clean(&file).unwrap();
-            for told in
-                [&b"Jane"[..], b"Make", b"Serial", b"Makr", b"Modl", b"lcms", b"APPL", b"another", b"screen", b"\xab"]
-            {
+            for told in [
+                &b"Jane"[..],
+                b"Make",
+                b"Serial",
+                b"Makr",
+                b"Modl",
+                b"lcms",
+                b"APPL",
+                b"another",
+                b"screen",
+                b"\xab",
+            ] {
                 assert!(contains(&file, told) && !contains(&clean, told), "{told:?}");
             }
             assert!(!contains(&clean, &file[24..36]) && clean[8] == version);
@@ -200,12 +240,23 @@ pub(super) mod tests {
         for end in 0..sound.len() {
             assert_eq!(clean(&sound[..end]), None, "{end}");
         }
-        for (at, value) in [(0, 1), (36, b'A'), (128, 0xFF), (136, 0xFF), (140, 0xFF), (144, b'd'), (132, b'x')] {
+        for (at, value) in [
+            (0, 1),
+            (36, b'A'),
+            (128, 0xFF),
+            (136, 0xFF),
+            (140, 0xFF),
+            (144, b'd'),
+            (132, b'x'),
+        ] {
             let mut file = sound.clone();
             file[at] = value;
             assert_eq!(clean(&file), None, "{at}");
         }
-        assert_eq!(clean(&profile(2, &[(b"wtpt", RED), (b"desc", b"desc")])), None);
+        assert_eq!(
+            clean(&profile(2, &[(b"wtpt", RED), (b"desc", b"desc")])),
+            None
+        );
     }
 
     #[test]
@@ -214,7 +265,14 @@ pub(super) mod tests {
         assert!(clean(&profile(2, &[(b"A2B0", &table)])).is_some());
         // Tags that share all but their first bytes.
         let starts = [&b"mft2"[..]; 3].concat();
-        let mut file = profile(2, &[(b"A2B0", &[&starts[..], &table].concat()), (b"A2B1", b""), (b"A2B2", b"")]);
+        let mut file = profile(
+            2,
+            &[
+                (b"A2B0", &[&starts[..], &table].concat()),
+                (b"A2B1", b""),
+                (b"A2B2", b""),
+            ],
+        );
         for (tag, shift) in [(1, 4), (2, 8)] {
             let first = u32::from_be_bytes(*file[136..].first_chunk().unwrap());
             let entry = &mut file[132 + ENTRY * tag..][..ENTRY];

@@ -21,7 +21,8 @@ const APP1: u8 = 0xE1;
 const APP2: u8 = 0xE2;
 const APP14: u8 = 0xEE;
 
-/// What stands before each part of a colour profile (ICC.1, annex B); its number and how many there are follow.
+/// What stands before each part of a colour profile (ICC.1, annex B); its number and how many there
+/// are follow.
 const ICC: &[u8] = b"ICC_PROFILE\0";
 /// The most bytes of a profile in a segment.
 const ICC_PART: usize = 65_535 - 2 - ICC.len() - 2;
@@ -68,7 +69,9 @@ impl<'a> Head<'a> {
         if let Some(adobe) = self.adobe {
             head.extend(new_segment(APP14, &[b"Adobe", &adobe]));
         }
-        let profile = joined(&self.profile).and_then(|profile| icc::clean(&profile)).unwrap_or_default();
+        let profile = joined(&self.profile)
+            .and_then(|profile| icc::clean(&profile))
+            .unwrap_or_default();
         let parts = profile.chunks(ICC_PART);
         let count = parts.len() as u8;
         for (part, number) in parts.zip(1..) {
@@ -78,8 +81,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The colour profile in these parts, in the order of their numbers. Nothing if one is missing, double or too many:
-/// decoders use none then.
+/// The colour profile in these parts, in the order of their numbers. Nothing if one is missing,
+/// double or too many: decoders use none then.
 fn joined(parts: &[&[u8]]) -> Option<Vec<u8>> {
     let mut parts = parts.to_vec();
     parts.sort_by_key(|part| part.first().copied());
@@ -87,7 +90,9 @@ fn joined(parts: &[&[u8]]) -> Option<Vec<u8>> {
     (length <= icc::LONGEST).then_some(())?;
     let mut profile = Vec::with_capacity(length);
     for (part, number) in parts.iter().zip(1..) {
-        let &[own, count, ref data @ ..] = *part else { return None };
+        let &[own, count, ref data @ ..] = *part else {
+            return None;
+        };
         (usize::from(own) == number && usize::from(count) == parts.len()).then_some(())?;
         profile.extend(data);
     }
@@ -131,14 +136,19 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
         return Err("the JPEG is truncated or damaged: its image data is not there");
     };
     walk.add(vec![0xFF, EOI]);
-    Ok(Picture { kind: Kind::Jpeg, width, height, pieces: walk.finish(head.write())? })
+    Ok(Picture {
+        kind: Kind::Jpeg,
+        width,
+        height,
+        pieces: walk.finish(head.write())?,
+    })
 }
 
 /// Walks over one marker and the segment it starts: where the marker stands,
 /// its code, and the parameters after the length.
 fn segment<'a>(walk: &mut Walk<'a>) -> Option<(usize, u8, &'a [u8])> {
-    // Any number of fill bytes may stand before a code (T.81, B.1.1.2), and some cameras and editors
-    // leave other bytes before a marker. Browsers skip both.
+    // Any number of fill bytes may stand before a code (T.81, B.1.1.2), and some cameras and
+    // editors leave other bytes before a marker. Browsers skip both.
     let [mut before, mut code] = walk.array()?;
     while before != 0xFF || code == 0xFF || code == 0 {
         before = code;
@@ -223,7 +233,10 @@ mod tests {
         let profile = new_segment(APP2, &[ICC, b"\x01\x01", &clean]);
         let adobe = new_segment(APP14, &[b"Adobe\0\x64\0\0\0\0\x02"]);
         let lines = b"\xff\xdc\0\x04\0\x02";
-        let file = jpeg(&[JFIF, &adobe, &profile, TABLES], &[SCAN, lines, TABLES, SCAN, SCAN, END]);
+        let file = jpeg(
+            &[JFIF, &adobe, &profile, TABLES],
+            &[SCAN, lines, TABLES, SCAN, SCAN, END],
+        );
         let picture = read(&file).unwrap();
         assert_eq!((picture.width, picture.height), (3, 2));
         assert_eq!(picture.pieces.len(), 3);
@@ -237,14 +250,18 @@ mod tests {
             let dropped = new_segment(code, &[b"made at home"]);
             let file = jpeg(
                 &[&dropped, JFIF, &dropped, TABLES],
-                &[&dropped, SCAN, &dropped, TABLES, SCAN, &dropped, END, &dropped],
+                &[
+                    &dropped, SCAN, &dropped, TABLES, SCAN, &dropped, END, &dropped,
+                ],
             );
             assert_eq!(cleaned(&file).as_ref(), Ok(&clean), "{code:x}");
         }
         let fill: &[u8] = b"\xff\xff\xff";
         let late = new_segment(APP2, &[ICC, b"made at home"]);
-        let file =
-            jpeg(&[b"\xff\x01", JFIF, fill, TABLES], &[SCAN, &late, &exif_segment(6), fill, TABLES, SCAN, fill, END]);
+        let file = jpeg(
+            &[b"\xff\x01", JFIF, fill, TABLES],
+            &[SCAN, &late, &exif_segment(6), fill, TABLES, SCAN, fill, END],
+        );
         for after in [&b"more"[..], TABLES, SCAN, &file] {
             assert_eq!(cleaned(&[&file, after].concat()).as_ref(), Ok(&clean));
         }
@@ -253,10 +270,25 @@ mod tests {
     #[test]
     fn stray_bytes_between_segments_are_dropped() {
         let clean = jpeg(&[JFIF, TABLES], &[SCAN, TABLES, SCAN, END]);
-        for stray in [&b"\0"[..], b"between", b"\xff", b"\xff\0", b"a\xff\xff\0\0b\xff", &[0; 70_000]] {
-            let file = jpeg(&[JFIF, stray, TABLES, stray], &[stray, SCAN, TABLES, stray, SCAN, END, stray]);
+        for stray in [
+            &b"\0"[..],
+            b"between",
+            b"\xff",
+            b"\xff\0",
+            b"a\xff\xff\0\0b\xff",
+            &[0; 70_000],
+        ] {
+            let file = jpeg(
+                &[JFIF, stray, TABLES, stray],
+                &[stray, SCAN, TABLES, stray, SCAN, END, stray],
+            );
             // What stands behind the signature is a marker, or it is not a JPEG.
-            assert_eq!(cleaned(&file).as_ref(), Ok(&clean), "{:?}", &stray[..stray.len().min(9)]);
+            assert_eq!(
+                cleaned(&file).as_ref(),
+                Ok(&clean),
+                "{:?}",
+                &stray[..stray.len().min(9)]
+            );
         }
         let file = [&[0xFF, SOI, 0xFF, 0xFF, 0, 1], &clean[2..]].concat();
         assert_eq!(cleaned(&file), Ok(clean));
@@ -267,18 +299,31 @@ mod tests {
         let table = [b"mft2", &[9; 150_000][..]].concat();
         let told = profiles::profile(2, &[(b"desc", b"desc of her screen"), (b"A2B0", &table)]);
         let clean = icc::clean(&told).unwrap();
-        let part =
-            |number: usize, count: usize, data: &[u8]| new_segment(APP2, &[ICC, &[number as u8, count as u8], data]);
+        let part = |number: usize, count: usize, data: &[u8]| {
+            new_segment(APP2, &[ICC, &[number as u8, count as u8], data])
+        };
         let segments = |profile: &[u8], size: usize| -> Vec<Vec<u8>> {
             let chunks = profile.chunks(size);
             let count = chunks.len();
-            chunks.zip(1..).map(|(data, number)| part(number, count, data)).collect()
+            chunks
+                .zip(1..)
+                .map(|(data, number)| part(number, count, data))
+                .collect()
         };
-        let expected = jpeg(&[JFIF, &segments(&clean, ICC_PART).concat(), TABLES], &[SCAN, END]);
+        let expected = jpeg(
+            &[JFIF, &segments(&clean, ICC_PART).concat(), TABLES],
+            &[SCAN, END],
+        );
         let mut parts = segments(&told, 60_000);
-        assert_eq!(cleaned(&jpeg(&[&parts.concat(), JFIF, TABLES], &[SCAN, END])).as_ref(), Ok(&expected));
+        assert_eq!(
+            cleaned(&jpeg(&[&parts.concat(), JFIF, TABLES], &[SCAN, END])).as_ref(),
+            Ok(&expected)
+        );
         parts.reverse();
-        assert_eq!(cleaned(&jpeg(&[JFIF, TABLES, &parts.concat()], &[SCAN, END])).as_ref(), Ok(&expected));
+        assert_eq!(
+            cleaned(&jpeg(&[JFIF, TABLES, &parts.concat()], &[SCAN, END])).as_ref(),
+            Ok(&expected)
+        );
         let without = jpeg(&[JFIF, TABLES], &[SCAN, END]);
         for malformed in [
             parts[1..].concat(),
@@ -337,7 +382,13 @@ mod tests {
     #[test]
     fn a_missing_end_is_added() {
         let clean = jpeg(&[TABLES], &[SCAN, END]);
-        for end in [&b""[..], b"\xff", b"\xff\xff", b"\xff\xc4\0\x09ab", b"\xff\xd8"] {
+        for end in [
+            &b""[..],
+            b"\xff",
+            b"\xff\xff",
+            b"\xff\xc4\0\x09ab",
+            b"\xff\xd8",
+        ] {
             assert_eq!(cleaned(&jpeg(&[TABLES], &[SCAN, end])).as_ref(), Ok(&clean));
         }
     }
@@ -360,7 +411,12 @@ mod tests {
     fn every_frame_header_tells_the_size() {
         for code in 0xC0..=0xCF {
             let is_frame = ![DHT, JPG, DAC].contains(&code);
-            for (width, height, is_good) in [(5, 4, true), (16_385, 1, false), (0, 1, false), (1, 0, false)] {
+            for (width, height, is_good) in [
+                (5, 4, true),
+                (16_385, 1, false),
+                (0, 1, false),
+                (1, 0, false),
+            ] {
                 let header = frame_header(code, width, height);
                 let file = [&[0xFF, SOI], &header[..], SCAN, END].concat();
                 assert_eq!(cleaned(&file).is_ok(), is_frame && is_good);

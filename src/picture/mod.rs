@@ -42,9 +42,12 @@ const KINDS: [(Kind, &str, &str); 4] = [
     (Kind::WebP, "webp", "image/webp"),
 ];
 
-/// The brands of AVIF (AVIF 1.1, 5), and of HEIF with the codings of phones (ISO/IEC 23008-12, B.4 and 10).
+/// The brands of AVIF (AVIF 1.1, 5), and of HEIF with the codings of phones (ISO/IEC 23008-12, B.4
+/// and 10).
 const AVIF: [&[u8; 4]; 2] = [b"avif", b"avis"];
-const HEIF: [&[u8; 4]; 10] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"];
+const HEIF: [&[u8; 4]; 10] = [
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1",
+];
 
 impl Kind {
     /// The extension of a file name, without the dot.
@@ -80,9 +83,9 @@ pub struct Picture<'a> {
     pub pieces: Vec<Cow<'a, [u8]>>,
 }
 
-/// Reads a picture by its first bytes and leaves out what tells about the
-/// person who took it: place, time, device, names, comments, thumbnails, and the texts of a colour profile.
-/// What is needed to show it stays: pixels, colours, animation, orientation.
+/// Reads a picture by its first bytes and leaves out what tells about the person who took it:
+/// place, time, device, names, comments, thumbnails, and the texts of a colour profile. What is
+/// needed to show it stays: pixels, colours, animation, orientation.
 ///
 /// # Errors
 /// Why the file is not an acceptable picture, as a sentence for the client.
@@ -90,13 +93,28 @@ pub fn read(bytes: &[u8]) -> Result<Picture<'_>, &'static str> {
     match bytes {
         [0xFF, 0xD8, 0xFF, ..] => jpeg::read(bytes),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => gif::read(bytes),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => webp::read(bytes),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => webp::read(bytes),
         _ if bytes.starts_with(png::SIGNATURE) => png::read(bytes),
         _ => Err(unknown(bytes)),
     }
 }
 
-/// Says what is wrong with a file of another kind: phones take pictures of two kinds that are not shown everywhere.
+/// Says what is wrong with a file of another kind: phones take pictures of two kinds that are not
+/// shown everywhere.
 fn unknown(file: &[u8]) -> &'static str {
     let brands = brands(file).unwrap_or_default();
     let has = |known: &[&[u8; 4]]| brands.iter().any(|brand| known.contains(&brand));
@@ -109,10 +127,13 @@ fn unknown(file: &[u8]) -> &'static str {
     }
 }
 
-/// The brands in the first box of a file like MP4 (ISO/IEC 14496-12, 4.3): the major one, its version, and compatible ones.
+/// The brands in the first box of a file like MP4 (ISO/IEC 14496-12, 4.3): the major one, its
+/// version, and compatible ones.
 fn brands(file: &[u8]) -> Option<&[[u8; 4]]> {
     let (&length, rest) = file.split_first_chunk()?;
-    let length = usize::try_from(u32::from_be_bytes(length)).ok()?.clamp(4, file.len());
+    let length = usize::try_from(u32::from_be_bytes(length))
+        .ok()?
+        .clamp(4, file.len());
     let brands = rest[..length - 4].strip_prefix(b"ftyp")?;
     Some(brands.as_chunks().0)
 }
@@ -146,14 +167,54 @@ mod tests {
 
     /// Pictures with all kinds of metadata, and what `read` finds them to be.
     const SAMPLES: [(&[u8], Kind, u32, u32); 8] = [
-        (include_bytes!("../../tests/pictures/progressive-gps.jpg"), Kind::Jpeg, 48, 32),
-        (include_bytes!("../../tests/pictures/adobe-cmyk.jpg"), Kind::Jpeg, 16, 11),
-        (include_bytes!("../../tests/pictures/text-exif.png"), Kind::Png, 16, 12),
-        (include_bytes!("../../tests/pictures/animated.png"), Kind::Png, 8, 6),
-        (include_bytes!("../../tests/pictures/animated-comment.gif"), Kind::Gif, 16, 12),
-        (include_bytes!("../../tests/pictures/lossy-exif.webp"), Kind::WebP, 48, 32),
-        (include_bytes!("../../tests/pictures/lossless-exif.webp"), Kind::WebP, 12, 8),
-        (include_bytes!("../../tests/pictures/animated-exif.webp"), Kind::WebP, 16, 12),
+        (
+            include_bytes!("../../tests/pictures/progressive-gps.jpg"),
+            Kind::Jpeg,
+            48,
+            32,
+        ),
+        (
+            include_bytes!("../../tests/pictures/adobe-cmyk.jpg"),
+            Kind::Jpeg,
+            16,
+            11,
+        ),
+        (
+            include_bytes!("../../tests/pictures/text-exif.png"),
+            Kind::Png,
+            16,
+            12,
+        ),
+        (
+            include_bytes!("../../tests/pictures/animated.png"),
+            Kind::Png,
+            8,
+            6,
+        ),
+        (
+            include_bytes!("../../tests/pictures/animated-comment.gif"),
+            Kind::Gif,
+            16,
+            12,
+        ),
+        (
+            include_bytes!("../../tests/pictures/lossy-exif.webp"),
+            Kind::WebP,
+            48,
+            32,
+        ),
+        (
+            include_bytes!("../../tests/pictures/lossless-exif.webp"),
+            Kind::WebP,
+            12,
+            8,
+        ),
+        (
+            include_bytes!("../../tests/pictures/animated-exif.webp"),
+            Kind::WebP,
+            16,
+            12,
+        ),
     ];
 
     /// Cleans a file, which may be broken; what comes out must be a picture
@@ -179,7 +240,10 @@ mod tests {
     fn samples_are_read_and_cleaned() {
         for (file, kind, width, height) in SAMPLES {
             let picture = read(file).unwrap();
-            assert_eq!((picture.kind, picture.width, picture.height), (kind, width, height));
+            assert_eq!(
+                (picture.kind, picture.width, picture.height),
+                (kind, width, height)
+            );
             let clean = picture.pieces.concat();
             for told in [&b"made at home"[..], b"JaneDoe", b"Secret", b"xmp"] {
                 assert!(!contains(&clean, told));
@@ -198,8 +262,18 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        for file in [&b""[..], b"\xff\xd8", b"<svg/>", b"BM", b"GIF88a", b"RIFF\x04\0\0\0WAVE"] {
-            assert_eq!(cleaned(file), Err("the file is not a JPEG, PNG, GIF or WebP picture"));
+        for file in [
+            &b""[..],
+            b"\xff\xd8",
+            b"<svg/>",
+            b"BM",
+            b"GIF88a",
+            b"RIFF\x04\0\0\0WAVE",
+        ] {
+            assert_eq!(
+                cleaned(file),
+                Err("the file is not a JPEG, PNG, GIF or WebP picture")
+            );
         }
     }
 
@@ -207,7 +281,13 @@ mod tests {
     fn pictures_of_phones_are_refused_by_name() {
         let file = |brands: &[u8]| {
             let length = 8 + brands.len() as u32;
-            [&length.to_be_bytes(), &b"ftyp"[..], brands, b"\0\0\0\x08avif"].concat()
+            [
+                &length.to_be_bytes(),
+                &b"ftyp"[..],
+                brands,
+                b"\0\0\0\x08avif",
+            ]
+            .concat()
         };
         for (brands, name) in [
             (&b"heic\0\0\0\0mif1heic"[..], "HEIC"),
@@ -219,17 +299,27 @@ mod tests {
             (b"isom\0\0\0\0mp42", "file"),
             (b"", "file"),
         ] {
-            assert!(cleaned(&file(brands)).unwrap_err().contains(name), "{brands:?}");
+            assert!(
+                cleaned(&file(brands)).unwrap_err().contains(name),
+                "{brands:?}"
+            );
         }
         for length in [0, 1, 4, 7, u32::MAX] {
-            assert!(cleaned(&[&length.to_be_bytes(), &b"ftyp"[..]].concat()).unwrap_err().contains("file"));
+            assert!(
+                cleaned(&[&length.to_be_bytes(), &b"ftyp"[..]].concat())
+                    .unwrap_err()
+                    .contains("file")
+            );
         }
     }
 
     #[test]
     fn a_refusal_tells_the_limits() {
         let told = check_size(MAX_SIDE + 1, 1).unwrap_err().replace(',', "");
-        assert!(told.contains(&MAX_PIXELS.to_string()) && told.contains(&MAX_SIDE.to_string()), "{told}");
+        assert!(
+            told.contains(&MAX_PIXELS.to_string()) && told.contains(&MAX_SIDE.to_string()),
+            "{told}"
+        );
     }
 
     #[test]

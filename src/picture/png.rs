@@ -14,8 +14,10 @@ const HEADER: usize = 33;
 
 /// What is kept besides IHDR, IDAT, IEND and iCCP (PNG, third edition, 11.2
 /// and 11.3): palette, transparency, colour space, density and animation.
-const KEPT: [&[u8; 4]; 12] =
-    [b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"cICP", b"acTL", b"fcTL", b"fdAT"];
+const KEPT: [&[u8; 4]; 12] = [
+    b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"cICP", b"acTL",
+    b"fcTL", b"fdAT",
+];
 
 /// Why a file is refused that ends too early.
 const TRUNCATED: &str = "the PNG is truncated";
@@ -43,8 +45,8 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
         let start = walk.at();
         let rest = walk.rest();
         if has_data && rest.len() < IEND.len() && IEND.starts_with(rest) {
-            // Browsers show the picture without its last chunk. That image data is missing between two chunks cannot be
-            // seen without inflating it all, and 1 MB may become 500.
+            // Browsers show the picture without its last chunk. That image data is missing between
+            // two chunks cannot be seen without inflating it all, and 1 MB may become 500.
             walk.add(IEND.to_vec());
             break;
         }
@@ -82,7 +84,12 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
     if let Some(orientation) = orientation {
         head.extend(new_chunk(b"eXIf", &exif::minimal(orientation)));
     }
-    Ok(Picture { kind: Kind::Png, width, height, pieces: walk.finish(head)? })
+    Ok(Picture {
+        kind: Kind::Png,
+        width,
+        height,
+        pieces: walk.finish(head)?,
+    })
 }
 
 /// The width and height in the IHDR chunk, if it is a sound one.
@@ -94,20 +101,30 @@ fn header(head: &[u8]) -> Option<(u32, u32)> {
         return None;
     };
     let sound = &kind == b"IHDR" && head.ends_with(&crc(&kind, body)) && walk.rest().is_empty();
-    sound.then_some((u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3])))
+    sound.then_some((
+        u32::from_be_bytes([w0, w1, w2, w3]),
+        u32::from_be_bytes([h0, h1, h2, h3]),
+    ))
 }
 
 /// The body of an iCCP chunk with its profile cleaned and its name replaced,
 /// which may be a person's or a device's.
 fn profile(body: &[u8]) -> Option<Vec<u8>> {
     let name = body.iter().position(|&byte| byte == 0)?;
-    let [0, compressed @ ..] = &body[name + 1..] else { return None };
+    let [0, compressed @ ..] = &body[name + 1..] else {
+        return None;
+    };
     let mut profile = Vec::new();
     // What is longer is refused as truncated.
-    ZlibDecoder::new(compressed).take(icc::LONGEST as u64).read_to_end(&mut profile).ok()?;
+    ZlibDecoder::new(compressed)
+        .take(icc::LONGEST as u64)
+        .read_to_end(&mut profile)
+        .ok()?;
     let clean = icc::clean(&profile)?;
     let mut written = PROFILE.to_vec();
-    ZlibEncoder::new(&clean[..], Compression::default()).read_to_end(&mut written).ok()?;
+    ZlibEncoder::new(&clean[..], Compression::default())
+        .read_to_end(&mut written)
+        .ok()?;
     Some(written)
 }
 
@@ -167,7 +184,9 @@ mod tests {
     /// The body of an iCCP chunk with this name.
     fn named_profile(name: &[u8], profile: &[u8]) -> Vec<u8> {
         let mut body = [name, b"\0\0"].concat();
-        ZlibEncoder::new(profile, Compression::default()).read_to_end(&mut body).unwrap();
+        ZlibEncoder::new(profile, Compression::default())
+            .read_to_end(&mut body)
+            .unwrap();
         body
     }
 
@@ -246,8 +265,19 @@ mod tests {
         }
         let bomb = named_profile(b"ICC", &vec![0; 2 * icc::LONGEST]);
         let short = &body[..body.len() - 10];
-        for body in [&b""[..], b"name", b"name\0", b"name\0\x01", b"name\0\0junk", short, &bomb] {
-            assert_eq!(cleaned(&png(3, 2, &[(b"iCCP", body), IDAT, LAST])), Ok(png(3, 2, &[IDAT, LAST])));
+        for body in [
+            &b""[..],
+            b"name",
+            b"name\0",
+            b"name\0\x01",
+            b"name\0\0junk",
+            short,
+            &bomb,
+        ] {
+            assert_eq!(
+                cleaned(&png(3, 2, &[(b"iCCP", body), IDAT, LAST])),
+                Ok(png(3, 2, &[IDAT, LAST]))
+            );
         }
     }
 
@@ -255,7 +285,10 @@ mod tests {
     fn the_orientation_stays() {
         let block = [&exif::minimal(6)[..], b"place"].concat();
         let only = png(3, 2, &[(b"eXIf", &exif::minimal(6)), IDAT, LAST]);
-        for chunks in [[(b"eXIf", &block[..]), IDAT, LAST], [IDAT, (b"eXIf", &block[..]), LAST]] {
+        for chunks in [
+            [(b"eXIf", &block[..]), IDAT, LAST],
+            [IDAT, (b"eXIf", &block[..]), LAST],
+        ] {
             assert_eq!(cleaned(&png(3, 2, &chunks)), Ok(only.clone()));
         }
         let upright = png(3, 2, &[(b"eXIf", &exif::minimal(1)), IDAT, LAST]);

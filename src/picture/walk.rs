@@ -21,7 +21,12 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Starts at the first byte of `file`.
     pub(super) fn new(file: &'a [u8]) -> Self {
-        Walk { file, at: 0, pieces: Vec::new(), kept_to: 0 }
+        Walk {
+            file,
+            at: 0,
+            pieces: Vec::new(),
+            kept_to: 0,
+        }
     }
 
     /// The number of bytes walked over.

@@ -44,7 +44,12 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
     };
     let size = u32::try_from(4 + canvas.len() + walk.kept_len()).map_err(|_| BROKEN)?;
     let head = [b"RIFF", &size.to_le_bytes()[..], b"WEBP", &canvas].concat();
-    Ok(Picture { kind: Kind::WebP, width, height, pieces: walk.finish(head)? })
+    Ok(Picture {
+        kind: Kind::WebP,
+        width,
+        height,
+        pieces: walk.finish(head)?,
+    })
 }
 
 /// The file without what follows the end its header tells.
@@ -74,7 +79,11 @@ fn extended(walk: &mut Walk) -> Result<(bool, Option<u8>), &'static str> {
             b"ANIM" | b"ALPH" => {}
             b"ICCP" => {
                 // Of several, the first counts; it stands before the image.
-                let profile = if has_image || has_profile { None } else { icc::clean(body) };
+                let profile = if has_image || has_profile {
+                    None
+                } else {
+                    icc::clean(body)
+                };
                 if let Some(profile) = profile {
                     has_profile = true;
                     walk.add(new_chunk(b"ICCP", &profile));
@@ -89,7 +98,11 @@ fn extended(walk: &mut Walk) -> Result<(bool, Option<u8>), &'static str> {
         }
         keep(walk, start);
     }
-    if has_image { Ok((has_profile, orientation)) } else { Err("the WebP is truncated or has no image") }
+    if has_image {
+        Ok((has_profile, orientation))
+    } else {
+        Err("the WebP is truncated or has no image")
+    }
 }
 
 /// Checks a frame of an animation. It is kept as a whole, so there may be
@@ -109,7 +122,11 @@ fn frame(body: &[u8]) -> Result<(), &'static str> {
             has_image = true;
         }
     }
-    if has_image { Ok(()) } else { Err("the WebP has a frame without an image") }
+    if has_image {
+        Ok(())
+    } else {
+        Err("the WebP has a frame without an image")
+    }
 }
 
 /// The width and height in the chunk of a lossy (RFC 6386, 9.1) or lossless
@@ -222,9 +239,15 @@ mod tests {
     #[test]
     fn the_orientation_stays() {
         let only = new_chunk(b"EXIF", &exif::minimal(6));
-        let more = new_chunk(b"EXIF", &[b"Exif\0\0", &exif::minimal(6)[..], b"home"].concat());
+        let more = new_chunk(
+            b"EXIF",
+            &[b"Exif\0\0", &exif::minimal(6)[..], b"home"].concat(),
+        );
         let clean = webp(&[&canvas(EXIF), LOSSY, &only]);
-        for file in [webp(&[&canvas(EXIF), LOSSY, &more]), webp(&[&canvas(0), &more, LOSSY])] {
+        for file in [
+            webp(&[&canvas(EXIF), LOSSY, &more]),
+            webp(&[&canvas(0), &more, LOSSY]),
+        ] {
             assert_eq!(cleaned(&file).as_ref(), Ok(&clean));
         }
         let upright = new_chunk(b"EXIF", &exif::minimal(1));
@@ -239,10 +262,16 @@ mod tests {
         let told = new_chunk(b"ICCP", &told);
         let only = webp(&[&canvas(PROFILE), &clean, LOSSY]);
         for flags in [0, PROFILE] {
-            assert_eq!(cleaned(&webp(&[&canvas(flags), &told, &told, LOSSY, &told])).as_ref(), Ok(&only));
+            assert_eq!(
+                cleaned(&webp(&[&canvas(flags), &told, &told, LOSSY, &told])).as_ref(),
+                Ok(&only)
+            );
         }
         let malformed = new_chunk(b"ICCP", b"colour");
-        assert_eq!(cleaned(&webp(&[&canvas(PROFILE), &malformed, LOSSY])), Ok(webp(&[&canvas(0), LOSSY])));
+        assert_eq!(
+            cleaned(&webp(&[&canvas(PROFILE), &malformed, LOSSY])),
+            Ok(webp(&[&canvas(0), LOSSY]))
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Messages between the supervisor and a worker, over a socket pair: JSON with its length before it, and sometimes a socket.
+//! Messages between the supervisor and a worker, over a socket pair: JSON with its length before
+//! it, and sometimes a socket.
 
 use crate::metrics::Restarts;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -23,7 +24,8 @@ pub enum Message {
     Failed(String),
     /// From it: everything is open, and [`Message::Serve`] may come.
     Ready,
-    /// To it: answer requests, and go on with the state of the worker before, if there was one; how many workers were replaced.
+    /// To it: answer requests, and go on with the state of the worker before, if there was one; how
+    /// many workers were replaced.
     Serve {
         /// By reason.
         restarts: Restarts,
@@ -32,11 +34,13 @@ pub enum Message {
     },
     /// To it: no other process works on the folder, so what a crash left behind can go.
     Sweep,
-    /// To it: begin no further request, send the state and the connections, answer what was begun, end.
+    /// To it: begin no further request, send the state and the connections, answer what was begun,
+    /// end.
     HandOver,
     /// From it: what the next one needs. From now on it spends nothing of it.
     State(Box<RawValue>),
-    /// Either way, with the socket: a client's connection, and what was received of its next request.
+    /// Either way, with the socket: a client's connection, and what was received of its next
+    /// request.
     Connection(Vec<u8>),
     /// To it: answer what has come, end.
     Stop,
@@ -52,7 +56,10 @@ impl Channel {
     /// An end from its socket.
     #[must_use]
     pub fn new(stream: UnixStream) -> Channel {
-        Channel { stream, sending: Mutex::new(()) }
+        Channel {
+            stream,
+            sending: Mutex::new(()),
+        }
     }
 
     /// Sends a message. That the other end is gone shows when receiving.
@@ -66,16 +73,25 @@ impl Channel {
     /// If the other end is gone, or the socket cannot be sent.
     pub fn send_with(&self, message: &Message, socket: Option<&OwnedFd>) -> io::Result<()> {
         let body = serde_json::to_vec(message)?;
-        let length = u32::try_from(body.len()).map_err(io::Error::other)?.to_be_bytes();
+        let length = u32::try_from(body.len())
+            .map_err(io::Error::other)?
+            .to_be_bytes();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let sockets = socket.map(AsFd::as_fd);
         if let Some(socket) = &sockets {
-            ancillary.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(socket)));
+            ancillary.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(
+                socket,
+            )));
         }
         let _sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         // Four bytes are sent whole or not at all.
-        while let Err(error) = sendmsg(&self.stream, &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL) {
+        while let Err(error) = sendmsg(
+            &self.stream,
+            &[IoSlice::new(&length)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        ) {
             if error != Errno::INTR {
                 return Err(error.into());
             }
@@ -95,7 +111,12 @@ impl Channel {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let count = loop {
             let flags = RecvFlags::WAITALL | RecvFlags::CMSG_CLOEXEC;
-            match recvmsg(&self.stream, &mut [IoSliceMut::new(&mut length)], &mut ancillary, flags) {
+            match recvmsg(
+                &self.stream,
+                &mut [IoSliceMut::new(&mut length)],
+                &mut ancillary,
+                flags,
+            ) {
                 Err(Errno::INTR) => {}
                 other => break other?.bytes,
             }
@@ -127,8 +148,17 @@ mod tests {
             Message::Configure("{\n}".into()),
             Message::Failed("a sentence".into()),
             Message::Ready,
-            Message::Serve { restarts: Restarts { death: 1 << 40, ..Restarts::default() }, state: Some(state()) },
-            Message::Serve { restarts: Restarts::default(), state: None },
+            Message::Serve {
+                restarts: Restarts {
+                    death: 1 << 40,
+                    ..Restarts::default()
+                },
+                state: Some(state()),
+            },
+            Message::Serve {
+                restarts: Restarts::default(),
+                state: None,
+            },
             Message::Sweep,
             Message::HandOver,
             Message::State(state()),
@@ -150,10 +180,16 @@ mod tests {
         let (one, other) = (Channel::new(one), Channel::new(other));
         let (mut client, served) = UnixStream::pair().unwrap();
         one.send(&Message::Ready);
-        one.send_with(&Message::Connection(b"GET".to_vec()), Some(&OwnedFd::from(served))).unwrap();
+        one.send_with(
+            &Message::Connection(b"GET".to_vec()),
+            Some(&OwnedFd::from(served)),
+        )
+        .unwrap();
         one.send(&Message::Stop);
         assert!(matches!(other.receive(), Some((Message::Ready, None))));
-        let Some((Message::Connection(received), Some(socket))) = other.receive() else { panic!("a connection") };
+        let Some((Message::Connection(received), Some(socket))) = other.receive() else {
+            panic!("a connection")
+        };
         assert!(matches!(other.receive(), Some((Message::Stop, None))));
         UnixStream::from(socket).write_all(&received).unwrap();
         let mut text = [0; 3];

@@ -1,14 +1,18 @@
-//! Decides when workers start, serve, hand over and end: from their stages, an event and the time to actions, without a process.
+//! Decides when workers start, serve, hand over and end: from their stages, an event and the time
+//! to actions, without a process.
 //!
-//! There are never more than two workers: one that serves, and one that is starting or answers what it had begun.
+//! There are never more than two workers: one that serves, and one that is starting or answers what
+//! it had begun.
 
 use std::time::{Duration, Instant};
 
-/// How long a worker may take to give away its state, before it is killed so that nothing is spent twice.
+/// How long a worker may take to give away its state, before it is killed so that nothing is spent
+/// twice.
 const HAND_OVER: Duration = Duration::from_secs(8);
 /// How long a worker may take to start.
 const START: Duration = Duration::from_secs(35);
-/// The pauses in milliseconds before starts after workers that died or could not start, one after the other; the last stays.
+/// The pauses in milliseconds before starts after workers that died or could not start, one after
+/// the other; the last stays.
 const PAUSES: [u64; 6] = [0, 100, 500, 1000, 2000, 5000];
 /// A worker that has served for so long had no reason to die that lies in its start.
 const PROVEN: Duration = Duration::from_secs(60);
@@ -130,7 +134,10 @@ impl Lifecycle {
         match event {
             Event::Reload => self.wanted = Wanted::Reload,
             Event::Unresponsive => {
-                if self.wanted == Wanted::Nothing && self.find(Stage::Serving).is_some() && self.coming().is_none() {
+                if self.wanted == Wanted::Nothing
+                    && self.find(Stage::Serving).is_some()
+                    && self.coming().is_none()
+                {
                     self.wanted = Wanted::Replacement;
                     actions.push(Action::Replacing);
                 }
@@ -153,10 +160,16 @@ impl Lifecycle {
     /// How long nothing has to be done unless something happens.
     #[must_use]
     pub fn patience(&self, now: Instant) -> Option<Duration> {
-        let start =
-            (self.wanted != Wanted::Nothing || self.find(Stage::Serving).is_none()).then(|| self.next_start(now));
-        let limits = self.workers.iter().filter_map(|worker| Some(worker.since + limit(worker.stage)?));
-        limits.chain(start).min().map(|at| at.saturating_duration_since(now))
+        let start = (self.wanted != Wanted::Nothing || self.find(Stage::Serving).is_none())
+            .then(|| self.next_start(now));
+        let limits = self
+            .workers
+            .iter()
+            .filter_map(|worker| Some(worker.since + limit(worker.stage)?));
+        limits
+            .chain(start)
+            .min()
+            .map(|at| at.saturating_duration_since(now))
     }
 
     /// Whether a worker serves.
@@ -166,11 +179,16 @@ impl Lifecycle {
     }
 
     fn gone(&mut self, id: u64, now: Instant, actions: &mut Vec<Action>) {
-        let Some(at) = self.workers.iter().position(|worker| worker.id == id) else { return };
+        let Some(at) = self.workers.iter().position(|worker| worker.id == id) else {
+            return;
+        };
         let worker = self.workers.swap_remove(at);
         match worker.stage {
             Stage::Starting | Stage::Ready => {
-                actions.push(Action::CannotStart { id, reload: worker.reload });
+                actions.push(Action::CannotStart {
+                    id,
+                    reload: worker.reload,
+                });
                 self.fail(now);
             }
             Stage::Serving => {
@@ -196,7 +214,9 @@ impl Lifecycle {
     /// Ends what takes too long.
     fn time_out(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for worker in &mut self.workers {
-            if limit(worker.stage).is_some_and(|limit| now.saturating_duration_since(worker.since) >= limit) {
+            if limit(worker.stage)
+                .is_some_and(|limit| now.saturating_duration_since(worker.since) >= limit)
+            {
                 // Once is enough; that it is gone will be told.
                 worker.since = now;
                 actions.push(Action::Kill(worker.id));
@@ -219,16 +239,28 @@ impl Lifecycle {
     }
 
     fn serve(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.stage == Stage::Ready) {
+        if let Some(worker) = self
+            .workers
+            .iter_mut()
+            .find(|worker| worker.stage == Stage::Ready)
+        {
             let from = self.state_of.take();
             (worker.stage, worker.since) = (Stage::Serving, now);
-            actions.push(Action::Serve { id: worker.id, from, reload: std::mem::take(&mut worker.reload) });
+            actions.push(Action::Serve {
+                id: worker.id,
+                from,
+                reload: std::mem::take(&mut worker.reload),
+            });
         }
     }
 
     fn start(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let serving = self.find(Stage::Serving).is_some() || self.find(Stage::HandingOver).is_some();
-        if self.coming().is_some() || self.wanted == Wanted::Nothing && serving || now < self.next_start(now) {
+        let serving =
+            self.find(Stage::Serving).is_some() || self.find(Stage::HandingOver).is_some();
+        if self.coming().is_some()
+            || self.wanted == Wanted::Nothing && serving
+            || now < self.next_start(now)
+        {
             return;
         }
         if serving && let Some(draining) = self.find(Stage::Draining) {
@@ -241,26 +273,39 @@ impl Lifecycle {
         self.started += 1;
         let (id, reload) = (self.started, self.wanted == Wanted::Reload);
         self.wanted = Wanted::Nothing;
-        self.workers.push(Worker { id, stage: Stage::Starting, since: now, reload });
+        self.workers.push(Worker {
+            id,
+            stage: Stage::Starting,
+            since: now,
+            reload,
+        });
         actions.push(Action::Start { id, reload });
     }
 
     /// When the next worker may start.
     fn next_start(&self, now: Instant) -> Instant {
         let pause = PAUSES[self.failures.saturating_sub(1).min(PAUSES.len() - 1)];
-        self.failed.map_or(now, |failed| failed + Duration::from_millis(pause))
+        self.failed
+            .map_or(now, |failed| failed + Duration::from_millis(pause))
     }
 
     fn coming(&self) -> Option<u64> {
-        self.find(Stage::Starting).or_else(|| self.find(Stage::Ready))
+        self.find(Stage::Starting)
+            .or_else(|| self.find(Stage::Ready))
     }
 
     fn find(&self, stage: Stage) -> Option<u64> {
-        self.workers.iter().find(|worker| worker.stage == stage).map(|worker| worker.id)
+        self.workers
+            .iter()
+            .find(|worker| worker.stage == stage)
+            .map(|worker| worker.id)
     }
 
     fn stage(&self, id: u64) -> Option<Stage> {
-        self.workers.iter().find(|worker| worker.id == id).map(|worker| worker.stage)
+        self.workers
+            .iter()
+            .find(|worker| worker.id == id)
+            .map(|worker| worker.stage)
     }
 
     fn enter(&mut self, id: u64, stage: Stage, now: Instant) {
@@ -296,12 +341,23 @@ mod tests {
         lifecycle
     }
 
-    const START_1: &[Action] = &[Action::Start { id: 1, reload: false }];
-    const SERVE_1: &[Action] = &[Action::Serve { id: 1, from: None, reload: false }];
+    const START_1: &[Action] = &[Action::Start {
+        id: 1,
+        reload: false,
+    }];
+    const SERVE_1: &[Action] = &[Action::Serve {
+        id: 1,
+        from: None,
+        reload: false,
+    }];
 
     #[test]
     fn the_first_worker_serves_when_it_is_ready() {
-        let lifecycle = play(&[(0, Event::Time, START_1), (1, Event::Ready(1), SERVE_1), (9, Event::Time, NOTHING)]);
+        let lifecycle = play(&[
+            (0, Event::Time, START_1),
+            (1, Event::Ready(1), SERVE_1),
+            (9, Event::Time, NOTHING),
+        ]);
         assert!(lifecycle.is_serving() && lifecycle.patience(Instant::now()).is_none());
     }
 
@@ -310,9 +366,24 @@ mod tests {
         play(&[
             (0, Event::Time, START_1),
             (1, Event::Ready(1), SERVE_1),
-            (2, Event::Reload, &[Action::Start { id: 2, reload: true }]),
+            (
+                2,
+                Event::Reload,
+                &[Action::Start {
+                    id: 2,
+                    reload: true,
+                }],
+            ),
             (3, Event::Ready(2), &[Action::HandOver(1)]),
-            (4, Event::State(1), &[Action::Serve { id: 2, from: Some(1), reload: true }]),
+            (
+                4,
+                Event::State(1),
+                &[Action::Serve {
+                    id: 2,
+                    from: Some(1),
+                    reload: true,
+                }],
+            ),
             (9999, Event::Time, NOTHING),
             (9999, Event::Gone(1), NOTHING),
         ]);
@@ -323,12 +394,33 @@ mod tests {
         play(&[
             (0, Event::Time, START_1),
             (1, Event::Ready(1), SERVE_1),
-            (2, Event::Unresponsive, &[Action::Replacing, Action::Start { id: 2, reload: false }]),
+            (
+                2,
+                Event::Unresponsive,
+                &[
+                    Action::Replacing,
+                    Action::Start {
+                        id: 2,
+                        reload: false,
+                    },
+                ],
+            ),
             (2, Event::Unresponsive, NOTHING),
             (3, Event::Ready(2), &[Action::HandOver(1)]),
             (10, Event::Time, NOTHING),
             (11, Event::Time, &[Action::Kill(1)]),
-            (11, Event::Gone(1), &[Action::Died(1), Action::Serve { id: 2, from: None, reload: false }]),
+            (
+                11,
+                Event::Gone(1),
+                &[
+                    Action::Died(1),
+                    Action::Serve {
+                        id: 2,
+                        from: None,
+                        reload: false,
+                    },
+                ],
+            ),
         ]);
     }
 
@@ -337,19 +429,52 @@ mod tests {
         let drains: Vec<(u64, Event, &[Action])> = vec![
             (0, Event::Time, START_1),
             (1, Event::Ready(1), SERVE_1),
-            (2, Event::Reload, &[Action::Start { id: 2, reload: true }]),
+            (
+                2,
+                Event::Reload,
+                &[Action::Start {
+                    id: 2,
+                    reload: true,
+                }],
+            ),
             (3, Event::Ready(2), &[Action::HandOver(1)]),
-            (4, Event::State(1), &[Action::Serve { id: 2, from: Some(1), reload: true }]),
+            (
+                4,
+                Event::State(1),
+                &[Action::Serve {
+                    id: 2,
+                    from: Some(1),
+                    reload: true,
+                }],
+            ),
         ];
         let reload: Vec<(u64, Event, &[Action])> = vec![
             (5, Event::Reload, NOTHING),
             (500, Event::Time, NOTHING),
-            (501, Event::Gone(1), &[Action::Start { id: 3, reload: true }]),
+            (
+                501,
+                Event::Gone(1),
+                &[Action::Start {
+                    id: 3,
+                    reload: true,
+                }],
+            ),
         ];
         play(&[drains.clone(), reload].concat());
         let replacement: Vec<(u64, Event, &[Action])> = vec![
-            (5, Event::Unresponsive, &[Action::Replacing, Action::Kill(1)]),
-            (5, Event::Gone(1), &[Action::Start { id: 3, reload: false }]),
+            (
+                5,
+                Event::Unresponsive,
+                &[Action::Replacing, Action::Kill(1)],
+            ),
+            (
+                5,
+                Event::Gone(1),
+                &[Action::Start {
+                    id: 3,
+                    reload: false,
+                }],
+            ),
         ];
         play(&[drains, replacement].concat());
     }
@@ -359,20 +484,106 @@ mod tests {
         play(&[
             (0, Event::Time, START_1),
             (1, Event::Ready(1), SERVE_1),
-            (2, Event::Gone(1), &[Action::Died(1), Action::Start { id: 2, reload: false }]),
-            (2, Event::Ready(2), &[Action::Serve { id: 2, from: None, reload: false }]),
+            (
+                2,
+                Event::Gone(1),
+                &[
+                    Action::Died(1),
+                    Action::Start {
+                        id: 2,
+                        reload: false,
+                    },
+                ],
+            ),
+            (
+                2,
+                Event::Ready(2),
+                &[Action::Serve {
+                    id: 2,
+                    from: None,
+                    reload: false,
+                }],
+            ),
             (2, Event::Gone(2), &[Action::Died(2)]),
-            (3, Event::Time, &[Action::Start { id: 3, reload: false }]),
-            (3, Event::Gone(3), &[Action::CannotStart { id: 3, reload: false }]),
-            (4, Event::Time, &[Action::Start { id: 4, reload: false }]),
-            (4, Event::Ready(4), &[Action::Serve { id: 4, from: None, reload: false }]),
+            (
+                3,
+                Event::Time,
+                &[Action::Start {
+                    id: 3,
+                    reload: false,
+                }],
+            ),
+            (
+                3,
+                Event::Gone(3),
+                &[Action::CannotStart {
+                    id: 3,
+                    reload: false,
+                }],
+            ),
+            (
+                4,
+                Event::Time,
+                &[Action::Start {
+                    id: 4,
+                    reload: false,
+                }],
+            ),
+            (
+                4,
+                Event::Ready(4),
+                &[Action::Serve {
+                    id: 4,
+                    from: None,
+                    reload: false,
+                }],
+            ),
             (4, Event::Gone(4), &[Action::Died(4)]),
-            (5, Event::Time, &[Action::Start { id: 5, reload: false }]),
-            (5, Event::Gone(5), &[Action::CannotStart { id: 5, reload: false }]),
+            (
+                5,
+                Event::Time,
+                &[Action::Start {
+                    id: 5,
+                    reload: false,
+                }],
+            ),
+            (
+                5,
+                Event::Gone(5),
+                &[Action::CannotStart {
+                    id: 5,
+                    reload: false,
+                }],
+            ),
             (6, Event::Time, NOTHING),
-            (7, Event::Time, &[Action::Start { id: 6, reload: false }]),
-            (7, Event::Ready(6), &[Action::Serve { id: 6, from: None, reload: false }]),
-            (100, Event::Gone(6), &[Action::Died(6), Action::Start { id: 7, reload: false }]),
+            (
+                7,
+                Event::Time,
+                &[Action::Start {
+                    id: 6,
+                    reload: false,
+                }],
+            ),
+            (
+                7,
+                Event::Ready(6),
+                &[Action::Serve {
+                    id: 6,
+                    from: None,
+                    reload: false,
+                }],
+            ),
+            (
+                100,
+                Event::Gone(6),
+                &[
+                    Action::Died(6),
+                    Action::Start {
+                        id: 7,
+                        reload: false,
+                    },
+                ],
+            ),
         ]);
     }
 
@@ -381,8 +592,22 @@ mod tests {
         play(&[
             (0, Event::Time, START_1),
             (1, Event::Ready(1), SERVE_1),
-            (2, Event::Reload, &[Action::Start { id: 2, reload: true }]),
-            (3, Event::Gone(2), &[Action::CannotStart { id: 2, reload: true }]),
+            (
+                2,
+                Event::Reload,
+                &[Action::Start {
+                    id: 2,
+                    reload: true,
+                }],
+            ),
+            (
+                3,
+                Event::Gone(2),
+                &[Action::CannotStart {
+                    id: 2,
+                    reload: true,
+                }],
+            ),
             (99, Event::Time, NOTHING),
         ]);
     }
@@ -396,7 +621,16 @@ mod tests {
             (
                 35,
                 Event::Gone(1),
-                &[Action::CannotStart { id: 1, reload: false }, Action::Start { id: 2, reload: false }],
+                &[
+                    Action::CannotStart {
+                        id: 1,
+                        reload: false,
+                    },
+                    Action::Start {
+                        id: 2,
+                        reload: false,
+                    },
+                ],
             ),
         ]);
     }
@@ -406,11 +640,43 @@ mod tests {
         play(&[
             (0, Event::Time, START_1),
             (1, Event::Ready(1), SERVE_1),
-            (2, Event::Reload, &[Action::Start { id: 2, reload: true }]),
+            (
+                2,
+                Event::Reload,
+                &[Action::Start {
+                    id: 2,
+                    reload: true,
+                }],
+            ),
             (3, Event::Ready(2), &[Action::HandOver(1)]),
-            (3, Event::Gone(2), &[Action::CannotStart { id: 2, reload: true }]),
-            (3, Event::Gone(1), &[Action::Died(1), Action::Start { id: 3, reload: false }]),
-            (5, Event::Ready(3), &[Action::Serve { id: 3, from: None, reload: false }]),
+            (
+                3,
+                Event::Gone(2),
+                &[Action::CannotStart {
+                    id: 2,
+                    reload: true,
+                }],
+            ),
+            (
+                3,
+                Event::Gone(1),
+                &[
+                    Action::Died(1),
+                    Action::Start {
+                        id: 3,
+                        reload: false,
+                    },
+                ],
+            ),
+            (
+                5,
+                Event::Ready(3),
+                &[Action::Serve {
+                    id: 3,
+                    from: None,
+                    reload: false,
+                }],
+            ),
         ]);
     }
 
@@ -419,11 +685,40 @@ mod tests {
         play(&[
             (0, Event::Time, START_1),
             (1, Event::Ready(1), SERVE_1),
-            (2, Event::Reload, &[Action::Start { id: 2, reload: true }]),
+            (
+                2,
+                Event::Reload,
+                &[Action::Start {
+                    id: 2,
+                    reload: true,
+                }],
+            ),
             (3, Event::Ready(2), &[Action::HandOver(1)]),
-            (3, Event::Gone(2), &[Action::CannotStart { id: 2, reload: true }]),
-            (4, Event::State(1), &[Action::Start { id: 3, reload: false }]),
-            (5, Event::Ready(3), &[Action::Serve { id: 3, from: Some(1), reload: false }]),
+            (
+                3,
+                Event::Gone(2),
+                &[Action::CannotStart {
+                    id: 2,
+                    reload: true,
+                }],
+            ),
+            (
+                4,
+                Event::State(1),
+                &[Action::Start {
+                    id: 3,
+                    reload: false,
+                }],
+            ),
+            (
+                5,
+                Event::Ready(3),
+                &[Action::Serve {
+                    id: 3,
+                    from: Some(1),
+                    reload: false,
+                }],
+            ),
         ]);
     }
 }

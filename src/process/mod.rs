@@ -1,4 +1,5 @@
-//! The life of the process: start, supervisor, workers and what they tell each other, service manager and limits.
+//! The life of the process: start, supervisor, workers and what they tell each other, service
+//! manager and limits.
 
 pub mod activation;
 pub mod channel;

@@ -13,8 +13,10 @@ use std::time::Duration;
 /// # Errors
 /// If no server listens there, it does not answer in time, or the answer is not HTTP.
 pub fn status(listen: &Listen, method: &str, patience: Duration) -> io::Result<u16> {
-    let request =
-        format!("{method} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", contract::HEALTH.path);
+    let request = format!(
+        "{method} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        contract::HEALTH.path
+    );
     // "HTTP/1.1 200"
     let mut answer = [0; 12];
     match listen {
@@ -31,6 +33,8 @@ pub fn status(listen: &Listen, method: &str, patience: Duration) -> io::Result<u
             stream.read_exact(&mut answer)?;
         }
     }
-    let status = answer.strip_prefix(b"HTTP/1.").and_then(|rest| std::str::from_utf8(&rest[2..]).ok()?.parse().ok());
+    let status = answer
+        .strip_prefix(b"HTTP/1.")
+        .and_then(|rest| std::str::from_utf8(&rest[2..]).ok()?.parse().ok());
     status.ok_or_else(|| io::Error::other("the answer is not HTTP"))
 }

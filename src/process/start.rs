@@ -15,9 +15,15 @@ use std::time::SystemTime;
 /// # Errors
 /// What is not right about it.
 pub fn load(data: &Path, text: &str, listen: Option<String>) -> Result<Config, Failure> {
-    let arguments: Vec<_> = listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
-    let loaded = config::environment().and_then(|found| config::parse(data, text, &found, &arguments));
-    loaded.map(|(config, _)| config).map_err(|error| Failure::new(2, error))
+    let arguments: Vec<_> = listen
+        .map(|address| ("listen", "--listen", address))
+        .into_iter()
+        .collect();
+    let loaded =
+        config::environment().and_then(|found| config::parse(data, text, &found, &arguments));
+    loaded
+        .map(|(config, _)| config)
+        .map_err(|error| Failure::new(2, error))
 }
 
 /// What a serving process needs, opened.
@@ -30,21 +36,27 @@ pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Resu
     Ok(App::new(config, data.into(), captcha_answer, store, reader))
 }
 
-/// Removes pictures from before `start` that belong to nobody, since a crash cut their upload off, and lines of the audit
-/// log that are too old.
+/// Removes pictures from before `start` that belong to nobody, since a crash cut their upload off,
+/// and lines of the audit log that are too old.
 pub fn sweep(app: &App, start: SystemTime) {
     // When in doubt, it stays.
     let used = |name: &str| app.read(|db| users::has_avatar(db, name)).unwrap_or(true);
     let count = avatar::sweep(&app.data, start, used);
     if count > 0 {
-        log::line(Level::Info, &format!("{count} pictures that belong to nobody were removed"));
+        log::line(
+            Level::Info,
+            &format!("{count} pictures that belong to nobody were removed"),
+        );
     }
-    if let Err(fault) = app.write(Durable::Soon, |db| audit::prune(db, clock::now(), app.config.audit_days)) {
+    if let Err(fault) = app.write(Durable::Soon, |db| {
+        audit::prune(db, clock::now(), app.config.audit_days)
+    }) {
         log::line(Level::Error, &format!("audit: {}", fault.cause()));
     }
 }
 
-/// One line for a panic: where it was, and nothing of what it says, which may quote what somebody sent.
+/// One line for a panic: where it was, and nothing of what it says, which may quote what somebody
+/// sent.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();

@@ -1,9 +1,11 @@
-//! The supervisor: holds the listening socket, and keeps a worker that serves it; [`lifecycle`](super::lifecycle) decides when.
+//! The supervisor: holds the listening socket, and keeps a worker that serves it;
+//! [`lifecycle`](super::lifecycle) decides when.
 //!
-//! Connections wait in the listening socket while a worker that died is replaced. A reload starts another worker with the
-//! program and the configuration that are there now. When that has opened everything, the old one gives away its state, the
-//! new one goes on with it and with the connections that wait for a request, and the old one ends when it has answered what it
-//! had begun. If the new one cannot start, the old one goes on.
+//! Connections wait in the listening socket while a worker that died is replaced. A reload starts
+//! another worker with the program and the configuration that are there now. When that has opened
+//! everything, the old one gives away its state, the new one goes on with it and with the
+//! connections that wait for a request, and the old one ends when it has answered what it had
+//! begun. If the new one cannot start, the old one goes on.
 
 use super::activation;
 use super::channel::{Channel, Message};
@@ -52,8 +54,8 @@ pub enum Signal {
     Unresponsive,
 }
 
-/// Takes a text of the configuration over as far as the supervisor's process goes by it, and returns the settings that need a
-/// restart.
+/// Takes a text of the configuration over as far as the supervisor's process goes by it, and
+/// returns the settings that need a restart.
 pub type Adopt = Box<dyn Fn(&str) -> Vec<&'static str>>;
 
 /// What it keeps serving.
@@ -98,13 +100,21 @@ struct Supervisor {
     ended: Option<(Option<ExitStatus>, String)>,
 }
 
-/// Keeps the plan served until [`Signal::Stop`] comes; `on_serving` is called when the first worker serves.
+/// Keeps the plan served until [`Signal::Stop`] comes; `on_serving` is called when the first worker
+/// serves.
 ///
 /// # Errors
 /// If the first one cannot start; it has said why on standard error.
-pub fn run(plan: Plan, signals: (Sender<Signal>, Receiver<Signal>), on_serving: impl FnOnce()) -> Result<(), Failure> {
+pub fn run(
+    plan: Plan,
+    signals: (Sender<Signal>, Receiver<Signal>),
+    on_serving: impl FnOnce(),
+) -> Result<(), Failure> {
     let (sender, receiver) = signals;
-    let bound = plan.bound.try_clone().map_err(|error| Failure::new(1, format!("the listening socket: {error}")))?;
+    let bound = plan
+        .bound
+        .try_clone()
+        .map_err(|error| Failure::new(1, format!("the listening socket: {error}")))?;
     let mut supervisor = Supervisor {
         plan,
         signals: sender.clone(),
@@ -120,7 +130,10 @@ pub fn run(plan: Plan, signals: (Sender<Signal>, Receiver<Signal>), on_serving: 
     let mut first = Some((on_serving, bound));
     supervisor.tell(Event::Time, true)?;
     loop {
-        let patience = supervisor.lifecycle.patience(Instant::now()).unwrap_or(Duration::from_secs(3600));
+        let patience = supervisor
+            .lifecycle
+            .patience(Instant::now())
+            .unwrap_or(Duration::from_secs(3600));
         let event = match receiver.recv_timeout(patience) {
             Ok(Signal::Stop) => {
                 systemd::notify(systemd::STOPPING);
@@ -135,7 +148,9 @@ pub fn run(plan: Plan, signals: (Sender<Signal>, Receiver<Signal>), on_serving: 
                 Some(Event::Gone(id))
             }
             Err(RecvTimeoutError::Timeout) => Some(Event::Time),
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the supervisor itself holds a sender"),
+            Err(RecvTimeoutError::Disconnected) => {
+                unreachable!("the supervisor itself holds a sender")
+            }
         };
         if let Some(event) = event {
             supervisor.tell(event, first.is_some())?;
@@ -144,26 +159,33 @@ pub fn run(plan: Plan, signals: (Sender<Signal>, Receiver<Signal>), on_serving: 
             && let Some((on_serving, bound)) = first.take()
         {
             on_serving();
-            supervisor.workers.values().for_each(|worker| worker.channel.send(&Message::Sweep));
+            supervisor
+                .workers
+                .values()
+                .for_each(|worker| worker.channel.send(&Message::Sweep));
             watch(bound, sender.clone());
         }
     }
 }
 
 impl Supervisor {
-    /// Tells the lifecycle what has happened, and does what it says. Before the first worker serves, a fault is the end.
+    /// Tells the lifecycle what has happened, and does what it says. Before the first worker
+    /// serves, a fault is the end.
     fn tell(&mut self, event: Event, first: bool) -> Result<(), Failure> {
         let actions = self.lifecycle.on(event, Instant::now());
         for action in actions {
             match action {
                 Action::CannotStart { .. } | Action::Died(_) if first => {
                     let (status, why) = self.ended.take().unwrap_or_default();
-                    let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+                    let code = status
+                        .and_then(|status| status.code())
+                        .and_then(|code| u8::try_from(code).ok());
                     return Err(Failure::new(code.unwrap_or(1), why));
                 }
                 Action::Start { id, reload } => {
                     if let Err(error) = self.start(id, reload) {
-                        let why = format!("{} cannot be started: {error}", self.plan.program.display());
+                        let why =
+                            format!("{} cannot be started: {error}", self.plan.program.display());
                         self.ended = Some((None, why));
                         self.tell(Event::Gone(id), first)?;
                     }
@@ -177,8 +199,12 @@ impl Supervisor {
                 }
                 Action::CannotStart { reload, .. } => {
                     let (status, why) = self.ended.take().unwrap_or_default();
-                    let ended =
-                        || format!("the new worker ended ({})", status.map(|s| s.to_string()).unwrap_or_default());
+                    let ended = || {
+                        format!(
+                            "the new worker ended ({})",
+                            status.map(|s| s.to_string()).unwrap_or_default()
+                        )
+                    };
                     let why = if why.is_empty() { ended() } else { why };
                     if reload {
                         self.reload_failed(&why);
@@ -189,7 +215,10 @@ impl Supervisor {
                 Action::Died(_) => {
                     let status = self.ended.take().and_then(|(status, _)| status);
                     let status = status.map(|status| status.to_string()).unwrap_or_default();
-                    log::line(Level::Error, &format!("a worker ended ({status}); open captchas are lost"));
+                    log::line(
+                        Level::Error,
+                        &format!("a worker ended ({status}); open captchas are lost"),
+                    );
                     self.restarts.death += 1;
                 }
                 Action::Replacing => {
@@ -211,11 +240,18 @@ impl Supervisor {
         let mut process = command
             .args(&self.plan.arguments)
             .env("RUST_MIN_STACK", STACK)
-            .env("GLIBC_TUNABLES", limits::tunables(std::env::var("GLIBC_TUNABLES").ok()))
+            .env(
+                "GLIBC_TUNABLES",
+                limits::tunables(std::env::var("GLIBC_TUNABLES").ok()),
+            )
             .stdin(Stdio::from(self.plan.bound.socket.try_clone()?))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .spawn()?;
-        let text = self.reload.take().filter(|_| reload).unwrap_or_else(|| self.plan.text.clone());
+        let text = self
+            .reload
+            .take()
+            .filter(|_| reload)
+            .unwrap_or_else(|| self.plan.text.clone());
         let (channel, signals) = (Arc::new(Channel::new(ours)), self.signals.clone());
         let receiving = channel.clone();
         let thread = thread::Builder::new().spawn(move || {
@@ -229,7 +265,15 @@ impl Supervisor {
             return Err(error);
         }
         channel.send(&Message::Configure(text.clone()));
-        self.workers.insert(id, Worker { process, channel, text, failure: String::new() });
+        self.workers.insert(
+            id,
+            Worker {
+                process,
+                channel,
+                text,
+                failure: String::new(),
+            },
+        );
         Ok(())
     }
 
@@ -246,7 +290,8 @@ impl Supervisor {
                 Some(Event::State(id))
             }
             Message::Connection(_) => {
-                // Those that a draining worker is finished with go to the one that serves meanwhile.
+                // Those that a draining worker is finished with go to the one that serves
+                // meanwhile.
                 self.connections.push((message, socket?));
                 self.pass_connections();
                 None
@@ -264,8 +309,10 @@ impl Supervisor {
         self.pass_connections();
         if reload && let Some(worker) = self.workers.get(&id) {
             self.plan.text.clone_from(&worker.text);
-            let left: String =
-                (self.plan.adopt)(&self.plan.text).iter().map(|name| format!("; {name} needs a restart")).collect();
+            let left: String = (self.plan.adopt)(&self.plan.text)
+                .iter()
+                .map(|name| format!("; {name} needs a restart"))
+                .collect();
             log::line(Level::Info, &format!("reloaded{left}"));
             self.reload_ended();
         }
@@ -275,9 +322,12 @@ impl Supervisor {
         if !self.lifecycle.is_serving() {
             return;
         }
-        let Some(worker) = self.serving.and_then(|id| self.workers.get(&id)) else { return };
+        let Some(worker) = self.serving.and_then(|id| self.workers.get(&id)) else {
+            return;
+        };
         for (message, socket) in self.connections.drain(..) {
-            // A worker that is gone takes its connections along; there is no other one to give it to.
+            // A worker that is gone takes its connections along; there is no other one to give it
+            // to.
             let _ = worker.channel.send_with(&message, Some(&socket));
         }
     }
@@ -304,7 +354,10 @@ impl Supervisor {
     }
 
     fn reload_failed(&self, why: &str) {
-        log::line(Level::Error, &format!("reload failed: {why}; what was in force stays"));
+        log::line(
+            Level::Error,
+            &format!("reload failed: {why}; what was in force stays"),
+        );
         self.reload_ended();
     }
 
@@ -317,7 +370,9 @@ impl Supervisor {
 
     /// Takes note of how a worker has ended.
     fn reap(&mut self, id: u64) {
-        let Some(mut worker) = self.workers.remove(&id) else { return };
+        let Some(mut worker) = self.workers.remove(&id) else {
+            return;
+        };
         // It may have closed its channel and still live.
         let _ = worker.process.kill();
         self.ended = Some((worker.process.wait().ok(), worker.failure));
@@ -325,7 +380,9 @@ impl Supervisor {
 
     fn stop(&mut self, receiver: &Receiver<Signal>) {
         let since = Instant::now();
-        self.workers.values().for_each(|worker| worker.channel.send(&Message::Stop));
+        self.workers
+            .values()
+            .for_each(|worker| worker.channel.send(&Message::Stop));
         while !self.workers.is_empty() && since.elapsed() < STOP {
             match receiver.recv_timeout(STOP.saturating_sub(since.elapsed())) {
                 Ok(Signal::Gone(id)) => self.reap(id),
@@ -341,15 +398,15 @@ impl Supervisor {
     }
 }
 
-/// Probes again and again whether requests are answered: often while connections wait to be accepted, as all do that an
-/// unresponsive worker leaves waiting, and seldom when all is quiet.
+/// Probes again and again whether requests are answered: often while connections wait to be
+/// accepted, as all do that an unresponsive worker leaves waiting, and seldom when all is quiet.
 fn watch(bound: Bound, signals: Sender<Signal>) {
     thread::spawn(move || {
         loop {
             thread::sleep(PROBE);
             let _ = bound.wait(QUIET);
-            // Any answer shows that the worker lives. HEAD does not ask the database: one that fails is not a reason to replace
-            // the worker.
+            // Any answer shows that the worker lives. HEAD does not ask the database: one that
+            // fails is not a reason to replace the worker.
             let answer = probe::status(&bound.listen, "HEAD", PROBE_TIMEOUT);
             if answer.is_err() && signals.send(Signal::Unresponsive).is_err() {
                 return;

@@ -1,4 +1,5 @@
-//! Notifications to a service manager, sent to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+//! Notifications to a service manager, sent to the socket that `NOTIFY_SOCKET` names
+//! (sd_notify(3)).
 
 use crate::clock;
 use std::ffi::OsStr;
@@ -24,7 +25,10 @@ pub fn notify(what: &str) {
 
 /// The configuration is being read again.
 pub fn reloading() {
-    notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic().as_micros()));
+    notify(&format!(
+        "RELOADING=1\nMONOTONIC_USEC={}",
+        clock::monotonic().as_micros()
+    ));
 }
 
 fn send(path: &OsStr, what: &str) -> io::Result<usize> {

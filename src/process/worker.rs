@@ -1,4 +1,5 @@
-//! A worker under a supervisor: its listening socket is standard input, its channel standard output.
+//! A worker under a supervisor: its listening socket is standard input, its channel standard
+//! output.
 
 use super::channel::{Channel, Message};
 use super::limits;
@@ -20,15 +21,22 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Bytes per second at which an upload may come, and so how long one may take that had begun before a hand-over.
+/// Bytes per second at which an upload may come, and so how long one may take that had begun before
+/// a hand-over.
 const PACE: u64 = 4 * 1024;
 
 /// Serves until the supervisor says otherwise or is gone.
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(data: &Path, listen: Option<String>, captcha_answer: Option<String>) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::new(1, format!("a worker is started by its supervisor: {error}"));
+pub fn run(
+    data: &Path,
+    listen: Option<String>,
+    captcha_answer: Option<String>,
+) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(1, format!("a worker is started by its supervisor: {error}"))
+    };
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     let channel = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
     let channel = Arc::new(Channel::new(UnixStream::from(channel)));
@@ -55,7 +63,8 @@ fn serve(
         Some((Message::Configure(text), _)) => text,
         Some(_) => return Ok(()),
         None => {
-            let why = "the supervisor is of another version; restart accountd instead of reloading it";
+            let why =
+                "the supervisor is of another version; restart accountd instead of reloading it";
             return Err(Failure::new(1, why.into()));
         }
     };
@@ -63,7 +72,10 @@ fn serve(
     limits::limit_memory(config.memory_limit_mib * 1024 * 1024);
     start::report_panics();
     log::start(config.log);
-    let bound = Bound { socket, listen: config.listen.clone() };
+    let bound = Bound {
+        socket,
+        listen: config.listen.clone(),
+    };
     let app = start::open(data, config, captcha_answer)?;
     channel.send(&Message::Ready);
     match channel.receive() {
@@ -87,8 +99,12 @@ fn serve(
                 hand_over(&server, &channel_end);
                 end();
             })),
-            Some((Message::Connection(received), Some(socket))) => server.adopt(Handed { socket, received }),
-            Some((Message::Sweep, _)) => drop(thread::spawn(move || start::sweep(server.app(), began))),
+            Some((Message::Connection(received), Some(socket))) => {
+                server.adopt(Handed { socket, received })
+            }
+            Some((Message::Sweep, _)) => {
+                drop(thread::spawn(move || start::sweep(server.app(), began)))
+            }
             Some((Message::Stop, _)) => drop(thread::spawn(move || {
                 server.stop();
                 metrics.inspect(|metrics| metrics.end());
@@ -107,10 +123,15 @@ fn serve(
 /// Gives away the state and every connection that waits for a request, and answers what was begun.
 fn hand_over(server: &Server, channel: &Channel) {
     server.pause();
-    let state = String::from_utf8(server.app().give_away()).ok().and_then(|text| RawValue::from_string(text).ok());
-    channel.send(&Message::State(state.unwrap_or_else(|| RawValue::NULL.to_owned())));
+    let state = String::from_utf8(server.app().give_away())
+        .ok()
+        .and_then(|text| RawValue::from_string(text).ok());
+    channel.send(&Message::State(
+        state.unwrap_or_else(|| RawValue::NULL.to_owned()),
+    ));
     // The longest that an upload may take at the slowest pace.
-    let end = Instant::now() + Duration::from_secs(60 + server.app().config.max_avatar_bytes / PACE);
+    let end =
+        Instant::now() + Duration::from_secs(60 + server.app().config.max_avatar_bytes / PACE);
     loop {
         let (handed, left) = server.hand_over();
         for Handed { socket, received } in handed {

@@ -21,7 +21,8 @@ pub struct Lent<'a> {
     /// What has come and was not handed out yet begins at `at`.
     received: Vec<u8>,
     at: usize,
-    /// Bytes of the body that were handed out: what stands around chunks is not counted, or it could keep a thread for days.
+    /// Bytes of the body that were handed out: what stands around chunks is not counted, or it
+    /// could keep a thread for days.
     total: u64,
     since: Instant,
     expects_continue: bool,
@@ -49,7 +50,16 @@ impl<'a> Lent<'a> {
             Framing::Chunked => State::Chunked(Chunked::default()),
         };
         let since = Instant::now();
-        Lent { connection, event_loop, framing, received, at: 0, total: 0, since, expects_continue }
+        Lent {
+            connection,
+            event_loop,
+            framing,
+            received,
+            at: 0,
+            total: 0,
+            since,
+            expects_continue,
+        }
     }
 
     /// Whether the body was read to its end: only then can the connection be used again.
@@ -90,16 +100,24 @@ impl<'a> Lent<'a> {
 
     fn wait_for_bytes(&mut self, kept: usize) -> io::Result<usize> {
         loop {
-            match recv(&self.connection.socket, &mut self.received[kept..], RecvFlags::DONTWAIT) {
+            match recv(
+                &self.connection.socket,
+                &mut self.received[kept..],
+                RecvFlags::DONTWAIT,
+            ) {
                 Ok((_, count)) => return Ok(count),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    let left = (self.since + patience(self.total)).saturating_duration_since(Instant::now());
+                    let left = (self.since + patience(self.total))
+                        .saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return Err(ErrorKind::TimedOut.into());
                     }
                     let timeout = Timespec::try_from(left.min(Duration::from_secs(60))).ok();
-                    match poll(&mut [PollFd::new(&self.connection.socket, PollFlags::IN)], timeout.as_ref()) {
+                    match poll(
+                        &mut [PollFd::new(&self.connection.socket, PollFlags::IN)],
+                        timeout.as_ref(),
+                    ) {
                         Ok(_) | Err(Errno::INTR) => {}
                         Err(error) => return Err(error.into()),
                     }
@@ -133,22 +151,24 @@ impl Read for Lent<'_> {
                         return Ok(count);
                     }
                 }
-                State::Chunked(chunked) => match chunked.next(&self.received, self.at, buffer.len()) {
-                    Piece::Data(range) => {
-                        let count = range.len();
-                        buffer[..count].copy_from_slice(&self.received[range.clone()]);
-                        self.at = range.end;
-                        self.total += count as u64;
-                        return Ok(count);
+                State::Chunked(chunked) => {
+                    match chunked.next(&self.received, self.at, buffer.len()) {
+                        Piece::Data(range) => {
+                            let count = range.len();
+                            buffer[..count].copy_from_slice(&self.received[range.clone()]);
+                            self.at = range.end;
+                            self.total += count as u64;
+                            return Ok(count);
+                        }
+                        Piece::End(at) => {
+                            self.at = at;
+                            self.framing = State::End;
+                            return Ok(0);
+                        }
+                        Piece::Partial(at) => self.at = at,
+                        Piece::Malformed => return Err(ErrorKind::InvalidData.into()),
                     }
-                    Piece::End(at) => {
-                        self.at = at;
-                        self.framing = State::End;
-                        return Ok(0);
-                    }
-                    Piece::Partial(at) => self.at = at,
-                    Piece::Malformed => return Err(ErrorKind::InvalidData.into()),
-                },
+                }
             }
             self.receive()?;
         }
@@ -158,7 +178,8 @@ impl Read for Lent<'_> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.received.drain(..self.at);
-        self.event_loop.take_back(self.connection, std::mem::take(&mut self.received));
+        self.event_loop
+            .take_back(self.connection, std::mem::take(&mut self.received));
     }
 }
 
@@ -182,7 +203,14 @@ mod tests {
         let chunk = format!("1;{}\r\na\r\n", "x".repeat(1000));
         client.write_all(chunk.repeat(100).as_bytes()).unwrap();
         let (since, mut bytes) = (Instant::now(), Vec::new());
-        assert_eq!(body.read_to_end(&mut bytes).unwrap_err().kind(), ErrorKind::TimedOut);
-        assert!(!bytes.is_empty() && since.elapsed() < patience(0), "{:?}", since.elapsed());
+        assert_eq!(
+            body.read_to_end(&mut bytes).unwrap_err().kind(),
+            ErrorKind::TimedOut
+        );
+        assert!(
+            !bytes.is_empty() && since.elapsed() < patience(0),
+            "{:?}",
+            since.elapsed()
+        );
     }
 }

@@ -50,9 +50,16 @@ impl Chunked {
                 State::End => return Piece::End(at),
                 State::Data(_) if rest.is_empty() => return Piece::Partial(at),
                 State::Data(left) => {
-                    let count = rest.len().min(most).min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let count = rest
+                        .len()
+                        .min(most)
+                        .min(usize::try_from(left).unwrap_or(usize::MAX));
                     let left = left - count as u64;
-                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                    self.state = if left == 0 {
+                        State::DataEnd
+                    } else {
+                        State::Data(left)
+                    };
                     return Piece::Data(at..at + count);
                 }
                 State::DataEnd => match rest {
@@ -61,8 +68,12 @@ impl Chunked {
                     _ => return Piece::Malformed,
                 },
                 State::Size | State::Trailer(_) => {
-                    let Some(line) = line(rest) else { return Piece::Malformed };
-                    let Some(line) = line else { return Piece::Partial(at) };
+                    let Some(line) = line(rest) else {
+                        return Piece::Malformed;
+                    };
+                    let Some(line) = line else {
+                        return Piece::Partial(at);
+                    };
                     at += line.len() + 2;
                     match self.state {
                         State::Size => match size(line) {
@@ -82,8 +93,8 @@ impl Chunked {
     }
 }
 
-/// The line that begins here, without its CR LF; `Some(None)` if it has not ended yet, `None` if it is too long or has a CR or
-/// LF that is not its end.
+/// The line that begins here, without its CR LF; `Some(None)` if it has not ended yet, `None` if it
+/// is too long or has a CR or LF that is not its end.
 fn line(input: &[u8]) -> Option<Option<&[u8]>> {
     match input.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
         Some(at) if at > LONGEST_LINE => None,
@@ -101,8 +112,13 @@ fn line(input: &[u8]) -> Option<Option<&[u8]>> {
 /// The size of a chunk: hexadecimal digits alone, perhaps extensions behind them.
 fn size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|byte| *byte == b';').next()?;
-    // Some clients pad the number with spaces before the extensions; those are allowed there (RFC 9112, 7.1.1).
-    let digits = if digits.len() < line.len() { digits.trim_ascii_end() } else { digits };
+    // Some clients pad the number with spaces before the extensions; those are allowed there (RFC
+    // 9112, 7.1.1).
+    let digits = if digits.len() < line.len() {
+        digits.trim_ascii_end()
+    } else {
+        digits
+    };
     let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     u64::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| plain)?, 16).ok()
 }
@@ -111,7 +127,8 @@ fn size(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Decodes an input that comes in pieces of so many bytes; the body, and how much of the input it took.
+    /// Decodes an input that comes in pieces of so many bytes; the body, and how much of the input
+    /// it took.
     fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, usize), Piece> {
         let (mut chunked, mut body, mut at, mut end) = (Chunked::default(), Vec::new(), 0, 0);
         loop {
@@ -121,7 +138,9 @@ mod tests {
                     body.extend_from_slice(&input[range]);
                 }
                 Piece::End(at) => return Ok((body, at)),
-                Piece::Partial(here) if end < input.len() => (at, end) = (here, input.len().min(end + step)),
+                Piece::Partial(here) if end < input.len() => {
+                    (at, end) = (here, input.len().min(end + step))
+                }
                 other => return Err(other),
             }
         }
@@ -132,12 +151,19 @@ mod tests {
         for (input, body) in [
             (&b"0\r\n\r\n"[..], &b""[..]),
             (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
-            (b"3;x=\"y\"\r\nabc\r\n0b\r\nlonger text\r\n000\r\n\r\n", b"abclonger text"),
+            (
+                b"3;x=\"y\"\r\nabc\r\n0b\r\nlonger text\r\n000\r\n\r\n",
+                b"abclonger text",
+            ),
             (b"2 ;a\r\nab\r\n0\r\nX-Checksum: 1\r\nY:\r\n\r\n", b"ab"),
         ] {
             let whole = [input, b"GET /"].concat();
             for step in 1..=whole.len() {
-                assert_eq!(decode(&whole, step), Ok((body.to_vec(), input.len())), "{step}");
+                assert_eq!(
+                    decode(&whole, step),
+                    Ok((body.to_vec(), input.len())),
+                    "{step}"
+                );
             }
         }
     }
@@ -145,7 +171,12 @@ mod tests {
     #[test]
     fn what_other_parsers_might_take_otherwise_is_malformed() {
         let long = [&b"1;"[..], &[b'x'; LONGEST_LINE], b"\r\na\r\n0\r\n\r\n"].concat();
-        let trailers = [&b"0\r\n"[..], &b"a: b\r\n".repeat(MOST_TRAILERS as usize + 1), b"\r\n"].concat();
+        let trailers = [
+            &b"0\r\n"[..],
+            &b"a: b\r\n".repeat(MOST_TRAILERS as usize + 1),
+            b"\r\n",
+        ]
+        .concat();
         for input in [
             &b"+3\r\nabc\r\n0\r\n\r\n"[..],
             b" 3\r\nabc\r\n0\r\n\r\n",
@@ -162,7 +193,12 @@ mod tests {
             &long,
             &trailers,
         ] {
-            assert_eq!(decode(input, 1), Err(Piece::Malformed), "{:?}", input.escape_ascii().to_string());
+            assert_eq!(
+                decode(input, 1),
+                Err(Piece::Malformed),
+                "{:?}",
+                input.escape_ascii().to_string()
+            );
         }
     }
 
@@ -170,7 +206,10 @@ mod tests {
     fn a_body_that_is_cut_off_is_partial() {
         let input = b"3\r\nabc\r\n0\r\na: b\r\n\r\n";
         for end in 0..input.len() - 1 {
-            assert!(matches!(decode(&input[..end], 1), Err(Piece::Partial(_))), "{end}");
+            assert!(
+                matches!(decode(&input[..end], 1), Err(Piece::Partial(_))),
+                "{end}"
+            );
         }
     }
 }

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 pub const LONGEST_BODY: usize = 64 * 1024;
 /// The most bytes of a chunked body as it is sent: each chunk of a byte takes six.
 const LONGEST_CHUNKED: usize = 6 * LONGEST_BODY;
-/// How long a connection may be without a request, and how long a head may take from its first byte on.
+/// How long a connection may be without a request, and how long a head may take from its first byte
+/// on.
 pub const SILENCE: Duration = Duration::from_secs(20);
 /// A body must have come, and an answer must have been read, after this time ...
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,7 +74,8 @@ pub enum Phase {
     Queued(Box<Exchange>),
     /// A thread answers a request.
     Busy,
-    /// An answer is ready, and is sent when the rest of the request's body, which nothing wants, has come.
+    /// An answer is ready, and is sent when the rest of the request's body, which nothing wants,
+    /// has come.
     Absorbing(Box<Absorbing>),
     /// The client reads an answer.
     Sending(Box<Outgoing>),
@@ -93,8 +95,8 @@ pub struct Incoming {
     decoded: Vec<u8>,
 }
 
-/// The rest of a body that nothing wants. Proxies and browsers that are answered before they have sent all of a body may lose
-/// the answer.
+/// The rest of a body that nothing wants. Proxies and browsers that are answered before they have
+/// sent all of a body may lose the answer.
 pub struct Absorbing {
     /// What is still to come.
     pub rest: Rest,
@@ -110,7 +112,8 @@ pub enum Rest {
     Length(u64),
     /// Chunks.
     Chunked(Chunked),
-    /// Nothing that can be told from another request, or that the client sends before it has the answer.
+    /// Nothing that can be told from another request, or that the client sends before it has the
+    /// answer.
     Unknown,
 }
 
@@ -124,12 +127,14 @@ impl Rest {
         }
     }
 
-    /// Takes what belongs to it from the beginning of the received bytes: how many those are, and whether that was the end,
-    /// or `None` if it is not a body.
+    /// Takes what belongs to it from the beginning of the received bytes: how many those are, and
+    /// whether that was the end, or `None` if it is not a body.
     pub fn take(&mut self, received: &[u8]) -> Option<(usize, bool)> {
         match self {
             Rest::Length(left) => {
-                let count = received.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let count = received
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= count as u64;
                 Some((count, *left == 0))
             }
@@ -203,23 +208,49 @@ impl Body {
 }
 
 impl Connection {
-    /// A connection that has just been accepted, or comes from another worker with what it had received. What it holds is
-    /// added to `held`.
-    pub fn new(number: u64, socket: OwnedFd, received: Vec<u8>, held: Arc<AtomicUsize>) -> Connection {
-        let peer = getpeername(&socket).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok());
+    /// A connection that has just been accepted, or comes from another worker with what it had
+    /// received. What it holds is added to `held`.
+    pub fn new(
+        number: u64,
+        socket: OwnedFd,
+        received: Vec<u8>,
+        held: Arc<AtomicUsize>,
+    ) -> Connection {
+        let peer = getpeername(&socket)
+            .ok()
+            .flatten()
+            .and_then(|address| SocketAddr::try_from(address).ok());
         let peer = peer.map(|address| address.ip().to_canonical());
         let since = Instant::now();
         let deadline = Some(since + SILENCE);
         let phase = Phase::Head;
-        let state = State { phase, received, scanned: 0, readable: false, since, deadline, counted: 0 };
-        let connection = Connection { number, socket, peer, source: Source::of(peer), state: Mutex::new(state), held };
+        let state = State {
+            phase,
+            received,
+            scanned: 0,
+            readable: false,
+            since,
+            deadline,
+            counted: 0,
+        };
+        let connection = Connection {
+            number,
+            socket,
+            peer,
+            source: Source::of(peer),
+            state: Mutex::new(state),
+            held,
+        };
         drop(connection.state());
         connection
     }
 
     /// What changes of it.
     pub fn state(&self) -> Locked<'_> {
-        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), held: &self.held }
+        Locked {
+            state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            held: &self.held,
+        }
     }
 }
 
@@ -249,7 +280,8 @@ impl Drop for Locked<'_> {
         let now = self.state.held();
         let before = std::mem::replace(&mut self.state.counted, now);
         // Wraps around when it becomes less.
-        self.held.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        self.held
+            .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
@@ -261,12 +293,14 @@ impl State {
         self.deadline = patience.map(|patience| self.since + patience);
     }
 
-    /// The bytes of memory that it holds: what was received, a body until a thread takes it, and an answer that the client
-    /// does not read.
+    /// The bytes of memory that it holds: what was received, a body until a thread takes it, and an
+    /// answer that the client does not read.
     pub fn held(&self) -> usize {
         let phase = match &self.phase {
             Phase::Body(incoming) => {
-                incoming.head.headers.size() + incoming.head.path.len() + incoming.decoded.capacity()
+                incoming.head.headers.size()
+                    + incoming.head.path.len()
+                    + incoming.decoded.capacity()
             }
             Phase::Queued(exchange) => exchange.headers.size() + exchange.body.size(),
             Phase::Absorbing(absorbing) => absorbing.outgoing.held(),
@@ -300,7 +334,12 @@ pub fn patience(bytes: u64) -> Duration {
 impl Incoming {
     /// A body of which nothing was looked at yet.
     pub fn new(head: Head) -> Incoming {
-        Incoming { at: head.length, head, chunked: Chunked::default(), decoded: Vec::new() }
+        Incoming {
+            at: head.length,
+            head,
+            chunked: Chunked::default(),
+            decoded: Vec::new(),
+        }
     }
 
     /// Looks at what has come since.
@@ -308,7 +347,8 @@ impl Incoming {
         match self.head.framing {
             Framing::Length(length) => {
                 // Longer ones are not kept.
-                let end = self.head.length + usize::try_from(length).unwrap_or(usize::MAX - self.head.length);
+                let end = self.head.length
+                    + usize::try_from(length).unwrap_or(usize::MAX - self.head.length);
                 self.at = received.len().min(end);
                 if self.at < end {
                     return Progress::Partial;
@@ -324,7 +364,9 @@ impl Incoming {
                             return Progress::TooLarge(std::mem::take(&mut self.chunked), self.at);
                         }
                     }
-                    Piece::End(end) => return Progress::Whole(std::mem::take(&mut self.decoded), end),
+                    Piece::End(end) => {
+                        return Progress::Whole(std::mem::take(&mut self.decoded), end);
+                    }
                     Piece::Partial(at) if received.len() - self.head.length > LONGEST_CHUNKED => {
                         return Progress::TooLarge(std::mem::take(&mut self.chunked), at);
                     }
@@ -359,14 +401,21 @@ mod tests {
         let next = b"GET / HTTP/1.1\r\n";
         let length = || Rest::of(Framing::Length(5), false);
         let chunked = || Rest::of(Framing::Chunked, false);
-        for (rest, body) in [(length as fn() -> Rest, &b"abcde"[..]), (chunked, b"3;x\r\nabc\r\n0\r\na: b\r\n\r\n")] {
+        for (rest, body) in [
+            (length as fn() -> Rest, &b"abcde"[..]),
+            (chunked, b"3;x\r\nabc\r\n0\r\na: b\r\n\r\n"),
+        ] {
             let all = [body, next].concat();
             for cut in 0..all.len() {
                 let mut rest = rest();
                 let (first, ended) = rest.take(&all[..cut]).unwrap();
                 assert_eq!(ended, cut >= body.len(), "{cut}");
                 if !ended {
-                    assert_eq!(rest.take(&all[first..]), Some((body.len() - first, true)), "{cut}");
+                    assert_eq!(
+                        rest.take(&all[first..]),
+                        Some((body.len() - first, true)),
+                        "{cut}"
+                    );
                 }
             }
         }

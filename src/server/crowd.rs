@@ -1,9 +1,11 @@
-//! Chooses the connections to close when there are too many, or when they hold too much memory: a flood loses its own.
+//! Chooses the connections to close when there are too many, or when they hold too much memory: a
+//! flood loses its own.
 
 use crate::network::{Source, heaviest};
 use std::time::Instant;
 
-/// What is to be freed is divided into about so many pieces, each of which counts as one entry of its connection's network.
+/// What is to be freed is divided into about so many pieces, each of which counts as one entry of
+/// its connection's network.
 const PIECES: usize = 256;
 
 /// What a choice goes by.
@@ -31,17 +33,25 @@ pub enum Rank {
     Busy,
 }
 
-/// Chooses connections to close, by their places in the list, that take about `excess` together. Of the lowest rank those of
-/// the networks that take most go first, and of each source the ones that have been in their phase for longest.
+/// Chooses connections to close, by their places in the list, that take about `excess` together. Of
+/// the lowest rank those of the networks that take most go first, and of each source the ones that
+/// have been in their phase for longest.
 pub fn choose(members: &[Member], excess: usize) -> Vec<usize> {
-    let Some(first) = members.iter().map(|member| member.since).min() else { return Vec::new() };
+    let Some(first) = members.iter().map(|member| member.since).min() else {
+        return Vec::new();
+    };
     let piece = excess.div_ceil(PIECES).max(1);
     let mut chosen = Vec::new();
     let mut left = excess.div_ceil(piece);
     for rank in [Rank::Bulky, Rank::Plain, Rank::Proxy] {
         let mut entries = Vec::new();
-        for (at, member) in members.iter().enumerate().filter(|(_, member)| member.rank == rank) {
-            let age = u64::try_from(member.since.duration_since(first).as_nanos()).unwrap_or(u64::MAX);
+        for (at, member) in members
+            .iter()
+            .enumerate()
+            .filter(|(_, member)| member.rank == rank)
+        {
+            let age =
+                u64::try_from(member.since.duration_since(first).as_nanos()).unwrap_or(u64::MAX);
             entries.extend((0..member.weight.div_ceil(piece)).map(|_| (member.source, age, at)));
         }
         let pieces = heaviest(entries, left);
@@ -62,7 +72,12 @@ mod tests {
     fn member(address: &str, weight: usize, age: u64) -> Member {
         let source = Source::of(Some(address.parse::<IpAddr>().unwrap()));
         let since = Instant::now() - Duration::from_secs(age);
-        Member { source, weight, since, rank: Rank::Plain }
+        Member {
+            source,
+            weight,
+            since,
+            rank: Rank::Plain,
+        }
     }
 
     #[test]
@@ -92,7 +107,11 @@ mod tests {
 
     #[test]
     fn one_that_is_worked_on_or_takes_nothing_is_left_alone() {
-        let mut members = [member("192.0.2.1", 9, 9), member("192.0.2.1", 0, 9), member("192.0.2.2", 1, 1)];
+        let mut members = [
+            member("192.0.2.1", 9, 9),
+            member("192.0.2.1", 0, 9),
+            member("192.0.2.2", 1, 1),
+        ];
         members[0].rank = Rank::Busy;
         assert_eq!(choose(&members, 100), [2]);
         assert!(choose(&members[..2], 100).is_empty());
@@ -101,7 +120,9 @@ mod tests {
     #[test]
     fn a_proxy_has_many_connections_and_loses_none_while_others_do() {
         let mut members: Vec<Member> = (0..50).map(|_| member("127.0.0.1", 1, 1000)).collect();
-        members.iter_mut().for_each(|member| member.rank = Rank::Proxy);
+        members
+            .iter_mut()
+            .for_each(|member| member.rank = Rank::Proxy);
         members.extend((0..20).map(|nth| member(&format!("198.51.{nth}.1"), 1, 0)));
         assert_eq!(choose(&members, 20), (50..70).collect::<Vec<_>>());
         assert_eq!(choose(&members, 30).len(), 30);
@@ -109,9 +130,13 @@ mod tests {
 
     #[test]
     fn of_one_source_a_small_one_stays_while_there_are_bulky_ones() {
-        let mut members: Vec<Member> = (0..20).map(|age| member("192.0.2.1", 60_000, age)).collect();
+        let mut members: Vec<Member> = (0..20)
+            .map(|age| member("192.0.2.1", 60_000, age))
+            .collect();
         members.push(member("192.0.2.1", 100, 1000));
-        members[..20].iter_mut().for_each(|member| member.rank = Rank::Bulky);
+        members[..20]
+            .iter_mut()
+            .for_each(|member| member.rank = Rank::Bulky);
         assert_eq!(choose(&members, 1_200_000), (0..20).collect::<Vec<_>>());
         assert_eq!(choose(&members, 1_300_000).len(), 21);
     }

@@ -1,11 +1,14 @@
-//! Accepts connections, reads requests until they are complete, and sends what clients read slowly: one thread for all.
+//! Accepts connections, reads requests until they are complete, and sends what clients read slowly:
+//! one thread for all.
 //!
-//! Every socket is registered once, edge-triggered: the kernel reports that something has come, and the loop reads until
-//! nothing is left, or until a request is complete. While a request is being answered, its connection is not read, so a client
-//! that sends many ahead waits in the kernel's buffers.
+//! Every socket is registered once, edge-triggered: the kernel reports that something has come, and
+//! the loop reads until nothing is left, or until a request is complete. While a request is being
+//! answered, its connection is not read, so a client that sends many ahead waits in the kernel's
+//! buffers.
 
 use super::connection::{
-    Absorbing, Body, Connection, Exchange, Incoming, LONGEST_BODY, Phase, Progress, Rest, SILENCE, State, patience,
+    Absorbing, Body, Connection, Exchange, Incoming, LONGEST_BODY, Phase, Progress, Rest, SILENCE,
+    State, patience,
 };
 use super::crowd::{self, Member, Rank};
 use super::head::{self, Framing, Head, Parsed};
@@ -19,7 +22,9 @@ use crate::process::limits;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown, sockopt};
+use rustix::net::{
+    RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown, sockopt,
+};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -30,20 +35,23 @@ use std::time::{Duration, Instant};
 const MOST_CONNECTIONS: usize = 4096;
 /// Descriptors that are kept for other things: the database, pictures, the log.
 const OTHER_DESCRIPTORS: u64 = 128;
-/// The most bytes of memory that all connections hold together: requests until a thread takes them, and answers that clients
-/// do not read.
+/// The most bytes of memory that all connections hold together: requests until a thread takes them,
+/// and answers that clients do not read.
 const MOST_HELD: usize = 8 * 1024 * 1024;
-/// An honest client's request or unread answer takes no more than so many bytes, an upload or a picture apart, which are not
-/// kept.
+/// An honest client's request or unread answer takes no more than so many bytes, an upload or a
+/// picture apart, which are not kept.
 const SMALL: usize = 4 * 1024;
-/// The part of all connections that is closed at once if there are too many: a look at all of them takes a millisecond.
+/// The part of all connections that is closed at once if there are too many: a look at all of them
+/// takes a millisecond.
 const PART: usize = 16;
-/// The part of the memory that is freed at once if they hold too much: a flood fills it many times a second.
+/// The part of the memory that is freed at once if they hold too much: a flood fills it many times
+/// a second.
 const PART_HELD: usize = 4;
-/// The most bytes of a refused body that are read and thrown away, so that the client gets to the answer: more than any
-/// `max_avatar_bytes`.
+/// The most bytes of a refused body that are read and thrown away, so that the client gets to the
+/// answer: more than any `max_avatar_bytes`.
 const MOST_DISCARDED: u64 = 128 * 1024 * 1024;
-/// Bytes that are read of one connection before it is the turn of others: chunks of a byte take 0.1 ms to decode.
+/// Bytes that are read of one connection before it is the turn of others: chunks of a byte take 0.1
+/// ms to decode.
 const SCRATCH: usize = 16 * 1024;
 /// Connections that are accepted before it is the turn of others.
 const ACCEPTS: u32 = 64;
@@ -94,21 +102,37 @@ pub struct Handed {
 }
 
 impl EventLoop {
-    /// A loop over a listening socket, for so many threads that answer; nothing is accepted before [`EventLoop::run`].
+    /// A loop over a listening socket, for so many threads that answer; nothing is accepted before
+    /// [`EventLoop::run`].
     ///
     /// # Errors
     /// A sentence with what the operating system says.
-    pub fn new(listener: OwnedFd, proxies: Vec<Proxy>, threads: usize) -> Result<EventLoop, String> {
+    pub fn new(
+        listener: OwnedFd,
+        proxies: Vec<Proxy>,
+        threads: usize,
+    ) -> Result<EventLoop, String> {
         let open = || -> io::Result<(OwnedFd, OwnedFd)> {
             let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             // The loop never waits for a connection; it is told of one.
             rustix::io::ioctl_fionbio(&listener, true)?;
-            epoll::add(&poll, &waker, epoll::EventData::new_u64(WAKER), epoll::EventFlags::IN)?;
-            epoll::add(&poll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+            epoll::add(
+                &poll,
+                &waker,
+                epoll::EventData::new_u64(WAKER),
+                epoll::EventFlags::IN,
+            )?;
+            epoll::add(
+                &poll,
+                &listener,
+                epoll::EventData::new_u64(LISTENER),
+                epoll::EventFlags::IN,
+            )?;
             Ok((poll, waker))
         };
-        let (epoll, waker) = open().map_err(|error| format!("the event loop cannot be started: {error}"))?;
+        let (epoll, waker) =
+            open().map_err(|error| format!("the event loop cannot be started: {error}"))?;
         Ok(EventLoop {
             epoll,
             waker,
@@ -128,7 +152,8 @@ impl EventLoop {
         })
     }
 
-    /// Runs until [`EventLoop::stop`]; `each_second` is called about once a second while there are connections.
+    /// Runs until [`EventLoop::stop`]; `each_second` is called about once a second while there are
+    /// connections.
     pub fn run(&self, each_second: impl Fn()) {
         let mut scratch = vec![0; SCRATCH];
         let mut events = Vec::with_capacity(EVENTS);
@@ -143,13 +168,18 @@ impl EventLoop {
             let timeout = (!accepting || !self.connections().is_empty()).then_some(SWEEP);
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             events.clear();
-            let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
+            let _ = epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                timeout.as_ref(),
+            );
             for event in &events {
                 match event.data.u64() {
                     WAKER => drop(rustix::io::read(&self.waker, &mut [0; 8])),
                     LISTENER => accepting = self.accept(),
                     number => {
-                        // A connection that was closed by an event of the same round is not there any more.
+                        // A connection that was closed by an event of the same round is not there
+                        // any more.
                         let connection = self.connections().get(&number).cloned();
                         if let Some(connection) = connection {
                             self.on_event(&connection, event.flags, &mut scratch);
@@ -158,7 +188,8 @@ impl EventLoop {
                     }
                 }
             }
-            // tiny_http reads without end; if its end of the connection is gone, so is this process.
+            // tiny_http reads without end; if its end of the connection is gone, so is this
+            // process.
             let _ = self.queue.flush();
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
@@ -173,15 +204,18 @@ impl EventLoop {
         }
     }
 
-    /// Accepts nothing more and begins no further request; what waits stays at its connection. When this returns, every
-    /// connection that was accepted is known.
+    /// Accepts nothing more and begins no further request; what waits stays at its connection. When
+    /// this returns, every connection that was accepted is known.
     pub fn pause(&self) {
         self.paused.store(true, Ordering::SeqCst);
         let _ = epoll::delete(&self.epoll, &self.listener);
         // A round that had begun before may accept until its end.
         let settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         self.wake();
-        drop(self.settled.wait_while(settling, |()| !self.at_rest.load(Ordering::SeqCst)));
+        drop(
+            self.settled
+                .wait_while(settling, |()| !self.at_rest.load(Ordering::SeqCst)),
+        );
     }
 
     /// Ends the loop.
@@ -194,8 +228,8 @@ impl EventLoop {
         let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
     }
 
-    /// Waits until this holds of the connections, but not longer than `timeout`. It is asked when one ends or waits for a
-    /// request, while the loop is paused.
+    /// Waits until this holds of the connections, but not longer than `timeout`. It is asked when
+    /// one ends or waits for a request, while the loop is paused.
     pub fn wait_until(&self, timeout: Duration, holds: impl Fn(&[Arc<Connection>]) -> bool) {
         let end = Instant::now() + timeout;
         let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,7 +238,10 @@ impl EventLoop {
             if left.is_zero() {
                 return;
             }
-            (settling, _) = self.settled.wait_timeout(settling, left).unwrap_or_else(PoisonError::into_inner);
+            (settling, _) = self
+                .settled
+                .wait_timeout(settling, left)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -216,9 +253,13 @@ impl EventLoop {
             if matches!(state.phase, Phase::Head | Phase::Body(_))
                 && let Ok(socket) = connection.socket.try_clone()
             {
-                // Another handle on it may live for a moment; the loop must not hear of it any more.
+                // Another handle on it may live for a moment; the loop must not hear of it any
+                // more.
                 let _ = epoll::delete(&self.epoll, &connection.socket);
-                handed.push(Handed { socket, received: std::mem::take(&mut state.received) });
+                handed.push(Handed {
+                    socket,
+                    received: std::mem::take(&mut state.received),
+                });
                 state.begin(Phase::Closed, None);
                 self.forget(&connection);
             }
@@ -254,12 +295,16 @@ impl EventLoop {
         }
     }
 
-    /// Sends an answer, once the rest of the request's body has come, if that is told. What of the answer the kernel does not
-    /// take at once is sent as the client reads.
+    /// Sends an answer, once the rest of the request's body has come, if that is told. What of the
+    /// answer the kernel does not take at once is sent as the client reads.
     pub fn answer(&self, connection: &Arc<Connection>, outgoing: Outgoing, rest: Rest) {
         let mut state = connection.state();
         if !matches!(state.phase, Phase::Closed) {
-            let absorbing = Absorbing { rest, total: 0, outgoing };
+            let absorbing = Absorbing {
+                rest,
+                total: 0,
+                outgoing,
+            };
             state.begin(Phase::Absorbing(Box::new(absorbing)), Some(patience(0)));
             self.absorb(connection, &mut state);
             if matches!(state.phase, Phase::Absorbing(_)) && state.readable {
@@ -278,7 +323,8 @@ impl EventLoop {
         self.tell_settled();
     }
 
-    /// Leaves the reading of a connection to the thread that answers it, which gets what has been received.
+    /// Leaves the reading of a connection to the thread that answers it, which gets what has been
+    /// received.
     pub fn lend(&self, connection: &Connection) -> Vec<u8> {
         let _ = epoll::delete(&self.epoll, &connection.socket);
         std::mem::take(&mut connection.state().received)
@@ -307,7 +353,8 @@ impl EventLoop {
                 Err(Errno::AGAIN) => return true,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     self.close_some((self.most / PART).max(1), one_if_idle);
-                    // A connection that cannot be accepted stays in the queue, and would be reported without end.
+                    // A connection that cannot be accepted stays in the queue, and would be
+                    // reported without end.
                     return self.listen(false).is_err();
                 }
                 // The client is gone already, say.
@@ -318,8 +365,17 @@ impl EventLoop {
     }
 
     fn listen(&self, on: bool) -> rustix::io::Result<()> {
-        let flags = if on { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
-        epoll::modify(&self.epoll, &self.listener, epoll::EventData::new_u64(LISTENER), flags)
+        let flags = if on {
+            epoll::EventFlags::IN
+        } else {
+            epoll::EventFlags::empty()
+        };
+        epoll::modify(
+            &self.epoll,
+            &self.listener,
+            epoll::EventData::new_u64(LISTENER),
+            flags,
+        )
     }
 
     fn add(&self, socket: OwnedFd, received: Vec<u8>) {
@@ -338,7 +394,12 @@ impl EventLoop {
     fn register(&self, connection: &Connection) -> rustix::io::Result<()> {
         use epoll::EventFlags;
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, &connection.socket, epoll::EventData::new_u64(connection.number), flags)
+        epoll::add(
+            &self.epoll,
+            &connection.socket,
+            epoll::EventData::new_u64(connection.number),
+            flags,
+        )
     }
 
     fn on_event(&self, connection: &Arc<Connection>, flags: epoll::EventFlags, scratch: &mut [u8]) {
@@ -355,13 +416,24 @@ impl EventLoop {
         self.tell_settled();
     }
 
-    /// Reads what has come, as far as it is this connection's turn; if the client has `ended`, its end is behind it.
-    fn read(&self, connection: &Arc<Connection>, state: &mut State, ended: bool, scratch: &mut [u8]) {
+    /// Reads what has come, as far as it is this connection's turn; if the client has `ended`, its
+    /// end is behind it.
+    fn read(
+        &self,
+        connection: &Arc<Connection>,
+        state: &mut State,
+        ended: bool,
+        scratch: &mut [u8],
+    ) {
         state.readable = true;
-        if !matches!(state.phase, Phase::Head | Phase::Body(_) | Phase::Absorbing(_) | Phase::Discarding(_)) {
+        if !matches!(
+            state.phase,
+            Phase::Head | Phase::Body(_) | Phase::Absorbing(_) | Phase::Discarding(_)
+        ) {
             return;
         }
-        if self.paused.load(Ordering::SeqCst) && matches!(state.phase, Phase::Head | Phase::Body(_)) {
+        if self.paused.load(Ordering::SeqCst) && matches!(state.phase, Phase::Head | Phase::Body(_))
+        {
             // The next worker reads it.
             return;
         }
@@ -435,7 +507,13 @@ impl EventLoop {
                     self.dispatch(connection, state, Body::Whole(body), keep_alive, end);
                 }
                 Progress::TooLarge(chunked, end) => {
-                    self.dispatch(connection, state, Body::TooLarge(Rest::Chunked(chunked)), None, end);
+                    self.dispatch(
+                        connection,
+                        state,
+                        Body::TooLarge(Rest::Chunked(chunked)),
+                        None,
+                        end,
+                    );
                 }
                 Progress::Malformed => self.dispatch_malformed(connection, state),
             }
@@ -456,19 +534,30 @@ impl EventLoop {
             Wanted::Upload => head.framing != Framing::Length(0),
         };
         if unread {
-            let body = Body::Unread { framing: head.framing, expects_continue: head.expects_continue };
+            let body = Body::Unread {
+                framing: head.framing,
+                expects_continue: head.expects_continue,
+            };
             let (keep_alive, length) = (head.keep_alive, head.length);
             state.begin(Phase::Body(Box::new(Incoming::new(head))), None);
             return self.dispatch(connection, state, body, keep_alive, length);
         }
         if head.expects_continue && state.received.len() == head.length {
             // A client whose kernel does not take it sends the body without it.
-            let _ = send(&connection.socket, CONTINUE, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            let _ = send(
+                &connection.socket,
+                CONTINUE,
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+            );
         }
-        state.begin(Phase::Body(Box::new(Incoming::new(head))), Some(patience(0)));
+        state.begin(
+            Phase::Body(Box::new(Incoming::new(head))),
+            Some(patience(0)),
+        );
     }
 
-    /// Puts the request whose body was coming into the queue; so many of the received bytes belong to it.
+    /// Puts the request whose body was coming into the queue; so many of the received bytes belong
+    /// to it.
     fn dispatch(
         &self,
         connection: &Connection,
@@ -477,21 +566,51 @@ impl EventLoop {
         keep_alive: Option<&'static str>,
         end: usize,
     ) {
-        let Phase::Body(incoming) = std::mem::replace(&mut state.phase, Phase::Busy) else { return };
-        let Head { method, path, headers, .. } = incoming.head;
+        let Phase::Body(incoming) = std::mem::replace(&mut state.phase, Phase::Busy) else {
+            return;
+        };
+        let Head {
+            method,
+            path,
+            headers,
+            ..
+        } = incoming.head;
         state.consume(end);
         let client = headers.client(connection.peer, &self.proxies);
-        self.enqueue(connection, state, &method, &path, Exchange { headers, client, body, keep_alive });
+        self.enqueue(
+            connection,
+            state,
+            &method,
+            &path,
+            Exchange {
+                headers,
+                client,
+                body,
+                keep_alive,
+            },
+        );
     }
 
     fn dispatch_malformed(&self, connection: &Connection, state: &mut State) {
         state.consume(usize::MAX);
         let (headers, client) = (Headers::default(), connection.peer);
-        let exchange = Exchange { headers, client, body: Body::Malformed, keep_alive: None };
+        let exchange = Exchange {
+            headers,
+            client,
+            body: Body::Malformed,
+            keep_alive: None,
+        };
         self.enqueue(connection, state, "-", "-", exchange);
     }
 
-    fn enqueue(&self, connection: &Connection, state: &mut State, method: &str, path: &str, exchange: Exchange) {
+    fn enqueue(
+        &self,
+        connection: &Connection,
+        state: &mut State,
+        method: &str,
+        path: &str,
+        exchange: Exchange,
+    ) {
         let network = Network::of(exchange.client).of_customer();
         state.begin(Phase::Queued(Box::new(exchange)), None);
         self.queue.push(network, connection.number, method, path);
@@ -499,9 +618,20 @@ impl EventLoop {
 
     /// Takes what has come of a body that nothing wants; behind its end the answer is sent.
     fn absorb(&self, connection: &Arc<Connection>, state: &mut State) {
-        let State { phase: Phase::Absorbing(absorbing), received, .. } = state else { return };
+        let State {
+            phase: Phase::Absorbing(absorbing),
+            received,
+            ..
+        } = state
+        else {
+            return;
+        };
         let too_long = matches!(absorbing.rest, Rest::Length(left) if left > MOST_DISCARDED);
-        let taken = if too_long { None } else { absorbing.rest.take(received) };
+        let taken = if too_long {
+            None
+        } else {
+            absorbing.rest.take(received)
+        };
         if let Some((count, end)) = taken {
             absorbing.total += count as u64;
             let total = absorbing.total;
@@ -515,9 +645,12 @@ impl EventLoop {
         }
     }
 
-    /// Sends the answer to a request whose body has come to its `end`, or is not waited for any longer.
+    /// Sends the answer to a request whose body has come to its `end`, or is not waited for any
+    /// longer.
     fn send_absorbed(&self, connection: &Arc<Connection>, state: &mut State, end: bool) {
-        let Phase::Absorbing(absorbing) = std::mem::replace(&mut state.phase, Phase::Busy) else { return };
+        let Phase::Absorbing(absorbing) = std::mem::replace(&mut state.phase, Phase::Busy) else {
+            return;
+        };
         let mut outgoing = absorbing.outgoing;
         if end && outgoing.after == After::Discard {
             outgoing.after = After::Close;
@@ -547,7 +680,9 @@ impl EventLoop {
 
     /// Sends on, and goes on with the connection when all is sent.
     fn send(&self, connection: &Arc<Connection>, state: &mut State) {
-        let Phase::Sending(outgoing) = &mut state.phase else { return };
+        let Phase::Sending(outgoing) = &mut state.phase else {
+            return;
+        };
         match outgoing.push(&connection.socket) {
             Sent::Whole => {
                 let after = outgoing.after;
@@ -574,7 +709,8 @@ impl EventLoop {
         } else if after == After::Close && state.received.is_empty() && !state.readable {
             self.close(connection, state);
         } else {
-            // Closing now would make the kernel reset the connection, and the client might lose the answer.
+            // Closing now would make the kernel reset the connection, and the client might lose the
+            // answer.
             state.consume(usize::MAX);
             let _ = shutdown(&connection.socket, Shutdown::Write);
             state.begin(Phase::Discarding(MOST_DISCARDED), Some(patience(0)));
@@ -582,7 +718,8 @@ impl EventLoop {
         }
     }
 
-    /// Closes a connection; if its client does not read its answer, the kernel forgets at once what it has of it.
+    /// Closes a connection; if its client does not read its answer, the kernel forgets at once what
+    /// it has of it.
     fn give_up(&self, connection: &Arc<Connection>, state: &mut State) {
         if matches!(state.phase, Phase::Sending(_)) {
             let _ = sockopt::set_socket_linger(&connection.socket, Some(Duration::ZERO));
@@ -630,13 +767,17 @@ impl EventLoop {
 
     /// Closes connections if all of them hold too much memory.
     fn make_room(&self) {
-        if let Some(excess) = self.held.load(Ordering::Relaxed).checked_sub(self.most_held) {
+        if let Some(excess) = self
+            .held
+            .load(Ordering::Relaxed)
+            .checked_sub(self.most_held)
+        {
             self.close_some(excess + self.most_held / PART_HELD, State::held);
         }
     }
 
-    /// Closes connections that no thread works on and that weigh about `excess` together, first those of the networks that
-    /// weigh most.
+    /// Closes connections that no thread works on and that weigh about `excess` together, first
+    /// those of the networks that weigh most.
     fn close_some(&self, excess: usize, weight: fn(&State) -> usize) {
         let all = self.all();
         let mut candidates = Vec::new();
@@ -648,7 +789,12 @@ impl EventLoop {
                 _ if self.proxies.iter().any(|proxy| proxy.is(connection.peer)) => Rank::Proxy,
                 _ => Rank::Plain,
             };
-            candidates.push(Member { source: connection.source, weight: weight(&state), since: state.since, rank });
+            candidates.push(Member {
+                source: connection.source,
+                weight: weight(&state),
+                since: state.since,
+                rank,
+            });
         }
         for chosen in crowd::choose(&candidates, excess) {
             let mut state = all[chosen].state();
@@ -670,17 +816,23 @@ impl EventLoop {
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How many connections there may be with so many descriptors: one that is sent a picture, or sends one, takes two.
+/// How many connections there may be with so many descriptors: one that is sent a picture, or sends
+/// one, takes two.
 fn most_connections(descriptors: u64) -> usize {
     let most = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
-    usize::try_from(most).unwrap_or(usize::MAX).min(MOST_CONNECTIONS)
+    usize::try_from(most)
+        .unwrap_or(usize::MAX)
+        .min(MOST_CONNECTIONS)
 }
 
-/// What a connection takes of the number of connections. One whose request waits for a thread is answered soon.
+/// What a connection takes of the number of connections. One whose request waits for a thread is
+/// answered soon.
 fn one_if_idle(state: &State) -> usize {
     usize::from(!matches!(state.phase, Phase::Queued(_)))
 }
@@ -692,7 +844,8 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
     use std::thread;
 
-    /// A running loop that may hold so many bytes, and its address. Nothing takes requests from its queue.
+    /// A running loop that may hold so many bytes, and its address. Nothing takes requests from its
+    /// queue.
     fn start(most_held: usize) -> (Arc<EventLoop>, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -713,7 +866,10 @@ mod tests {
     fn wait_until(event_loop: &EventLoop, holds: impl Fn(&[Arc<Connection>]) -> bool) {
         let since = Instant::now();
         while !holds(&event_loop.all()) {
-            assert!(since.elapsed() < Duration::from_secs(20), "it does not come to that");
+            assert!(
+                since.elapsed() < Duration::from_secs(20),
+                "it does not come to that"
+            );
             thread::yield_now();
         }
     }
@@ -724,12 +880,19 @@ mod tests {
             let (event_loop, address) = start(16 * 1024 * 1024);
             let client = send(address, b"");
             wait_until(&event_loop, |all| all.len() == 1);
-            let [Handed { socket, .. }] = &mut *event_loop.hand_over() else { panic!("one connection") };
+            let [Handed { socket, .. }] = &mut *event_loop.hand_over() else {
+                panic!("one connection")
+            };
             client.shutdown(std::net::Shutdown::Write).unwrap();
             let received = b"GET / HTTP/1.0\r\n\r\n".to_vec();
-            event_loop.adopt(Handed { socket: socket.try_clone().unwrap(), received });
+            event_loop.adopt(Handed {
+                socket: socket.try_clone().unwrap(),
+                received,
+            });
             // It waits for a thread and was not closed for its end.
-            wait_until(&event_loop, |all| all.len() == 1 && is_queued(&all[0]) && all[0].state().readable);
+            wait_until(&event_loop, |all| {
+                all.len() == 1 && is_queued(&all[0]) && all[0].state().readable
+            });
             event_loop.stop();
         }
     }
@@ -770,7 +933,10 @@ mod tests {
 
     #[test]
     fn each_connection_may_have_a_file() {
-        assert_eq!([256, 1024, 1 << 20].map(most_connections), [64, 448, MOST_CONNECTIONS]);
+        assert_eq!(
+            [256, 1024, 1 << 20].map(most_connections),
+            [64, 448, MOST_CONNECTIONS]
+        );
     }
 
     fn is_queued(connection: &Arc<Connection>) -> bool {
@@ -780,17 +946,28 @@ mod tests {
     #[test]
     fn requests_that_wait_for_a_thread_hold_no_more_than_all_connections_may() {
         let (event_loop, address) = start(1024 * 1024);
-        let small = send(address, b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}");
+        let small = send(
+            address,
+            b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}",
+        );
         wait_until(&event_loop, |all| all.len() == 1 && is_queued(&all[0]));
         let number = event_loop.all()[0].number;
-        let mut large = b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n".to_vec();
+        let mut large =
+            b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n".to_vec();
         large.resize(large.len() + 60000, b' ');
         let streams: Vec<TcpStream> = (0..40).map(|_| send(address, &large)).collect();
         let held = || event_loop.held.load(Ordering::Relaxed);
         wait_until(&event_loop, |all| {
-            event_loop.next.load(Ordering::Relaxed) == 42 && all.iter().all(is_queued) && held() <= 1024 * 1024
+            event_loop.next.load(Ordering::Relaxed) == 42
+                && all.iter().all(is_queued)
+                && held() <= 1024 * 1024
         });
-        assert!(held() > 500_000 && event_loop.count() < 20, "{} of {} connections", held(), event_loop.count());
+        assert!(
+            held() > 500_000 && event_loop.count() < 20,
+            "{} of {} connections",
+            held(),
+            event_loop.count()
+        );
         assert!(event_loop.take(number).is_some(), "the small one waits on");
         drop((small, streams));
         event_loop.stop();

@@ -12,7 +12,10 @@ pub struct Fair<K, T> {
 
 impl<K, T> Default for Fair<K, T> {
     fn default() -> Fair<K, T> {
-        Fair { items: HashMap::new(), turns: VecDeque::new() }
+        Fair {
+            items: HashMap::new(),
+            turns: VecDeque::new(),
+        }
     }
 }
 

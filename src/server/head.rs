@@ -3,7 +3,8 @@
 use crate::http::{Headers, path};
 use std::ops::Range;
 
-/// The longest head in bytes, its request line included: room for the cookies of other programs on the same host.
+/// The longest head in bytes, its request line included: room for the cookies of other programs on
+/// the same host.
 pub const LONGEST: usize = 64 * 1024;
 /// The longest method; the longest registered one has 17 letters.
 const LONGEST_METHOD: usize = 32;
@@ -32,7 +33,8 @@ pub struct Head {
     pub headers: Headers,
     /// How its body is delimited.
     pub framing: Framing,
-    /// If the connection stays for further requests, the value of the header `Connection` that says so: none since HTTP/1.1.
+    /// If the connection stays for further requests, the value of the header `Connection` that says
+    /// so: none since HTTP/1.1.
     pub keep_alive: Option<&'static str>,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
@@ -51,13 +53,13 @@ pub enum Parsed {
     Whole(Box<Head>),
 }
 
-/// Reads a head from what a connection has received. `scanned` is how many of these bytes an earlier call has seen; it is
-/// moved forward, so that a head that comes byte by byte is not searched again each time.
+/// Reads a head from what a connection has received. `scanned` is how many of these bytes an
+/// earlier call has seen; it is moved forward, so that a head that comes byte by byte is not
+/// searched again each time.
 pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
     match end_of_head(received, *scanned) {
-        Ok(Some(length)) => {
-            parse_whole(&received[..length]).map_or(Parsed::Malformed, |head| Parsed::Whole(head.into()))
-        }
+        Ok(Some(length)) => parse_whole(&received[..length])
+            .map_or(Parsed::Malformed, |head| Parsed::Whole(head.into())),
         Ok(None) if received.len() < LONGEST => {
             *scanned = received.len();
             Parsed::Partial
@@ -66,11 +68,18 @@ pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
     }
 }
 
-/// Where the head ends, if it does. A line that does not end with CR LF, and a first byte that cannot begin a method (that of
-/// a TLS handshake, say), are malformed.
+/// Where the head ends, if it does. A line that does not end with CR LF, and a first byte that
+/// cannot begin a method (that of a TLS handshake, say), are malformed.
 fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
-    let start = received.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(received.len());
-    if start > MOST_EMPTY || received.get(start).is_some_and(|first| !is_token_byte(*first)) {
+    let start = received
+        .iter()
+        .position(|byte| !b"\r\n".contains(byte))
+        .unwrap_or(received.len());
+    if start > MOST_EMPTY
+        || received
+            .get(start)
+            .is_some_and(|first| !is_token_byte(*first))
+    {
         return Err(());
     }
     for (at, byte) in received.iter().enumerate().skip(scanned) {
@@ -87,7 +96,11 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
         }
         // An empty line; those before the request line are skipped (RFC 9112, 2.2).
         if at >= start + 3 && received[at - 3..at] == *b"\r\n\r" {
-            return if at < LONGEST { Ok(Some(at + 1)) } else { Err(()) };
+            return if at < LONGEST {
+                Ok(Some(at + 1))
+            } else {
+                Err(())
+            };
         }
     }
     Ok(None)
@@ -96,7 +109,9 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
 fn parse_whole(bytes: &[u8]) -> Option<Head> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
-    let httparse::Status::Complete(length) = parsed.parse(bytes).ok()? else { return None };
+    let httparse::Status::Complete(length) = parsed.parse(bytes).ok()? else {
+        return None;
+    };
     let (method, target, minor) = (parsed.method?, parsed.path?, parsed.version?);
     let (mut lengths, mut codings, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
     let (mut close, mut stays, mut expects) = (false, false, false);
@@ -105,7 +120,9 @@ fn parse_whole(bytes: &[u8]) -> Option<Head> {
         let value = header.value.trim_ascii();
         match header.name.len() {
             4 if header.name.eq_ignore_ascii_case("host") => hosts.push(value),
-            6 if header.name.eq_ignore_ascii_case("expect") => expects |= value.eq_ignore_ascii_case(b"100-continue"),
+            6 if header.name.eq_ignore_ascii_case("expect") => {
+                expects |= value.eq_ignore_ascii_case(b"100-continue")
+            }
             10 if header.name.eq_ignore_ascii_case("connection") => {
                 let options = || value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
                 close |= options().any(|option| option.eq_ignore_ascii_case(b"close"));
@@ -146,7 +163,11 @@ fn parse_whole(bytes: &[u8]) -> Option<Head> {
 
 /// A number of decimal digits alone; Rust's own parser would take a sign.
 fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?
+        .parse()
+        .ok()
 }
 
 /// Whether a byte may stand in a method or a field's name (RFC 9110, 5.6.2).
@@ -154,8 +175,8 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether this may be the value of `Host`: a name, an IPv4 address or a bracketed IPv6 address, perhaps a port, or nothing
-/// (RFC 9110, 7.2; RFC 3986, 3.2.2).
+/// Whether this may be the value of `Host`: a name, an IPv4 address or a bracketed IPv6 address,
+/// perhaps a port, or nothing (RFC 9110, 7.2; RFC 3986, 3.2.2).
 fn is_host(value: &[u8]) -> bool {
     let name_end: Range<usize> = match value.iter().position(|byte| *byte == b']') {
         Some(end) if value[0] == b'[' => {
@@ -165,12 +186,24 @@ fn is_host(value: &[u8]) -> bool {
             }
             end + 1..value.len()
         }
-        _ => value.iter().position(|byte| *byte == b':').unwrap_or(value.len())..value.len(),
+        _ => {
+            value
+                .iter()
+                .position(|byte| *byte == b':')
+                .unwrap_or(value.len())..value.len()
+        }
     };
-    let name = if value.first() == Some(&b'[') { &[][..] } else { &value[..name_end.start] };
+    let name = if value.first() == Some(&b'[') {
+        &[][..]
+    } else {
+        &value[..name_end.start]
+    };
     let port = &value[name_end];
-    name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte))
-        && port.strip_prefix(b":").map_or(port.is_empty(), |digits| digits.iter().all(u8::is_ascii_digit))
+    name.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte))
+        && port.strip_prefix(b":").map_or(port.is_empty(), |digits| {
+            digits.iter().all(u8::is_ascii_digit)
+        })
 }
 
 #[cfg(test)]
@@ -185,7 +218,9 @@ mod tests {
     }
 
     fn with(lines: &str) -> Option<Head> {
-        head(format!("POST /api/login/?a=b HTTP/1.1\r\nHost: a\r\n{lines}\r\n"))
+        head(format!(
+            "POST /api/login/?a=b HTTP/1.1\r\nHost: a\r\n{lines}\r\n"
+        ))
     }
 
     #[test]
@@ -195,9 +230,14 @@ mod tests {
         for end in 0..text.len() - 4 {
             assert_eq!(parse(&text[..end], &mut scanned), Parsed::Partial, "{end}");
         }
-        let Parsed::Whole(head) = parse(text, &mut scanned) else { panic!("a whole head") };
+        let Parsed::Whole(head) = parse(text, &mut scanned) else {
+            panic!("a whole head")
+        };
         assert_eq!(head.length, text.len() - 4);
-        assert_eq!((&*head.method, &*head.path, head.headers.token()), ("POST", "/api/login/", "x y"));
+        assert_eq!(
+            (&*head.method, &*head.path, head.headers.token()),
+            ("POST", "/api/login/", "x y")
+        );
         assert_eq!(head.framing, Framing::Length(0));
     }
 
@@ -241,19 +281,44 @@ mod tests {
             "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n",
             "AMETHODOFMORETHANTHIRTYTWOLETTERS / HTTP/1.0\r\n\r\n",
         ] {
-            assert_eq!(parse(text.as_bytes(), &mut 0), Parsed::Malformed, "{text:?}");
+            assert_eq!(
+                parse(text.as_bytes(), &mut 0),
+                Parsed::Malformed,
+                "{text:?}"
+            );
         }
-        let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(LONGEST));
+        let long = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+            "x".repeat(LONGEST)
+        );
         assert_eq!(parse(long.as_bytes(), &mut 0), Parsed::Malformed);
     }
 
     #[test]
     fn hosts() {
-        for host in ["a", "a.example.org:80", "127.0.0.1", "[::1]", "[::1]:9999", "", "a_b", "a:"] {
-            assert!(head(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_some(), "{host}");
+        for host in [
+            "a",
+            "a.example.org:80",
+            "127.0.0.1",
+            "[::1]",
+            "[::1]:9999",
+            "",
+            "a_b",
+            "a:",
+        ] {
+            assert!(
+                head(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_some(),
+                "{host}"
+            );
         }
-        for host in ["a b", "a/b", "a@b", "[::1", "[x]", "::1", "a:b", "a:80:90", "a,b\"", "阿", "[::1]x", "]["] {
-            assert!(head(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_none(), "{host}");
+        for host in [
+            "a b", "a/b", "a@b", "[::1", "[x]", "::1", "a:b", "a:80:90", "a,b\"", "阿", "[::1]x",
+            "][",
+        ] {
+            assert!(
+                head(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_none(),
+                "{host}"
+            );
         }
         assert!(head("GET / HTTP/1.0\r\n\r\n").is_some());
     }
@@ -271,11 +336,23 @@ mod tests {
     fn connections_stay_as_the_version_and_the_header_say() {
         for (text, keep_alive) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Some("")),
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", None),
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n", Some("")),
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: foo\r\nConnection: x, close\r\n\r\n", None),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n",
+                None,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n",
+                Some(""),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: foo\r\nConnection: x, close\r\n\r\n",
+                None,
+            ),
             ("GET / HTTP/1.0\r\n\r\n", None),
-            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", Some("keep-alive")),
+            (
+                "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+                Some("keep-alive"),
+            ),
         ] {
             assert_eq!(head(text).unwrap().keep_alive, keep_alive, "{text:?}");
         }
@@ -283,11 +360,20 @@ mod tests {
 
     #[test]
     fn an_interim_answer_is_for_http_1_1_clients_that_ask_and_have_a_body() {
-        assert!(with("Expect: 100-Continue\r\nContent-Length: 9\r\n").unwrap().expects_continue);
-        assert!(with("Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n").unwrap().expects_continue);
+        assert!(
+            with("Expect: 100-Continue\r\nContent-Length: 9\r\n")
+                .unwrap()
+                .expects_continue
+        );
+        assert!(
+            with("Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n")
+                .unwrap()
+                .expects_continue
+        );
         assert!(!with("Expect: 100-continue\r\n").unwrap().expects_continue);
         assert!(!with("Content-Length: 9\r\n").unwrap().expects_continue);
-        let old = head("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n").unwrap();
+        let old =
+            head("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n").unwrap();
         assert!(!old.expects_continue);
     }
 }

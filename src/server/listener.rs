@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 /// How long a client may leave what was sent unacknowledged.
 const UNREAD: Duration = Duration::from_secs(10);
-/// Bytes of a request that the kernel keeps for each connection, which it doubles: an upload over a long way needs them.
+/// Bytes of a request that the kernel keeps for each connection, which it doubles: an upload over a
+/// long way needs them.
 const RECEIVE_BUFFER: usize = 256 * 1024;
-/// The same of an answer. It costs the kernel's memory if the client does not read, and the event loop sends the rest as the
-/// client reads: 500 KB a second over a way of 0.2 seconds.
+/// The same of an answer. It costs the kernel's memory if the client does not read, and the event
+/// loop sends the rest as the client reads: 500 KB a second over a way of 0.2 seconds.
 const SEND_BUFFER: usize = 64 * 1024;
 /// How long an address may be in use until a start gives up.
 const IN_USE: Duration = Duration::from_secs(2);
@@ -41,11 +42,14 @@ impl Bound {
     /// # Errors
     /// Whatever the operating system says.
     pub fn try_clone(&self) -> io::Result<Bound> {
-        Ok(Bound { socket: self.socket.try_clone()?, listen: self.listen.clone() })
+        Ok(Bound {
+            socket: self.socket.try_clone()?,
+            listen: self.listen.clone(),
+        })
     }
 
-    /// Waits, not longer than `patience`, until a connection is seen that waits to be accepted; returns whether one was. One that
-    /// is accepted at once may go unseen.
+    /// Waits, not longer than `patience`, until a connection is seen that waits to be accepted;
+    /// returns whether one was. One that is accepted at once may go unseen.
     #[must_use]
     pub fn wait(&self, patience: Duration) -> bool {
         let patience = Timespec::try_from(patience).ok();
@@ -55,8 +59,9 @@ impl Bound {
     }
 }
 
-/// Binds an address, and sets what every connection that is accepted there inherits (Linux). An address that is in use
-/// is tried again for a while: a server that was killed leaves it a moment later.
+/// Binds an address, and sets what every connection that is accepted there inherits (Linux). An
+/// address that is in use is tried again for a while: a server that was killed leaves it a moment
+/// later.
 ///
 /// # Errors
 /// Whatever the operating system says.
@@ -75,24 +80,34 @@ pub fn bind(listen: &Listen, access: &Access) -> io::Result<Bound> {
 fn bind_once(listen: &Listen, access: &Access) -> io::Result<Bound> {
     prepare(match listen {
         Listen::Tcp(address) => {
-            let listener = TcpListener::bind(address).or_else(|error| match without_ipv6(*address, &error) {
-                Some(instead) => TcpListener::bind(instead),
-                None => Err(error),
+            let listener = TcpListener::bind(address).or_else(|error| {
+                match without_ipv6(*address, &error) {
+                    Some(instead) => TcpListener::bind(instead),
+                    None => Err(error),
+                }
             })?;
             let listen = Listen::Tcp(listener.local_addr()?);
-            Bound { socket: listener.into(), listen }
+            Bound {
+                socket: listener.into(),
+                listen,
+            }
         }
         Listen::Unix(path) => {
             remove_stale(path)?;
-            Bound { socket: unix::bind_path(path, access)?, listen: listen.clone() }
+            Bound {
+                socket: unix::bind_path(path, access)?,
+                listen: listen.clone(),
+            }
         }
     })
 }
 
-/// The address that means the same as `[::]` on a machine where IPv6 is switched off, as in many containers.
+/// The address that means the same as `[::]` on a machine where IPv6 is switched off, as in many
+/// containers.
 fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
-    let off =
-        [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].iter().any(|off| error.raw_os_error() == Some(off.raw_os_error()));
+    let off = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL]
+        .iter()
+        .any(|off| error.raw_os_error() == Some(off.raw_os_error()));
     let every = address.is_ipv6() && address.ip().is_unspecified();
     (off && every).then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
 }
@@ -105,7 +120,10 @@ pub fn prepare(bound: Bound) -> io::Result<Bound> {
     if let Listen::Tcp(_) = bound.listen {
         // Without it an answer in two writes waits for the client's delayed ACK, 40 ms.
         sockopt::set_tcp_nodelay(&bound.socket, true)?;
-        sockopt::set_tcp_user_timeout(&bound.socket, u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX))?;
+        sockopt::set_tcp_user_timeout(
+            &bound.socket,
+            u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX),
+        )?;
     }
     sockopt::set_socket_send_buffer_size(&bound.socket, SEND_BUFFER)?;
     sockopt::set_socket_recv_buffer_size(&bound.socket, RECEIVE_BUFFER)?;
@@ -115,9 +133,12 @@ pub fn prepare(bound: Bound) -> io::Result<Bound> {
 
 /// Removes the file of a socket that no process listens on any more.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    let is_socket =
+        fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     match UnixStream::connect(path) {
-        Err(error) if is_socket && error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if is_socket && error.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path)
+        }
         _ => Ok(()),
     }
 }
@@ -140,9 +161,17 @@ mod tests {
     #[test]
     fn every_ipv6_address_is_every_ipv4_address_where_ipv6_is_switched_off() {
         let off = || io::Error::from_raw_os_error(Errno::AFNOSUPPORT.raw_os_error());
-        let instead = |address: &str, error: io::Error| without_ipv6(address.parse().unwrap(), &error);
-        assert_eq!(instead("[::]:80", off()), Some("0.0.0.0:80".parse().unwrap()));
-        for (address, error) in [("[::1]:80", off()), ("0.0.0.0:80", off()), ("[::]:80", ErrorKind::AddrInUse.into())] {
+        let instead =
+            |address: &str, error: io::Error| without_ipv6(address.parse().unwrap(), &error);
+        assert_eq!(
+            instead("[::]:80", off()),
+            Some("0.0.0.0:80".parse().unwrap())
+        );
+        for (address, error) in [
+            ("[::1]:80", off()),
+            ("0.0.0.0:80", off()),
+            ("[::]:80", ErrorKind::AddrInUse.into()),
+        ] {
             assert_eq!(instead(address, error), None, "{address}");
         }
     }

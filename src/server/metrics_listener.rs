@@ -1,4 +1,5 @@
-//! The listener for `/metrics` at the address of `metrics_listen`, apart from everything that proxies reach.
+//! The listener for `/metrics` at the address of `metrics_listen`, apart from everything that
+//! proxies reach.
 
 use super::Server;
 use crate::config::{Config, Listen};
@@ -40,10 +41,13 @@ impl MetricsListener {
         let listener = Arc::new(MetricsListener::default());
         let this = listener.clone();
         thread::spawn(move || {
-            let Some(bound) = this.listen(&server.app().config, &listen) else { return };
+            let Some(bound) = this.listen(&server.app().config, &listen) else {
+                return;
+            };
             let accept = acceptor(bound);
             while !this.state().ended {
-                // A client that breaks off is its own affair; a listener that fails has ended, or lacks descriptors.
+                // A client that breaks off is its own affair; a listener that fails has ended, or
+                // lacks descriptors.
                 match accept() {
                     Ok(stream) => drop(answer(&server, stream)),
                     Err(_) => thread::sleep(PAUSE),
@@ -79,7 +83,10 @@ impl MetricsListener {
                     state.bound = Some(copy);
                     return Some(bound);
                 }
-                Err(error) if !said => log::line(Level::Error, &format!("metrics_listen {}: {error}", shown(listen))),
+                Err(error) if !said => log::line(
+                    Level::Error,
+                    &format!("metrics_listen {}: {error}", shown(listen)),
+                ),
                 Err(_) => {}
             }
             drop(state);
@@ -98,18 +105,31 @@ impl MetricsListener {
 /// # Errors
 /// A sentence that says why not.
 pub fn check(config: &Config) -> Result<(), String> {
-    let Some(listen) = &config.metrics_listen else { return Ok(()) };
+    let Some(listen) = &config.metrics_listen else {
+        return Ok(());
+    };
     let bound = bind(config, listen);
-    bound.map(release).map_err(|error| format!("metrics_listen: cannot listen on {}: {error}", shown(listen)))
+    bound.map(release).map_err(|error| {
+        format!(
+            "metrics_listen: cannot listen on {}: {error}",
+            shown(listen)
+        )
+    })
 }
 
 /// A listening socket; one in the file system has the permissions of the other one.
 fn bind(config: &Config, listen: &Listen) -> io::Result<Bound> {
-    listener::bind(listen, &Access { mode: config.socket_mode.0, group: config.socket_group.clone() })
+    listener::bind(
+        listen,
+        &Access {
+            mode: config.socket_mode.0,
+            group: config.socket_group.clone(),
+        },
+    )
 }
 
-/// Ends a listening socket, and with it the wait for a connection there. Its path goes first: the next process can't have
-/// bound it before.
+/// Ends a listening socket, and with it the wait for a connection there. Its path goes first: the
+/// next process can't have bound it before.
 fn release(bound: Bound) {
     if let Listen::Unix(path) = &bound.listen {
         let _ = fs::remove_file(path);
@@ -117,7 +137,8 @@ fn release(bound: Bound) {
     let _ = rustix::net::shutdown(&bound.socket, rustix::net::Shutdown::Both);
 }
 
-/// Waits for a connection. Reads, writes and their limits are the same calls for every kind of socket.
+/// Waits for a connection. Reads, writes and their limits are the same calls for every kind of
+/// socket.
 fn acceptor(bound: Bound) -> Box<dyn Fn() -> io::Result<UnixStream>> {
     let stream = |socket: OwnedFd| UnixStream::from(socket);
     match bound.listen {
@@ -143,10 +164,21 @@ fn shown(listen: &Listen) -> String {
 fn answer(server: &Server, mut stream: UnixStream) -> io::Result<()> {
     let head = head(&mut stream)?;
     let mut words = head.split(' ');
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
     let (status, kind, body) = match (method, http::path(target)) {
-        ("GET" | "HEAD", PATH) => ("200 OK", CONTENT_TYPE, now::text(server.app(), server.connections())),
-        _ => ("404 Not Found", "text/plain; charset=utf-8", format!("there is only {PATH}\n")),
+        ("GET" | "HEAD", PATH) => (
+            "200 OK",
+            CONTENT_TYPE,
+            now::text(server.app(), server.connections()),
+        ),
+        _ => (
+            "404 Not Found",
+            "text/plain; charset=utf-8",
+            format!("there is only {PATH}\n"),
+        ),
     };
     let mut answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nX-Content-Type-Options: nosniff\r\n\
@@ -165,7 +197,10 @@ fn head(stream: &mut UnixStream) -> io::Result<String> {
     let since = Instant::now();
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let left = PATIENCE.checked_sub(since.elapsed()).filter(|left| !left.is_zero()).ok_or(ErrorKind::TimedOut)?;
+        let left = PATIENCE
+            .checked_sub(since.elapsed())
+            .filter(|left| !left.is_zero())
+            .ok_or(ErrorKind::TimedOut)?;
         stream.set_read_timeout(Some(left))?;
         let mut piece = [0; 1024];
         let count = stream.read(&mut piece)?;

@@ -43,13 +43,15 @@ use std::time::{Duration, Instant};
 static UPLOADS: Semaphore = Semaphore::new(128);
 /// Requests that hash passwords with Argon2id, or wait for their turn to, at the same time.
 static HASHING: Semaphore = Semaphore::new(128);
-/// Changes that wait for a slow disk at the same time, so that readers do not wait; more wait where they are.
+/// Changes that wait for a slow disk at the same time, so that readers do not wait; more wait where
+/// they are.
 static WRITING: Semaphore = Semaphore::new(32);
 /// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
 const STACK: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
 const STOP: Duration = Duration::from_secs(30);
-/// How long a worker that hands over waits for requests that are being answered, before it gives away its state.
+/// How long a worker that hands over waits for requests that are being answered, before it gives
+/// away its state.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// A running server.
@@ -82,12 +84,20 @@ impl Server {
         });
         let spawn = |work: fn(&Arc<Server>)| {
             let server = server.clone();
-            thread::Builder::new().stack_size(STACK).spawn(move || work(&server))
+            thread::Builder::new()
+                .stack_size(STACK)
+                .spawn(move || work(&server))
         };
-        let answering = (0..threads).map(|_| spawn(Server::work)).collect::<io::Result<Vec<_>>>();
+        let answering = (0..threads)
+            .map(|_| spawn(Server::work))
+            .collect::<io::Result<Vec<_>>>();
         let answering = answering.map_err(|error| error.to_string())?;
-        spawn(|server| server.events.run(|| server.refusals.flush())).map_err(|error| error.to_string())?;
-        *server.threads.lock().unwrap_or_else(PoisonError::into_inner) = answering;
+        spawn(|server| server.events.run(|| server.refusals.flush()))
+            .map_err(|error| error.to_string())?;
+        *server
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = answering;
         Ok(server)
     }
 
@@ -102,10 +112,14 @@ impl Server {
         self.closing.store(true, Ordering::SeqCst);
         self.events.pause();
         self.wait_until_none(STOP, |phase| {
-            matches!(phase, Phase::Queued(_) | Phase::Busy | Phase::Absorbing(_) | Phase::Sending(_))
+            matches!(
+                phase,
+                Phase::Queued(_) | Phase::Busy | Phase::Absorbing(_) | Phase::Sending(_)
+            )
         });
         self.stopping.store(true, Ordering::SeqCst);
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         threads.iter().for_each(|_| self.events.queue.unblock());
         for thread in threads {
             let _ = thread.join();
@@ -113,26 +127,34 @@ impl Server {
         self.events.stop();
     }
 
-    /// Accepts nothing more and begins no further request; returns when those that were begun are answered, uploads apart, or
-    /// after a while.
+    /// Accepts nothing more and begins no further request; returns when those that were begun are
+    /// answered, uploads apart, or after a while.
     pub fn pause(&self) {
         self.events.pause();
-        self.wait_until_none(SETTLE, |phase| matches!(phase, Phase::Queued(_) | Phase::Busy));
+        self.wait_until_none(SETTLE, |phase| {
+            matches!(phase, Phase::Queued(_) | Phase::Busy)
+        });
     }
 
-    /// After [`Server::pause`]: gives away every connection that waits for a request, and says whether others are left.
+    /// After [`Server::pause`]: gives away every connection that waits for a request, and says
+    /// whether others are left.
     pub fn hand_over(&self) -> (Vec<Handed>, bool) {
         (self.events.hand_over(), self.events.count() > 0)
     }
 
-    /// After [`Server::pause`]: waits until a connection can be given away or has ended, but not longer than this.
+    /// After [`Server::pause`]: waits until a connection can be given away or has ended, but not
+    /// longer than this.
     pub fn wait_for_change(&self, timeout: Duration) {
         let waits = |phase: &Phase| matches!(phase, Phase::Head | Phase::Body(_));
-        self.events.wait_until(timeout, |all| all.is_empty() || all.iter().any(|one| waits(&one.state().phase)));
+        self.events.wait_until(timeout, |all| {
+            all.is_empty() || all.iter().any(|one| waits(&one.state().phase))
+        });
     }
 
     fn wait_until_none(&self, timeout: Duration, busy: fn(&Phase) -> bool) {
-        self.events.wait_until(timeout, |all| !all.iter().any(|one| busy(&one.state().phase)));
+        self.events.wait_until(timeout, |all| {
+            !all.iter().any(|one| busy(&one.state().phase))
+        });
     }
 
     /// Goes on with a connection of another worker.
@@ -157,14 +179,39 @@ impl Server {
         }
     }
 
-    /// Answers a request here and now, or in a thread of its own if its body or its work may take long.
+    /// Answers a request here and now, or in a thread of its own if its body or its work may take
+    /// long.
     fn dispatch(self: &Arc<Server>, job: Job) {
-        let Some((connection, exchange)) = self.events.take(job.connection) else { return };
-        let Exchange { headers, client, body, keep_alive } = exchange;
-        let request = Request::new(job.method, job.path, headers, client, clock::now(), clock::uptime());
-        let task = Task { server: self.clone(), connection, keep_alive, began: Instant::now(), answered: false };
+        let Some((connection, exchange)) = self.events.take(job.connection) else {
+            return;
+        };
+        let Exchange {
+            headers,
+            client,
+            body,
+            keep_alive,
+        } = exchange;
+        let request = Request::new(
+            job.method,
+            job.path,
+            headers,
+            client,
+            clock::now(),
+            clock::uptime(),
+        );
+        let task = Task {
+            server: self.clone(),
+            connection,
+            keep_alive,
+            began: Instant::now(),
+            answered: false,
+        };
         let source = Source::of(client);
-        let whole = if let Body::Whole(bytes) = &body { Some(&**bytes) } else { None };
+        let whole = if let Body::Whole(bytes) = &body {
+            Some(&**bytes)
+        } else {
+            None
+        };
         match api::pace(&self.app, &request, whole) {
             _ if matches!(body, Body::Malformed) => task.refuse(&request, 400, body),
             Pace::Quick => task.answer(request, body),
@@ -177,7 +224,15 @@ impl Server {
                 None => task.refuse(&request, 503, body),
             },
             Pace::Upload => {
-                let announced = if let Body::Unread { framing: Framing::Length(bytes), .. } = body { bytes } else { 0 };
+                let announced = if let Body::Unread {
+                    framing: Framing::Length(bytes),
+                    ..
+                } = body
+                {
+                    bytes
+                } else {
+                    0
+                };
                 if let Some(reply) = api::refuse_upload(&self.app, &request, announced) {
                     task.reply(&request, reply, After::Discard, rest_of(body));
                 } else if let Some(permit) = UPLOADS.try_acquire(source) {
@@ -212,16 +267,26 @@ impl Task {
                 let mut broken = Cursor::new(bytes).chain(Failing(ErrorKind::UnexpectedEof));
                 (answer(&mut broken), false, Rest::Unknown)
             }
-            Body::Unread { framing, expects_continue } if upload => {
-                let mut body = Lent::new(&server.events, &self.connection, framing, expects_continue);
+            Body::Unread {
+                framing,
+                expects_continue,
+            } if upload => {
+                let mut body =
+                    Lent::new(&server.events, &self.connection, framing, expects_continue);
                 let reply = answer(&mut body);
                 (reply, body.is_whole(), body.rest())
             }
-            body => (answer(&mut Failing(ErrorKind::FileTooLarge)), false, rest_of(body)),
+            body => (
+                answer(&mut Failing(ErrorKind::FileTooLarge)),
+                false,
+                rest_of(body),
+            ),
         };
         let after = match whole {
             false => After::Discard,
-            true if self.keep_alive.is_some() && !server.closing.load(Ordering::Relaxed) => After::KeepAlive,
+            true if self.keep_alive.is_some() && !server.closing.load(Ordering::Relaxed) => {
+                After::KeepAlive
+            }
             true => After::Close,
         };
         self.reply(&request, reply, after, rest);
@@ -229,7 +294,12 @@ impl Task {
 
     /// Answers about HTTP itself, without having read the body.
     fn refuse(self, request: &Request, status: u16, body: Body) {
-        self.reply(request, outside(status).into(), After::Discard, rest_of(body));
+        self.reply(
+            request,
+            outside(status).into(),
+            After::Discard,
+            rest_of(body),
+        );
     }
 
     /// Counts, logs and sends a reply, once the rest of the body has come.
@@ -242,17 +312,32 @@ impl Task {
         if !health || request.method != "HEAD" {
             app.metrics.count(&request.path, status, code, took);
         }
-        let connection = self.keep_alive.filter(|_| after == After::KeepAlive).unwrap_or("close");
+        let connection = self
+            .keep_alive
+            .filter(|_| after == After::KeepAlive)
+            .unwrap_or("close");
         let cors = http::cors(&app.config.cors_origins, &request.origin);
         let (bytes, file) = reply.into_wire(request.method == "HEAD", connection, &cors);
-        self.server.events.answer(&self.connection, Outgoing::new(bytes, file, after), rest);
+        self.server
+            .events
+            .answer(&self.connection, Outgoing::new(bytes, file, after), rest);
         if matches!(status, 429 | 503) {
             self.server.refusals.count(status, request);
         } else if log::wants(Level::Info) && !health {
-            let code = code.filter(|code| *code != status).map(|code| format!(" {code}")).unwrap_or_default();
-            let (client, method, path) = (request.source(), &request.method, http::shown(&request.path));
+            let code = code
+                .filter(|code| *code != status)
+                .map(|code| format!(" {code}"))
+                .unwrap_or_default();
+            let (client, method, path) = (
+                request.source(),
+                &request.method,
+                http::shown(&request.path),
+            );
             let took = took.as_secs_f64() * 1e3;
-            log::line(Level::Info, &format!("{client} {method} {path} {status}{code} {took:.1}ms"));
+            log::line(
+                Level::Info,
+                &format!("{client} {method} {path} {status}{code} {took:.1}ms"),
+            );
         }
     }
 }
@@ -269,7 +354,10 @@ impl Drop for Task {
 fn rest_of(body: Body) -> Rest {
     match body {
         Body::Whole(_) => Rest::Length(0),
-        Body::Unread { framing, expects_continue } => Rest::of(framing, expects_continue),
+        Body::Unread {
+            framing,
+            expects_continue,
+        } => Rest::of(framing, expects_continue),
         Body::TooLarge(rest) => rest,
         Body::Broken(_) | Body::Malformed => Rest::Unknown,
     }

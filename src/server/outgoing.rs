@@ -6,7 +6,8 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use std::fs::File;
 
-/// The most bytes of a file that are passed to the kernel at once, so that one client does not hold up the others.
+/// The most bytes of a file that are passed to the kernel at once, so that one client does not hold
+/// up the others.
 const TURN: u64 = 512 * 1024;
 
 /// An answer.
@@ -33,7 +34,8 @@ pub enum After {
     KeepAlive,
     /// It ends.
     Close,
-    /// It ends, and what the client still sends of its request is read and thrown away, so that the client gets to the answer.
+    /// It ends, and what the client still sends of its request is read and thrown away, so that the
+    /// client gets to the answer.
     Discard,
 }
 
@@ -53,8 +55,18 @@ pub enum Sent {
 impl Outgoing {
     /// An answer of these bytes, and of a file with its size.
     pub fn new(bytes: Vec<u8>, file: Option<(File, u64)>, after: After) -> Outgoing {
-        let file = file.map(|(file, left)| Rest { file, offset: 0, left });
-        Outgoing { bytes, sent: 0, file, total: 0, after }
+        let file = file.map(|(file, left)| Rest {
+            file,
+            offset: 0,
+            left,
+        });
+        Outgoing {
+            bytes,
+            sent: 0,
+            file,
+            total: 0,
+            after,
+        }
     }
 
     /// The bytes of memory that it holds.
@@ -78,7 +90,11 @@ impl Outgoing {
 
     fn try_push(&mut self, socket: &OwnedFd) -> Result<Sent, Errno> {
         while self.sent < self.bytes.len() {
-            let more = if self.file.is_some() { SendFlags::MORE } else { SendFlags::empty() };
+            let more = if self.file.is_some() {
+                SendFlags::MORE
+            } else {
+                SendFlags::empty()
+            };
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | more;
             match send(socket, &self.bytes[self.sent..], flags) {
                 Ok(count) => {
@@ -90,7 +106,9 @@ impl Outgoing {
             }
         }
         (self.bytes, self.sent) = (Vec::new(), 0);
-        let Some(rest) = &mut self.file else { return Ok(Sent::Whole) };
+        let Some(rest) = &mut self.file else {
+            return Ok(Sent::Whole);
+        };
         let mut turn = TURN;
         while rest.left > 0 {
             if turn == 0 {

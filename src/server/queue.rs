@@ -1,10 +1,12 @@
-//! tiny_http, which hands complete requests to the threads that answer them: the only file that names it.
+//! tiny_http, which hands complete requests to the threads that answer them: the only file that
+//! names it.
 //!
-//! tiny_http never reads from a client. It can be made to lose threads, to abort or to answer wrongly by what a client sends
-//! (docs/architecture.md lists how), so the event loop reads clients itself and passes one short, well-formed request line for
-//! each request through a connection inside the process. The rest of the request waits at the client's connection, whose
-//! number travels in a header. tiny_http hands requests out in their order, so only a few are passed on ahead of the threads,
-//! and the others wait for the turn of the network that they come from.
+//! tiny_http never reads from a client. It can be made to lose threads, to abort or to answer
+//! wrongly by what a client sends (docs/architecture.md lists how), so the event loop reads clients
+//! itself and passes one short, well-formed request line for each request through a connection
+//! inside the process. The rest of the request waits at the client's connection, whose number
+//! travels in a header. tiny_http hands requests out in their order, so only a few are passed on
+//! ahead of the threads, and the others wait for the turn of the network that they come from.
 
 use super::fair::Fair;
 use crate::network::Network;
@@ -52,7 +54,8 @@ impl Queue {
     /// # Errors
     /// A sentence with what the operating system says.
     pub fn start(threads: usize) -> Result<Queue, String> {
-        Queue::open(2 * threads).map_err(|error| format!("the queue of requests cannot be opened: {error}"))
+        Queue::open(2 * threads)
+            .map_err(|error| format!("the queue of requests cannot be opened: {error}"))
     }
 
     fn open(most_ahead: usize) -> Result<Queue, Box<dyn std::error::Error + Send + Sync>> {
@@ -62,10 +65,18 @@ impl Queue {
         let handle = listener.try_clone()?;
         let http = ManuallyDrop::new(tiny_http::Server::from_listener(listener, None)?);
         let stream = UnixStream::connect_addr(&address)?;
-        let inlet = Inlet { stream, waiting: Fair::default(), ahead: 0, most_ahead };
-        let queue = Queue { http, inlet: Mutex::new(inlet) };
-        // Once a first request has come through, the connection is accepted. Then the listener is closed: tiny_http reports
-        // that once, and its thread that accepts ends.
+        let inlet = Inlet {
+            stream,
+            waiting: Fair::default(),
+            ahead: 0,
+            most_ahead,
+        };
+        let queue = Queue {
+            http,
+            inlet: Mutex::new(inlet),
+        };
+        // Once a first request has come through, the connection is accepted. Then the listener is
+        // closed: tiny_http reports that once, and its thread that accepts ends.
         queue.push(Network::EVERYWHERE, 0, "GET", "/");
         queue.flush()?;
         queue.pop();
@@ -74,7 +85,8 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Adds a request from this network; it is on its way with the next [`Queue::flush`] when its turn has come.
+    /// Adds a request from this network; it is on its way with the next [`Queue::flush`] when its
+    /// turn has come.
     pub fn push(&self, network: Network, connection: u64, method: &str, path: &str) {
         let mut line = Vec::with_capacity(64);
         line.extend_from_slice(method.as_bytes());
@@ -93,7 +105,8 @@ impl Queue {
     /// Passes on as many requests as may be ahead of the threads.
     ///
     /// # Errors
-    /// Whatever the operating system says; tiny_http reads without end, so it is never full for long.
+    /// Whatever the operating system says; tiny_http reads without end, so it is never full for
+    /// long.
     pub fn flush(&self) -> io::Result<()> {
         self.inlet().flush()
     }
@@ -109,10 +122,20 @@ impl Queue {
             let _ = inlet.flush();
         }
         drop(inlet);
-        let number = request.headers().iter().find(|header| header.field.equiv(NUMBER));
-        let connection = number.and_then(|header| header.value.as_str().parse().ok()).unwrap_or_default();
-        let job = Job { connection, method: request.method().as_str().into(), path: request.url().into() };
-        // The reply goes to the client's own connection. A request that is dropped without its writer would be answered here.
+        let number = request
+            .headers()
+            .iter()
+            .find(|header| header.field.equiv(NUMBER));
+        let connection = number
+            .and_then(|header| header.value.as_str().parse().ok())
+            .unwrap_or_default();
+        let job = Job {
+            connection,
+            method: request.method().as_str().into(),
+            path: request.url().into(),
+        };
+        // The reply goes to the client's own connection. A request that is dropped without its
+        // writer would be answered here.
         drop(request.into_writer());
         Some(job)
     }
@@ -136,7 +159,11 @@ impl Inlet {
             lines.extend_from_slice(&line);
             self.ahead += 1;
         }
-        if lines.is_empty() { Ok(()) } else { self.stream.write_all(&lines) }
+        if lines.is_empty() {
+            Ok(())
+        } else {
+            self.stream.write_all(&lines)
+        }
     }
 }
 
@@ -157,7 +184,9 @@ mod tests {
         queue.flush().unwrap();
         queue.push(of("192.0.2.2"), 1001, "GET", "/");
         queue.flush().unwrap();
-        let before = std::iter::from_fn(|| queue.pop()).take_while(|job| job.connection != 1001).count();
+        let before = std::iter::from_fn(|| queue.pop())
+            .take_while(|job| job.connection != 1001)
+            .count();
         assert!(before <= 10, "{before}");
         // All others come, too.
         (0..1000 - before).for_each(|_| drop(queue.pop().unwrap()));
@@ -169,14 +198,25 @@ mod tests {
     fn requests_come_out_in_the_order_in_which_they_went_in() {
         let queue = Queue::start(4).unwrap();
         for number in 1..=1000 {
-            let path = if number % 2 == 0 { "/api/login" } else { "/s/阿 \r\n" };
+            let path = if number % 2 == 0 {
+                "/api/login"
+            } else {
+                "/s/阿 \r\n"
+            };
             queue.push(of("192.0.2.1"), number, "POST", path);
         }
         queue.flush().unwrap();
         for number in 1..=1000 {
             let job = queue.pop().unwrap();
-            let path = if number % 2 == 0 { "/api/login" } else { "/s/%E9%98%BF%20%0D%0A" };
-            assert_eq!((job.connection, &*job.method, &*job.path), (number, "POST", path));
+            let path = if number % 2 == 0 {
+                "/api/login"
+            } else {
+                "/s/%E9%98%BF%20%0D%0A"
+            };
+            assert_eq!(
+                (job.connection, &*job.method, &*job.path),
+                (number, "POST", path)
+            );
         }
         queue.unblock();
         assert!(queue.pop().is_none());

@@ -1,4 +1,5 @@
-//! Log lines about requests that the server was too busy for: at most one a second of each status, with a count.
+//! Log lines about requests that the server was too busy for: at most one a second of each status,
+//! with a count.
 
 use crate::http::{self, Request};
 use crate::log::{self, Level};
@@ -26,23 +27,37 @@ struct Counted {
 impl Counted {
     /// The line that is due, if one is.
     fn line(&mut self, status: u16, now: Instant) -> Option<String> {
-        if self.count == 0 || self.written.is_some_and(|written| now.saturating_duration_since(written) < PAUSE) {
+        if self.count == 0
+            || self
+                .written
+                .is_some_and(|written| now.saturating_duration_since(written) < PAUSE)
+        {
             return None;
         }
         self.written = Some(now);
         let count = std::mem::take(&mut self.count);
-        Some(format!("{count} requests refused with {status}, the latest: {}", self.latest))
+        Some(format!(
+            "{count} requests refused with {status}, the latest: {}",
+            self.latest
+        ))
     }
 }
 
 impl Refusals {
     /// Counts a request that was refused with this status, and writes a line if one is due.
     pub fn count(&self, status: u16, request: &Request) {
-        let Some(at) = STATUSES.iter().position(|one| *one == status) else { return };
+        let Some(at) = STATUSES.iter().position(|one| *one == status) else {
+            return;
+        };
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let one = &mut counted[at];
         one.count += 1;
-        one.latest = format!("{} {} {}", request.source(), request.method, http::shown(&request.path));
+        one.latest = format!(
+            "{} {} {}",
+            request.source(),
+            request.method,
+            http::shown(&request.path)
+        );
         if let Some(line) = one.line(status, Instant::now()) {
             log::line(Level::Info, &line);
         }
@@ -75,7 +90,13 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0], "1 requests refused with 429, the latest: 0");
         assert_eq!(lines[1], "1000 requests refused with 429, the latest: 1000");
-        assert_eq!(counted.line(429, start + Duration::from_secs(9)).as_deref().map(|line| &line[..4]), Some("999 "));
+        assert_eq!(
+            counted
+                .line(429, start + Duration::from_secs(9))
+                .as_deref()
+                .map(|line| &line[..4]),
+            Some("999 ")
+        );
         assert_eq!(counted.line(429, start + Duration::from_secs(99)), None);
     }
 }

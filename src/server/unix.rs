@@ -22,10 +22,19 @@ pub struct Access {
 /// Whatever the operating system says.
 pub fn bind_path(path: &Path, access: &Access) -> io::Result<OwnedFd> {
     let group = access.group.as_deref().map(group).transpose()?;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     let opened = chown(path, None, group)
-        .map_err(|error| Error::other(format!("socket_group: {error}; the process must be in that group")))
+        .map_err(|error| {
+            Error::other(format!(
+                "socket_group: {error}; the process must be in that group"
+            ))
+        })
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(access.mode)));
     if opened.is_err() {
         let _ = fs::remove_file(path);
@@ -39,7 +48,14 @@ fn group(group: &str) -> io::Result<u32> {
         return Ok(number);
     }
     let groups = fs::read_to_string("/etc/group")?;
-    let row = groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|row| row[0] == group);
+    let row = groups
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|row| row[0] == group);
     let number = row.and_then(|row| row.get(2)?.parse().ok());
-    number.ok_or_else(|| Error::other(format!("socket_group: no {group} in /etc/group; give the group's number")))
+    number.ok_or_else(|| {
+        Error::other(format!(
+            "socket_group: no {group} in /etc/group; give the group's number"
+        ))
+    })
 }

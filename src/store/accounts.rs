@@ -1,4 +1,5 @@
-//! Accounts as those see them who look after them: all there is to know of a user, and changes without a password.
+//! Accounts as those see them who look after them: all there is to know of a user, and changes
+//! without a password.
 
 use super::users::{User, unless_taken, user};
 use super::{Transaction, sessions};
@@ -61,9 +62,11 @@ fn account(row: &Row) -> Result<Account> {
 /// Whatever the database says.
 pub fn find(db: &Connection, who: &Who, now: i64) -> Result<Option<Account>> {
     let (name, id) = who.parts();
-    db.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE name = ?2 OR id = ?3"))?
-        .query_row(params![now, name, id], account)
-        .optional()
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM users WHERE name = ?2 OR id = ?3"
+    ))?
+    .query_row(params![now, name, id], account)
+    .optional()
 }
 
 /// So many accounts at the most in the order of their ids, those behind one id.
@@ -71,9 +74,11 @@ pub fn find(db: &Connection, who: &Who, now: i64) -> Result<Option<Account>> {
 /// # Errors
 /// Whatever the database says.
 pub fn list(db: &Connection, behind: i64, most: i64, now: i64) -> Result<Vec<Account>> {
-    db.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id > ?2 ORDER BY id LIMIT ?3"))?
-        .query_map(params![now, behind, most], account)?
-        .collect()
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM users WHERE id > ?2 ORDER BY id LIMIT ?3"
+    ))?
+    .query_map(params![now, behind, most], account)?
+    .collect()
 }
 
 /// Ids and names of at most so many users, in the order of their ids, those behind one id.
@@ -91,7 +96,10 @@ pub fn names(db: &Connection, behind: i64, most: i64) -> Result<Vec<(i64, String
 /// # Errors
 /// Whatever the database says.
 pub fn rename(db: &Transaction, id: i64, name: &str) -> Result<bool> {
-    unless_taken(db.execute("UPDATE users SET name = ?2 WHERE id = ?1", params![id, name]))
+    unless_taken(db.execute(
+        "UPDATE users SET name = ?2 WHERE id = ?1",
+        params![id, name],
+    ))
 }
 
 /// Sets a password as it is stored, and ends every session.
@@ -99,16 +107,23 @@ pub fn rename(db: &Transaction, id: i64, name: &str) -> Result<bool> {
 /// # Errors
 /// Whatever the database says.
 pub fn set_password(db: &Transaction, id: i64, password: &str) -> Result<()> {
-    db.execute("UPDATE users SET password = ?2 WHERE id = ?1", params![id, password])?;
+    db.execute(
+        "UPDATE users SET password = ?2 WHERE id = ?1",
+        params![id, password],
+    )?;
     sessions::end_all(db, id)
 }
 
-/// Makes a user nobody to every interface, and ends every session; who is that already stays it since then.
+/// Makes a user nobody to every interface, and ends every session; who is that already stays it
+/// since then.
 ///
 /// # Errors
 /// Whatever the database says.
 pub fn disable(db: &Transaction, id: i64, now: i64) -> Result<()> {
-    db.execute("UPDATE users SET disabled_at = ifnull(disabled_at, ?2) WHERE id = ?1", [id, now])?;
+    db.execute(
+        "UPDATE users SET disabled_at = ifnull(disabled_at, ?2) WHERE id = ?1",
+        [id, now],
+    )?;
     sessions::end_all(db, id)
 }
 
@@ -117,14 +132,21 @@ pub fn disable(db: &Transaction, id: i64, now: i64) -> Result<()> {
 /// # Errors
 /// Whatever the database says.
 pub fn enable(db: &Transaction, id: i64) -> Result<()> {
-    db.execute("UPDATE users SET disabled_at = NULL WHERE id = ?1", [id]).map(drop)
+    db.execute("UPDATE users SET disabled_at = NULL WHERE id = ?1", [id])
+        .map(drop)
 }
 
-/// Removes a user with all sessions, and says what picture nobody needs any more; nothing if there is no such user.
+/// Removes a user with all sessions, and says what picture nobody needs any more; nothing if there
+/// is no such user.
 ///
 /// # Errors
 /// Whatever the database says.
 pub fn delete(db: &Transaction, id: i64) -> Result<Option<String>> {
     sessions::end_all(db, id)?;
-    db.query_row("DELETE FROM users WHERE id = ?1 RETURNING avatar", [id], |row| row.get(0)).optional()
+    db.query_row(
+        "DELETE FROM users WHERE id = ?1 RETURNING avatar",
+        [id],
+        |row| row.get(0),
+    )
+    .optional()
 }

@@ -1,7 +1,9 @@
-//! The audit log: who did what to an account, from where, and who was refused. Times are Unix seconds.
+//! The audit log: who did what to an account, from where, and who was refused. Times are Unix
+//! seconds.
 //!
-//! What was done and what was refused are bounded apart, so that a flood of guesses does not push out what was done. Within
-//! each, the users with the most lines lose their oldest ones, so that a flood about one user pushes out no other's.
+//! What was done and what was refused are bounded apart, so that a flood of guesses does not push
+//! out what was done. Within each, the users with the most lines lose their oldest ones, so that a
+//! flood about one user pushes out no other's.
 
 use super::Transaction;
 use super::accounts::Who;
@@ -10,7 +12,8 @@ use std::collections::HashMap;
 
 /// Lines of each kind that stay when there are more, some 100 bytes each.
 const MOST: usize = 100_000;
-/// Lines between two counts of all lines, so that each line costs little; there may be as many beyond the bound meanwhile.
+/// Lines between two counts of all lines, so that each line costs little; there may be as many
+/// beyond the bound meanwhile.
 const COUNTED_EVERY: i64 = 8192;
 /// Lines between two looks at what is too old, so that each line costs little.
 const PRUNED_EVERY: i64 = 256;
@@ -41,7 +44,8 @@ pub struct Line {
     pub outcome: String,
 }
 
-/// Takes note of something that was done, to a user if it was to one. A user who is to be deleted is still there.
+/// Takes note of something that was done, to a user if it was to one. A user who is to be deleted
+/// is still there.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -57,7 +61,8 @@ pub fn done(db: &Transaction, event: &Event, user: Option<i64>) -> Result<()> {
     prune_sometimes(db, "audit_done", event)
 }
 
-/// Takes note of a refusal. The name is kept only if a user has it: people type passwords into the wrong field.
+/// Takes note of a refusal. The name is kept only if a user has it: people type passwords into the
+/// wrong field.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -88,7 +93,10 @@ fn next(db: &Transaction) -> Result<i64> {
 /// Whatever the database says.
 pub fn prune(db: &Transaction, now: i64, days: i64) -> Result<()> {
     for table in ["audit_done", "audit_refused"] {
-        db.execute(&format!("DELETE FROM {table} WHERE ?1 = 0 OR at < ?2"), [days, now - days * DAY])?;
+        db.execute(
+            &format!("DELETE FROM {table} WHERE ?1 = 0 OR at < ?2"),
+            [days, now - days * DAY],
+        )?;
     }
     Ok(())
 }
@@ -97,19 +105,27 @@ fn prune_sometimes(db: &Transaction, table: &str, event: &Event) -> Result<()> {
     let id = db.last_insert_rowid();
     if id % PRUNED_EVERY == 0 {
         // The oldest stand first. Twice as many as came since the last time, so that it keeps up.
-        let old = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} ORDER BY id LIMIT ?1) AND at < ?2");
+        let old = format!(
+            "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} ORDER BY id LIMIT ?1) AND at < ?2"
+        );
         db.execute(&old, [2 * PRUNED_EVERY, event.at - event.days * DAY])?;
     }
-    if id % COUNTED_EVERY == 0 { shorten(db, table) } else { Ok(()) }
+    if id % COUNTED_EVERY == 0 {
+        shorten(db, table)
+    } else {
+        Ok(())
+    }
 }
 
-/// Leaves [`MOST`] lines, if there are more: of the users who have more than their share the latest ones. Lines about no
-/// user share as if they were about one.
+/// Leaves [`MOST`] lines, if there are more: of the users who have more than their share the latest
+/// ones. Lines about no user share as if they were about one.
 fn shorten(db: &Transaction, table: &str) -> Result<()> {
     // One scan, without the sort that a window function needs: 2.6 MB for a moment.
-    let mut lines = db.prepare_cached(&format!("SELECT id, user_id FROM {table} ORDER BY id DESC"))?;
-    let lines: Vec<(i64, Option<i64>)> =
-        lines.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_>>()?;
+    let mut lines =
+        db.prepare_cached(&format!("SELECT id, user_id FROM {table} ORDER BY id DESC"))?;
+    let lines: Vec<(i64, Option<i64>)> = lines
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
     if lines.len() <= MOST {
         return Ok(());
     }
@@ -132,7 +148,8 @@ fn shorten(db: &Transaction, table: &str) -> Result<()> {
     Ok(())
 }
 
-/// How many lines each user may have at most, so that users with so many have no more than [`MOST`] together. At least one.
+/// How many lines each user may have at most, so that users with so many have no more than [`MOST`]
+/// together. At least one.
 fn share_of(mut counts: Vec<usize>) -> usize {
     counts.sort_unstable();
     let (mut left, mut users) = (MOST, counts.len());
@@ -146,8 +163,8 @@ fn share_of(mut counts: Vec<usize>) -> usize {
     MOST
 }
 
-/// The lines since a time, the oldest first: all, or those of a user. A name means the user who has it now and whoever had
-/// it then.
+/// The lines since a time, the oldest first: all, or those of a user. A name means the user who has
+/// it now and whoever had it then.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -161,7 +178,13 @@ pub fn list(db: &Connection, whose: Option<&Who>, since: i64) -> Result<Vec<Line
          ORDER BY nth",
     )?;
     let line = |row: &rusqlite::Row| {
-        Ok(Line { at: row.get(0)?, user: row.get(1)?, event: row.get(2)?, source: row.get(3)?, outcome: row.get(4)? })
+        Ok(Line {
+            at: row.get(0)?,
+            user: row.get(1)?,
+            event: row.get(2)?,
+            source: row.get(3)?,
+            outcome: row.get(4)?,
+        })
     };
     ask.query_map(params![name, id, since], line)?.collect()
 }
@@ -173,11 +196,23 @@ mod tests {
     use crate::store::tests::Scratch;
 
     fn event(at: i64) -> Event<'static> {
-        Event { at, name: "login", source: "192.0.2.1", days: 90 }
+        Event {
+            at,
+            name: "login",
+            source: "192.0.2.1",
+            days: 90,
+        }
     }
 
     fn count(store: &Scratch, table: &str) -> i64 {
-        store.store.read(|db| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))).unwrap()
+        store
+            .store
+            .read(|db| {
+                db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                    row.get(0)
+                })
+            })
+            .unwrap()
     }
 
     #[test]
@@ -208,7 +243,9 @@ mod tests {
         let kinds: [(&str, &str, Note); 3] = [
             ("audit_done", "1", |db, event| done(db, event, Some(1))),
             ("audit_refused", "1", |db, event| refused(db, event, "rei")),
-            ("audit_refused", "NULL", |db, event| refused(db, event, "nobody")),
+            ("audit_refused", "NULL", |db, event| {
+                refused(db, event, "nobody")
+            }),
         ];
         for (table, user, note) in kinds {
             let mut scratch = Scratch::new();
@@ -219,15 +256,34 @@ mod tests {
             for nth in 0..2 * COUNTED_EVERY {
                 // Each time from another address.
                 let source = nth.to_string();
-                scratch.write(|db| note(db, &Event { source: &source, ..event(2000) }));
+                scratch.write(|db| {
+                    note(
+                        db,
+                        &Event {
+                            source: &source,
+                            ..event(2000)
+                        },
+                    )
+                });
             }
             for table in ["audit_done", "audit_refused"] {
-                assert_eq!(count(&scratch, &format!("{table} WHERE user_id = {asuka}")), 50, "{table}");
+                assert_eq!(
+                    count(&scratch, &format!("{table} WHERE user_id = {asuka}")),
+                    50,
+                    "{table}"
+                );
             }
             let left = count(&scratch, &format!("{table} WHERE user_id IS {user}"));
-            assert!((0..COUNTED_EVERY).contains(&(left + 50 - MOST as i64)), "{left}");
+            assert!(
+                (0..COUNTED_EVERY).contains(&(left + 50 - MOST as i64)),
+                "{left}"
+            );
             let latest = format!("{table} WHERE id > (SELECT max(id) FROM {table}) - {left}");
-            assert_eq!(count(&scratch, &latest), left, "the oldest of the flood went");
+            assert_eq!(
+                count(&scratch, &latest),
+                left,
+                "the oldest of the flood went"
+            );
         }
     }
 
@@ -236,10 +292,18 @@ mod tests {
         let mut scratch = Scratch::new();
         let most = MOST as i64;
         fill(&mut scratch, "audit_done", "n");
-        scratch.write(|db| (0..COUNTED_EVERY).try_for_each(|nth| done(db, &event(2000), Some(most + 1 + nth))));
+        scratch.write(|db| {
+            (0..COUNTED_EVERY).try_for_each(|nth| done(db, &event(2000), Some(most + 1 + nth)))
+        });
         let left = count(&scratch, "audit_done");
         assert!((most..most + COUNTED_EVERY).contains(&left), "{left}");
-        assert_eq!(count(&scratch, &format!("audit_done WHERE user_id > {}", most + COUNTED_EVERY - left)), left);
+        assert_eq!(
+            count(
+                &scratch,
+                &format!("audit_done WHERE user_id > {}", most + COUNTED_EVERY - left)
+            ),
+            left
+        );
     }
 
     #[test]
@@ -254,9 +318,26 @@ mod tests {
         scratch.write(|db| prune(db, later + 1 + 90 * DAY, 90));
         assert_eq!(count(&scratch, "audit_done"), 0);
         scratch.write(|db| done(db, &event(later), None).and_then(|()| prune(db, later, 0)));
-        assert_eq!(count(&scratch, "audit_done"), 0, "switched off, nothing is left");
-        scratch.write(|db| refused(db, &Event { days: 0, ..event(later) }, "rei"));
-        assert_eq!(count(&scratch, "audit_refused"), 0, "switched off, nothing is written");
+        assert_eq!(
+            count(&scratch, "audit_done"),
+            0,
+            "switched off, nothing is left"
+        );
+        scratch.write(|db| {
+            refused(
+                db,
+                &Event {
+                    days: 0,
+                    ..event(later)
+                },
+                "rei",
+            )
+        });
+        assert_eq!(
+            count(&scratch, "audit_refused"),
+            0,
+            "switched off, nothing is written"
+        );
     }
 
     #[test]
@@ -272,8 +353,14 @@ mod tests {
             done(db, &event(4), Some(rei))
         });
         let shown = |whose: Option<Who>, since: i64| -> Vec<String> {
-            let lines = scratch.store.read(|db| list(db, whose.as_ref(), since)).unwrap();
-            lines.iter().map(|line| format!("{} {:?} {}", line.at, line.user.as_deref(), line.outcome)).collect()
+            let lines = scratch
+                .store
+                .read(|db| list(db, whose.as_ref(), since))
+                .unwrap();
+            lines
+                .iter()
+                .map(|line| format!("{} {:?} {}", line.at, line.user.as_deref(), line.outcome))
+                .collect()
         };
         let name = |name: &str| Some(Who::Name(name.into()));
         let all = [

@@ -1,4 +1,5 @@
-//! What there is to check in a database: what SQLite finds wrong with it, and the pictures that users have.
+//! What there is to check in a database: what SQLite finds wrong with it, and the pictures that
+//! users have.
 
 use super::Transaction;
 use rusqlite::{Connection, Result, Row};
@@ -8,14 +9,20 @@ use rusqlite::{Connection, Result, Row};
 /// # Errors
 /// Whatever the database says.
 pub fn faults(db: &Connection) -> Result<Vec<String>> {
-    let mut faults: Vec<String> =
-        db.prepare("PRAGMA integrity_check(20)")?.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
+    let mut faults: Vec<String> = db
+        .prepare("PRAGMA integrity_check(20)")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_>>()?;
     faults.retain(|fault| fault != "ok");
     let mut statement = db.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (table, id, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        faults.push(format!("row {} of {table} belongs to no row of {parent}", id.unwrap_or_default()));
+        let (table, id, parent): (String, Option<i64>, String) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        faults.push(format!(
+            "row {} of {table} belongs to no row of {parent}",
+            id.unwrap_or_default()
+        ));
     }
     Ok(faults)
 }
@@ -38,16 +45,21 @@ pub fn count_users(db: &Connection) -> Result<u64> {
 /// # Errors
 /// Whatever the database says.
 pub fn count_avatars(db: &Connection) -> Result<u64> {
-    db.query_row("SELECT count(DISTINCT avatar) FROM users WHERE avatar <> 'admin.jpg'", [], count)
+    db.query_row(
+        "SELECT count(DISTINCT avatar) FROM users WHERE avatar <> 'admin.jpg'",
+        [],
+        count,
+    )
 }
 
-/// Calls `each` with the name of every uploaded picture that users have, in their order (of bytes), and stops when it
-/// says false.
+/// Calls `each` with the name of every uploaded picture that users have, in their order (of bytes),
+/// and stops when it says false.
 ///
 /// # Errors
 /// Whatever the database says.
 pub fn each_avatar(db: &Connection, each: &mut dyn FnMut(&str) -> bool) -> Result<()> {
-    let mut statement = db.prepare("SELECT DISTINCT avatar FROM users WHERE avatar <> 'admin.jpg' ORDER BY avatar")?;
+    let mut statement = db
+        .prepare("SELECT DISTINCT avatar FROM users WHERE avatar <> 'admin.jpg' ORDER BY avatar")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if !each(row.get_ref(0)?.as_str()?) {
@@ -62,6 +74,7 @@ pub fn each_avatar(db: &Connection, each: &mut dyn FnMut(&str) -> bool) -> Resul
 /// # Errors
 /// Whatever the database says.
 pub fn forget_avatar(db: &Transaction, avatar: &str) -> Result<Vec<i64>> {
-    let mut statement = db.prepare_cached("UPDATE users SET avatar = 'admin.jpg' WHERE avatar = ?1 RETURNING id")?;
+    let mut statement =
+        db.prepare_cached("UPDATE users SET avatar = 'admin.jpg' WHERE avatar = ?1 RETURNING id")?;
     statement.query_map([avatar], |row| row.get(0))?.collect()
 }

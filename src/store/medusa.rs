@@ -14,14 +14,25 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What is read of each user, in the order of [`User`]'s members.
-const COLUMNS: [&str; 8] = ["id", "key", "name", "show_name", "passwd", "email", "avatar", "creation_time"];
+const COLUMNS: [&str; 8] = [
+    "id",
+    "key",
+    "name",
+    "show_name",
+    "passwd",
+    "email",
+    "avatar",
+    "creation_time",
+];
 /// The longest value in bytes that is read: longer than any that could be taken.
 const LONGEST: u32 = 16 * 1024;
-/// Where the head of a database says whether it is in WAL mode (SQLite's file format, 1.3.3: the read version).
+/// Where the head of a database says whether it is in WAL mode (SQLite's file format, 1.3.3: the
+/// read version).
 const WAL: usize = 19;
 /// How long a read waits for whoever has the file locked.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The largest id that is kept. SQLite gives the next user one more than the largest there is, up to 2^63-1.
+/// The largest id that is kept. SQLite gives the next user one more than the largest there is, up
+/// to 2^63-1.
 const LARGEST_ID: i64 = 1_000_000_000;
 
 /// A value of the other database, which may hold anything anywhere.
@@ -88,9 +99,15 @@ impl Medusa {
         File::open(path)
             .and_then(|file| file.read_at(&mut head, 0))
             .map_err(|error| format!("{shown}: cannot be read: {error}"))?;
-        let log = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().display()));
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        // In WAL mode and without a log, nobody has it open. Even a reader would make and leave one, or fail where it can't.
+        let log = path.with_file_name(format!(
+            "{}-wal",
+            path.file_name().unwrap_or_default().display()
+        ));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        // In WAL mode and without a log, nobody has it open. Even a reader would make and leave
+        // one, or fail where it can't.
         let db = if head[WAL] == 2 && !log.exists() {
             Connection::open_with_flags(immutable(path), flags)
         } else {
@@ -98,18 +115,33 @@ impl Medusa {
         };
         let db = db.map_err(failed)?;
         db.busy_timeout(PATIENCE).map_err(failed)?;
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)
+            .map_err(failed)?;
         // One read transaction, so that every reading sees the same.
         db.execute_batch("BEGIN").map_err(failed)?;
         version(&db).map_err(failed)?;
-        let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'UserInfo' COLLATE NOCASE";
-        if !db.prepare(table).and_then(|mut found| found.exists([])).map_err(failed)? {
-            return Err(format!("{shown}: is no database of Medusa: it has no table UserInfo"));
+        let table =
+            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'UserInfo' COLLATE NOCASE";
+        if !db
+            .prepare(table)
+            .and_then(|mut found| found.exists([]))
+            .map_err(failed)?
+        {
+            return Err(format!(
+                "{shown}: is no database of Medusa: it has no table UserInfo"
+            ));
         }
         for column in COLUMNS {
-            let wanted = "SELECT 1 FROM pragma_table_xinfo('UserInfo') WHERE name = ?1 COLLATE NOCASE";
-            if !db.prepare(wanted).and_then(|mut found| found.exists([column])).map_err(failed)? {
-                return Err(format!("{shown}: is no database of Medusa: its table UserInfo has no column {column}"));
+            let wanted =
+                "SELECT 1 FROM pragma_table_xinfo('UserInfo') WHERE name = ?1 COLLATE NOCASE";
+            if !db
+                .prepare(wanted)
+                .and_then(|mut found| found.exists([column]))
+                .map_err(failed)?
+            {
+                return Err(format!(
+                    "{shown}: is no database of Medusa: its table UserInfo has no column {column}"
+                ));
             }
         }
         Ok(Medusa(db))
@@ -129,9 +161,12 @@ impl Medusa {
     /// Whatever the database says.
     pub fn each(&self, each: &mut dyn FnMut(&User) -> bool) -> Result<()> {
         // octet_length() does not read what it measures.
-        let columns =
-            COLUMNS.map(|name| format!("iif(octet_length(\"{name}\") > {LONGEST}, x'', \"{name}\")")).join(", ");
-        let mut statement = self.0.prepare(&format!("SELECT {columns} FROM UserInfo ORDER BY \"id\""))?;
+        let columns = COLUMNS
+            .map(|name| format!("iif(octet_length(\"{name}\") > {LONGEST}, x'', \"{name}\")"))
+            .join(", ");
+        let mut statement = self
+            .0
+            .prepare(&format!("SELECT {columns} FROM UserInfo ORDER BY \"id\""))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             if !each(&user(row)?) {
@@ -172,7 +207,8 @@ fn cell(value: ValueRef) -> Cell {
 
 /// Ids for users who are taken in.
 struct Ids {
-    /// The largest that accountd has given to anybody: up to this one an id may be somebody else's, or have been.
+    /// The largest that accountd has given to anybody: up to this one an id may be somebody else's,
+    /// or have been.
     given: i64,
     /// The largest that the other database has.
     theirs: i64,
@@ -181,7 +217,10 @@ struct Ids {
 impl Ids {
     /// Before the first user is taken in; `theirs` is the largest id of the other database.
     fn new(db: &Connection, theirs: i64) -> Result<Ids> {
-        Ok(Ids { given: largest(db)?, theirs })
+        Ok(Ids {
+            given: largest(db)?,
+            theirs,
+        })
     }
 }
 
@@ -232,8 +271,9 @@ pub struct Move<'a> {
     pub event: Event<'a>,
 }
 
-/// Takes users in one transaction, which is rolled back after an error. `decide` is asked about each
-/// row, told its place in the order of [`Medusa::each`]; `tell` is told what became of it, and may end it all.
+/// Takes users in one transaction, which is rolled back after an error. `decide` is asked about
+/// each row, told its place in the order of [`Medusa::each`]; `tell` is told what became of it, and
+/// may end it all.
 ///
 /// # Errors
 /// A sentence; nobody was taken then.
@@ -248,7 +288,9 @@ pub fn take_all(
         let ids = Ids::new(db, moving.largest_id)?;
         let (mut place, mut fault) = (0, None);
         moving.medusa.each(&mut |user| {
-            let taken = match decide(place, user).map(|candidate| take(db, &ids, &candidate, &moving.event)) {
+            let taken = match decide(place, user)
+                .map(|candidate| take(db, &ids, &candidate, &moving.event))
+            {
                 Ok(Err(error)) => {
                     fault = Some(error);
                     return false;
@@ -267,7 +309,11 @@ pub fn take_all(
         }
     });
     told?;
-    if moving.keep { written.map_err(|fault| format!("nobody was taken: {}", fault.cause())) } else { Ok(()) }
+    if moving.keep {
+        written.map_err(|fault| format!("nobody was taken: {}", fault.cause()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Takes a user in, with the id if nobody has or had it.
@@ -275,14 +321,22 @@ fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<
     if let Some(taken) = is_there(db, &user.name, &user.email)? {
         return Ok(taken);
     }
-    let free = |id: i64| db.prepare_cached("SELECT 1 FROM users WHERE id = ?1")?.exists([id]).map(|there| !there);
+    let free = |id: i64| {
+        db.prepare_cached("SELECT 1 FROM users WHERE id = ?1")?
+            .exists([id])
+            .map(|there| !there)
+    };
     let kept = match user.id {
         Some(id) if is_id(id) && id > ids.given => free(id)?,
         _ => false,
     };
     let twin = twin(db, &user.email)?;
     // Behind all of theirs, so that it takes none that is still to come.
-    let id = if kept { user.id.unwrap_or_default() } else { 1 + largest(db)?.max(ids.theirs) };
+    let id = if kept {
+        user.id.unwrap_or_default()
+    } else {
+        1 + largest(db)?.max(ids.theirs)
+    };
     db.prepare_cached(
         "INSERT INTO users (id, name, show_name, email, password, key, avatar, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -298,7 +352,10 @@ fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<
         user.created_at
     ])?;
     audit::done(db, event, Some(id))?;
-    Ok(Taken::Added { new_id: if kept { None } else { Some(id) }, twin })
+    Ok(Taken::Added {
+        new_id: if kept { None } else { Some(id) },
+        twin,
+    })
 }
 
 /// Whether this name or this email has somebody.
@@ -306,17 +363,26 @@ fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<
 /// # Errors
 /// Whatever our database says.
 pub fn is_there(db: &Connection, name: &str, email: &str) -> Result<Option<Taken>> {
-    let found: Option<String> =
-        db.prepare_cached("SELECT email FROM users WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?;
+    let found: Option<String> = db
+        .prepare_cached("SELECT email FROM users WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
     if let Some(found) = found {
-        return Ok(Some(if found.eq_ignore_ascii_case(email) { Taken::There } else { Taken::NameTaken }));
+        return Ok(Some(if found.eq_ignore_ascii_case(email) {
+            Taken::There
+        } else {
+            Taken::NameTaken
+        }));
     }
-    let taken = db.prepare_cached("SELECT 1 FROM users WHERE email = ?1")?.exists(params![email])?;
+    let taken = db
+        .prepare_cached("SELECT 1 FROM users WHERE email = ?1")?
+        .exists(params![email])?;
     Ok(taken.then_some(Taken::EmailTaken))
 }
 
-/// The id of a user whose email is this one but for the case of ASCII letters. Such a user is imported all the same: both
-/// could log in before, and none of the two emails tells which of them is to go.
+/// The id of a user whose email is this one but for the case of ASCII letters. Such a user is
+/// imported all the same: both could log in before, and none of the two emails tells which of them
+/// is to go.
 fn twin(db: &Connection, email: &str) -> Result<Option<i64>> {
     db.prepare_cached("SELECT id FROM users WHERE email = ?1 COLLATE NOCASE LIMIT 1")?
         .query_row([email], |row| row.get(0))

@@ -23,7 +23,8 @@ use std::time::Duration;
 /// The file in the data folder.
 pub const FILE: &str = "accountd.db";
 
-/// How long a statement, or a write of the server, waits for another process that holds the database locked.
+/// How long a statement, or a write of the server, waits for another process that holds the
+/// database locked.
 pub const BUSY: Duration = Duration::from_secs(1);
 /// A failure of the database, with its cause for the log.
 #[derive(Debug)]
@@ -51,8 +52,8 @@ pub struct Store {
     patience: Duration,
 }
 
-/// The connection that reads, beside the one that writes: nobody who reads waits while a write is synced. It sees what is
-/// synced, and whatever was acknowledged.
+/// The connection that reads, beside the one that writes: nobody who reads waits while a write is
+/// synced. It sees what is synced, and whatever was acknowledged.
 pub struct Reader {
     connection: Connection,
 }
@@ -62,7 +63,10 @@ impl Reader {
     ///
     /// # Errors
     /// [`Fault::NotAsked`].
-    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+    pub fn read<T>(
+        &self,
+        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Fault> {
         ask(&self.connection).map_err(not_asked)
     }
 }
@@ -82,13 +86,17 @@ impl Store {
     /// # Errors
     /// [`Fault::NotAsked`].
     pub fn leave_no_trace(&self) -> Result<(), Fault> {
-        self.connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(())).map_err(not_asked)
+        self.connection
+            .pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))
+            .map_err(not_asked)
     }
 
-    /// Moves what is in the log into the database's own file, so that it is whole by itself while nobody works on it. Says
-    /// whether that is done; left undone, it is done by the next start.
+    /// Moves what is in the log into the database's own file, so that it is whole by itself while
+    /// nobody works on it. Says whether that is done; left undone, it is done by the next start.
     pub fn settle(&self) -> bool {
-        let undone = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        let undone = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         undone == Ok(0)
     }
 
@@ -96,7 +104,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::NotAsked`].
-    pub fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
+    pub fn read<T>(
+        &self,
+        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Fault> {
         ask(&self.connection).map_err(not_asked)
     }
 }
@@ -112,7 +123,9 @@ pub fn locked() -> Fault {
 /// # Errors
 /// Whatever the database says.
 pub fn ask(db: &Connection) -> rusqlite::Result<()> {
-    db.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists([]).map(drop)
+    db.prepare_cached("SELECT 1 FROM users LIMIT 1")?
+        .exists([])
+        .map(drop)
 }
 
 /// Bytes of the database and its write-ahead log on disk.
@@ -144,7 +157,10 @@ mod tests {
     impl Scratch {
         pub fn new() -> Scratch {
             let data = folder();
-            Scratch { store: Store::open(&data).unwrap(), data }
+            Scratch {
+                store: Store::open(&data).unwrap(),
+                data,
+            }
         }
 
         pub fn write<T>(&mut self, change: impl FnOnce(&Transaction) -> rusqlite::Result<T>) -> T {
@@ -154,8 +170,16 @@ mod tests {
         /// Adds a user and says the id.
         pub fn add(&mut self, name: &str) -> i64 {
             let email = &format!("{name}@example.org");
-            let user = users::New { name, show_name: name, email, password: "x", key: "x", avatar: "admin.jpg" };
-            self.write(|db| users::add(db, &user, 1)).expect("nobody else has this name")
+            let user = users::New {
+                name,
+                show_name: name,
+                email,
+                password: "x",
+                key: "x",
+                avatar: "admin.jpg",
+            };
+            self.write(|db| users::add(db, &user, 1))
+                .expect("nobody else has this name")
         }
     }
 
@@ -166,7 +190,8 @@ mod tests {
     }
 
     pub fn folder() -> PathBuf {
-        let data = std::env::temp_dir().join(format!("accountd-store-{}", crate::secret::letters(10)));
+        let data =
+            std::env::temp_dir().join(format!("accountd-store-{}", crate::secret::letters(10)));
         fs::create_dir(&data).unwrap();
         data
     }
@@ -176,18 +201,32 @@ mod tests {
         let data = folder();
         let mut store = Store::open(&data).unwrap();
         let reader = Reader::open(&data).unwrap();
-        let users = || reader.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
+        let users = || {
+            reader.read(|db| {
+                db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0))
+            })
+        };
         store
             .write(Durable::Now, |db| {
-                let user =
-                    users::New { name: "a", show_name: "a", email: "a", password: "x", key: "x", avatar: "admin.jpg" };
+                let user = users::New {
+                    name: "a",
+                    show_name: "a",
+                    email: "a",
+                    password: "x",
+                    key: "x",
+                    avatar: "admin.jpg",
+                };
                 users::add(db, &user, 1)?;
                 assert_eq!(users().unwrap(), 0);
                 Ok(())
             })
             .unwrap();
         assert_eq!(users().unwrap(), 1);
-        assert!(reader.read(|db| db.execute("DELETE FROM users", [])).is_err());
+        assert!(
+            reader
+                .read(|db| db.execute("DELETE FROM users", []))
+                .is_err()
+        );
         fs::remove_dir_all(data).unwrap();
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// The steps from an empty file to today's schema. One is never changed once released; new ones follow at the end.
+/// The steps from an empty file to today's schema. One is never changed once released; new ones
+/// follow at the end.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE users (
@@ -48,8 +49,9 @@ CREATE TABLE audit_refused (
     source TEXT NOT NULL
 ) STRICT;
 ",
-    // A session's id is the beginning of its token's digest, so that one search finds it. SQL has no name for eight bytes as
-    // a number: they are put together from the digest's hexadecimal digits. `nth` is the order in which a user's began.
+    // A session's id is the beginning of its token's digest, so that one search finds it. SQL has
+    // no name for eight bytes as a number: they are put together from the digest's hexadecimal
+    // digits. `nth` is the order in which a user's began.
     "
 DROP INDEX sessions_of_user;
 ALTER TABLE sessions RENAME TO sessions_before;
@@ -69,8 +71,9 @@ FROM sessions_before ORDER BY first;
 DROP TABLE sessions_before;
 CREATE INDEX sessions_of_user ON sessions (user_id, nth);
 ",
-    // Emails are looked up without the case of ASCII letters. The index is not unique: older rows may differ by case alone,
-    // and stay. Whether any password is stored as Argon2id is one look at the other index, which has these rows alone.
+    // Emails are looked up without the case of ASCII letters. The index is not unique: older rows
+    // may differ by case alone, and stay. Whether any password is stored as Argon2id is one look at
+    // the other index, which has these rows alone.
     "
 CREATE INDEX users_by_email ON users (email COLLATE NOCASE);
 CREATE INDEX users_with_argon2id ON users (id) WHERE password >= '$argon2id$' AND password < '$argon2id%';
@@ -85,10 +88,17 @@ pub(super) fn version(db: &Connection) -> Result<u32> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Tables that stand in a database of ours without a step that makes them: statistics of SQLite's planner
-/// (<https://sqlite.org/fileformat2.html>, 2.6), and what Litestream keeps beside the data that it copies.
-const ALLOWED: [&str; 6] =
-    ["sqlite_stat1", "sqlite_stat2", "sqlite_stat3", "sqlite_stat4", "_litestream_seq", "_litestream_lock"];
+/// Tables that stand in a database of ours without a step that makes them: statistics of SQLite's
+/// planner (<https://sqlite.org/fileformat2.html>, 2.6), and what Litestream keeps beside the data
+/// that it copies.
+const ALLOWED: [&str; 6] = [
+    "sqlite_stat1",
+    "sqlite_stat2",
+    "sqlite_stat3",
+    "sqlite_stat4",
+    "_litestream_seq",
+    "_litestream_lock",
+];
 
 /// Something in a schema that is not as the steps made it.
 pub struct Difference {
@@ -112,7 +122,10 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Difference { kind, name, what } = self;
         match what {
-            What::Foreign => write!(f, "it holds the {kind} {name}, which accountd did not create"),
+            What::Foreign => write!(
+                f,
+                "it holds the {kind} {name}, which accountd did not create"
+            ),
             What::Missing => write!(f, "it lacks the {kind} {name}"),
             What::Changed => write!(f, "its {kind} {name} is not as accountd created it"),
         }
@@ -144,7 +157,10 @@ impl Difference {
 pub fn differences(db: &Connection) -> Result<Vec<Difference>> {
     let model = Connection::open_in_memory()?;
     let steps = usize::try_from(version(db)?).unwrap_or(usize::MAX);
-    MIGRATIONS.iter().take(steps).try_for_each(|step| model.execute_batch(step))?;
+    MIGRATIONS
+        .iter()
+        .take(steps)
+        .try_for_each(|step| model.execute_batch(step))?;
     let (mut expected, found) = (objects(&model)?, objects(db)?);
     let mut differences = Vec::new();
     for ((kind, name), object) in found {
@@ -156,14 +172,20 @@ pub fn differences(db: &Connection) -> Result<Vec<Difference>> {
         };
         differences.push(Difference { kind, name, what });
     }
-    let missing = expected.into_keys().map(|(kind, name)| Difference { kind, name, what: What::Missing });
+    let missing = expected.into_keys().map(|(kind, name)| Difference {
+        kind,
+        name,
+        what: What::Missing,
+    });
     differences.extend(missing);
     Ok(differences)
 }
 
-/// What is in a schema by kind and name: the table that it belongs to, and its statement without the spaces of the day.
+/// What is in a schema by kind and name: the table that it belongs to, and its statement without
+/// the spaces of the day.
 fn objects(db: &Connection) -> Result<BTreeMap<(String, String), (String, String)>> {
-    let mut statement = db.prepare("SELECT type, name, tbl_name, ifnull(sql, '') FROM sqlite_schema")?;
+    let mut statement =
+        db.prepare("SELECT type, name, tbl_name, ifnull(sql, '') FROM sqlite_schema")?;
     let rows = statement.query_map([], |row| {
         let sql: String = row.get(3)?;
         let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -178,18 +200,26 @@ mod tests {
 
     fn made(version: usize) -> Connection {
         let db = Connection::open_in_memory().unwrap();
-        MIGRATIONS[..version].iter().for_each(|step| db.execute_batch(step).unwrap());
-        db.pragma_update(None, "user_version", version as i64).unwrap();
+        MIGRATIONS[..version]
+            .iter()
+            .for_each(|step| db.execute_batch(step).unwrap());
+        db.pragma_update(None, "user_version", version as i64)
+            .unwrap();
         db
     }
 
     fn said(db: &Connection) -> Vec<String> {
-        differences(db).unwrap().iter().map(ToString::to_string).collect()
+        differences(db)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn each_version_is_as_its_steps_made_it() {
-        (0..=MIGRATIONS.len()).for_each(|version| assert_eq!(said(&made(version)), [""; 0], "{version}"));
+        (0..=MIGRATIONS.len())
+            .for_each(|version| assert_eq!(said(&made(version)), [""; 0], "{version}"));
     }
 
     #[test]
@@ -232,7 +262,11 @@ mod tests {
 
     #[test]
     fn a_remedy_can_be_pasted_into_a_shell() {
-        let trigger = Difference { kind: "trigger".into(), name: "it's \"theirs\"".into(), what: What::Foreign };
+        let trigger = Difference {
+            kind: "trigger".into(),
+            name: "it's \"theirs\"".into(),
+            what: What::Foreign,
+        };
         let expected = "remove it, while no server runs, with: sqlite3 '/srv/a b/accountd.db' 'DROP TRIGGER \"it'\\''s \"\"theirs\"\"\"'";
         assert_eq!(trigger.remedy(Path::new("/srv/a b/accountd.db")), expected);
     }

@@ -1,17 +1,25 @@
 //! Sessions: a token's SHA-256 digest, whose it is and until when. Times are Unix seconds.
 //!
-//! A session's id is the beginning of the digest: the row is where the token says, with no index on the way.
+//! A session's id is the beginning of the digest: the row is where the token says, with no index on
+//! the way.
 
 use super::Transaction;
 use super::check::count;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-/// Opens a session for a user who is not disabled and whose stored password is still `password`; false if not so. Of the
-/// user's sessions the newest `most` stay.
+/// Opens a session for a user who is not disabled and whose stored password is still `password`;
+/// false if not so. Of the user's sessions the newest `most` stay.
 ///
 /// # Errors
 /// Whatever the database says.
-pub fn open(db: &Transaction, user: i64, password: &str, token: &[u8; 32], expires_at: i64, most: i64) -> Result<bool> {
+pub fn open(
+    db: &Transaction,
+    user: i64,
+    password: &str,
+    token: &[u8; 32],
+    expires_at: i64,
+    most: i64,
+) -> Result<bool> {
     let opened = db
         .prepare_cached(
             "INSERT INTO sessions (id, token_sha256, user_id, nth, expires_at)
@@ -27,8 +35,8 @@ pub fn open(db: &Transaction, user: i64, password: &str, token: &[u8; 32], expir
     Ok(opened == 1)
 }
 
-/// The id of the session whose token has this digest: its first eight bytes, of which two of a million are alike once in
-/// forty million. Such a second session is not opened.
+/// The id of the session whose token has this digest: its first eight bytes, of which two of a
+/// million are alike once in forty million. Such a second session is not opened.
 #[must_use]
 pub(super) fn id(token: &[u8; 32]) -> i64 {
     i64::from_be_bytes(token[..8].try_into().expect("a digest is longer"))
@@ -39,9 +47,11 @@ pub(super) fn id(token: &[u8; 32]) -> i64 {
 /// # Errors
 /// Whatever the database says.
 pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>> {
-    db.prepare_cached("SELECT user_id FROM sessions WHERE id = ?1 AND token_sha256 = ?2 AND expires_at > ?3")?
-        .query_row(params![id(token), token, now], |row| row.get(0))
-        .optional()
+    db.prepare_cached(
+        "SELECT user_id FROM sessions WHERE id = ?1 AND token_sha256 = ?2 AND expires_at > ?3",
+    )?
+    .query_row(params![id(token), token, now], |row| row.get(0))
+    .optional()
 }
 
 /// How many sessions are good at this time.
@@ -49,7 +59,8 @@ pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>>
 /// # Errors
 /// Whatever the database says.
 pub fn count_good(db: &Connection, now: i64) -> Result<u64> {
-    db.prepare_cached("SELECT count(*) FROM sessions WHERE expires_at > ?1")?.query_row([now], count)
+    db.prepare_cached("SELECT count(*) FROM sessions WHERE expires_at > ?1")?
+        .query_row([now], count)
 }
 
 /// Ends the session of the token with this digest.
@@ -67,5 +78,7 @@ pub fn end(db: &Transaction, token: &[u8; 32]) -> Result<()> {
 /// # Errors
 /// Whatever the database says.
 pub fn end_all(db: &Transaction, user: i64) -> Result<()> {
-    db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?.execute([user]).map(drop)
+    db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?
+        .execute([user])
+        .map(drop)
 }

@@ -27,8 +27,8 @@ pub struct New<'a> {
     pub avatar: &'a str,
 }
 
-/// Adds a user and says the id; nothing if the name or the email is taken. Emails are compared without the case of ASCII
-/// letters.
+/// Adds a user and says the id; nothing if the name or the email is taken. Emails are compared
+/// without the case of ASCII letters.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -39,7 +39,15 @@ pub fn add(db: &Transaction, user: &New, now: i64) -> Result<Option<i64>> {
              SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
              WHERE NOT EXISTS (SELECT 1 FROM users WHERE email = ?3 COLLATE NOCASE)",
         )?
-        .execute(params![user.name, user.show_name, user.email, user.password, user.key, user.avatar, now]);
+        .execute(params![
+            user.name,
+            user.show_name,
+            user.email,
+            user.password,
+            user.key,
+            user.avatar,
+            now
+        ]);
     unless_taken(added).map(|added| added.then(|| db.last_insert_rowid()))
 }
 
@@ -47,7 +55,8 @@ pub fn add(db: &Transaction, user: &New, now: i64) -> Result<Option<i64>> {
 pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
     match written {
         Err(rusqlite::Error::SqliteFailure(error, _))
-            if error.code == ErrorCode::ConstraintViolation && error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
+            if error.code == ErrorCode::ConstraintViolation
+                && error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
         {
             Ok(false)
         }
@@ -111,10 +120,16 @@ pub fn credentials(db: &Connection, name: &str) -> Result<Credentials> {
     ))?
     .query_row([name], |row| {
         let user = match row.get(1)? {
-            Some(id) => Some(Stored { id, password: row.get(2)? }),
+            Some(id) => Some(Stored {
+                id,
+                password: row.get(2)?,
+            }),
             None => None,
         };
-        Ok(Credentials { any_argon2id: row.get(0)?, user })
+        Ok(Credentials {
+            any_argon2id: row.get(0)?,
+            user,
+        })
     })
 }
 
@@ -123,7 +138,8 @@ pub fn credentials(db: &Connection, name: &str) -> Result<Credentials> {
 /// # Errors
 /// Whatever the database says.
 pub fn any_argon2id(db: &Connection) -> Result<bool> {
-    db.prepare_cached(&format!("SELECT {ANY_ARGON2ID}"))?.query_row([], |row| row.get(0))
+    db.prepare_cached(&format!("SELECT {ANY_ARGON2ID}"))?
+        .query_row([], |row| row.get(0))
 }
 
 /// Stores another form of the same password; false if it is no longer `old`.
@@ -137,7 +153,8 @@ pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Ids and stored passwords of so many users with MD5 digests and ids above `after`, in the order of ids.
+/// Ids and stored passwords of so many users with MD5 digests and ids above `after`, in the order
+/// of ids.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -154,11 +171,15 @@ pub fn with_md5(db: &Connection, after: i64, most: i64) -> Result<Vec<(i64, Stri
 /// # Errors
 /// Whatever the database says.
 pub fn count_with_md5(db: &Connection) -> Result<u64> {
-    db.query_row("SELECT count(*) FROM users WHERE password NOT LIKE '$argon2id$%'", [], count)
+    db.query_row(
+        "SELECT count(*) FROM users WHERE password NOT LIKE '$argon2id$%'",
+        [],
+        count,
+    )
 }
 
-/// Changes a password and ends every session of the user; false if the stored one is no longer `old`, or the user is
-/// disabled.
+/// Changes a password and ends every session of the user; false if the stored one is no longer
+/// `old`, or the user is disabled.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -172,8 +193,9 @@ pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Resul
     Ok(changed == 1)
 }
 
-/// Sets the password of the user with this name and this email, ends every session and says the id; nothing if they are
-/// not of one, or of one who is disabled. A name is one user's, so emails that differ by case alone are no two answers.
+/// Sets the password of the user with this name and this email, ends every session and says the id;
+/// nothing if they are not of one, or of one who is disabled. A name is one user's, so emails that
+/// differ by case alone are no two answers.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -196,7 +218,8 @@ pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> R
 /// # Errors
 /// Whatever the database says.
 pub fn set_show_name(db: &Transaction, id: i64, show_name: &str) -> Result<()> {
-    db.prepare_cached("UPDATE users SET show_name = ?2 WHERE id = ?1")?.execute(params![id, show_name])?;
+    db.prepare_cached("UPDATE users SET show_name = ?2 WHERE id = ?1")?
+        .execute(params![id, show_name])?;
     Ok(())
 }
 
@@ -205,7 +228,8 @@ pub fn set_show_name(db: &Transaction, id: i64, show_name: &str) -> Result<()> {
 /// # Errors
 /// Whatever the database says.
 pub fn set_key(db: &Transaction, id: i64, key: &str) -> Result<()> {
-    db.prepare_cached("UPDATE users SET key = ?2 WHERE id = ?1")?.execute(params![id, key])?;
+    db.prepare_cached("UPDATE users SET key = ?2 WHERE id = ?1")?
+        .execute(params![id, key])?;
     Ok(())
 }
 
@@ -214,8 +238,11 @@ pub fn set_key(db: &Transaction, id: i64, key: &str) -> Result<()> {
 /// # Errors
 /// Whatever the database says.
 pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
-    let old = db.prepare_cached("SELECT avatar FROM users WHERE id = ?1")?.query_row([id], |row| row.get(0))?;
-    db.prepare_cached("UPDATE users SET avatar = ?2 WHERE id = ?1")?.execute(params![id, avatar])?;
+    let old = db
+        .prepare_cached("SELECT avatar FROM users WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    db.prepare_cached("UPDATE users SET avatar = ?2 WHERE id = ?1")?
+        .execute(params![id, avatar])?;
     Ok(old)
 }
 
@@ -224,7 +251,8 @@ pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
 /// # Errors
 /// Whatever the database says.
 pub fn has_avatar(db: &Connection, name: &str) -> Result<bool> {
-    db.prepare_cached("SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> 'admin.jpg'")?.exists([name])
+    db.prepare_cached("SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> 'admin.jpg'")?
+        .exists([name])
 }
 
 #[cfg(test)]
@@ -235,7 +263,14 @@ mod tests {
     use crate::store::tests::Scratch;
 
     fn new<'a>(name: &'a str, email: &'a str) -> New<'a> {
-        New { name, show_name: "a", email, password: "x", key: "a", avatar: "admin.jpg" }
+        New {
+            name,
+            show_name: "a",
+            email,
+            password: "x",
+            key: "a",
+            avatar: "admin.jpg",
+        }
     }
 
     #[test]
@@ -247,8 +282,16 @@ mod tests {
             assert_eq!(add("asuka", email), None, "{email}");
         }
         assert_eq!(add("rei", "asuka@example.org"), None, "the name is taken");
-        assert_eq!(add("Rei", "É@example.org"), Some(2), "names are compared as they are");
-        assert_eq!(add("asuka", "é@example.org"), Some(3), "other letters than ASCII's are, too");
+        assert_eq!(
+            add("Rei", "É@example.org"),
+            Some(2),
+            "names are compared as they are"
+        );
+        assert_eq!(
+            add("asuka", "é@example.org"),
+            Some(3),
+            "other letters than ASCII's are, too"
+        );
     }
 
     #[test]
@@ -261,17 +304,36 @@ mod tests {
         let mut reset = |name, email| scratch.write(|db| reset_password(db, name, email, "y"));
         assert_eq!(reset("rei", "Rei@example.org"), Some(1));
         assert_eq!(reset("twin", "rei@example.org"), Some(2));
-        assert_eq!((reset("rei", "REI@example.org"), reset("twin", "Rei@Example.Org")), (Some(1), Some(2)));
-        assert_eq!((reset("Rei", "rei@example.org"), reset("rei", "rei@example.com")), (None, None));
-        assert_eq!(scratch.write(|db| add(db, &new("third", "REI@EXAMPLE.ORG"), 1)), None);
+        assert_eq!(
+            (
+                reset("rei", "REI@example.org"),
+                reset("twin", "Rei@Example.Org")
+            ),
+            (Some(1), Some(2))
+        );
+        assert_eq!(
+            (
+                reset("Rei", "rei@example.org"),
+                reset("rei", "rei@example.com")
+            ),
+            (None, None)
+        );
+        assert_eq!(
+            scratch.write(|db| add(db, &new("third", "REI@EXAMPLE.ORG"), 1)),
+            None
+        );
     }
 
     #[test]
     fn credentials_are_of_users_who_are_not_disabled() {
         let mut scratch = Scratch::new();
         let id = scratch.add("rei");
-        let found = |scratch: &Scratch, name| scratch.store.read(|db| credentials(db, name)).unwrap().user;
-        assert_eq!(found(&scratch, "rei").map(|user| (user.id, user.password)), Some((id, "x".into())));
+        let found =
+            |scratch: &Scratch, name| scratch.store.read(|db| credentials(db, name)).unwrap().user;
+        assert_eq!(
+            found(&scratch, "rei").map(|user| (user.id, user.password)),
+            Some((id, "x".into()))
+        );
         assert!(found(&scratch, "Rei").is_none());
         scratch.write(|db| accounts::disable(db, id, 1));
         assert!(found(&scratch, "rei").is_none());
@@ -281,9 +343,18 @@ mod tests {
     fn the_index_has_the_rows_that_the_scheme_says() {
         let mut scratch = Scratch::new();
         let id = scratch.add("rei");
-        for stored in
-            ["", "$", "$argon2id", "$argon2id$", "$argon2id$v=19$m", "$argon2id%", "$argon2i$", "$ARGON2ID$", "x", "~"]
-        {
+        for stored in [
+            "",
+            "$",
+            "$argon2id",
+            "$argon2id$",
+            "$argon2id$v=19$m",
+            "$argon2id%",
+            "$argon2i$",
+            "$ARGON2ID$",
+            "x",
+            "~",
+        ] {
             scratch.write(|db| accounts::set_password(db, id, stored));
             let any = scratch.store.read(any_argon2id).unwrap();
             assert_eq!(any, Scheme::of(stored) == Scheme::Argon2id, "{stored}");

@@ -15,7 +15,8 @@ pub enum Durable {
     Soon,
 }
 
-/// A transaction in progress, which may be one of its own or a part of one: what a function needs to change the database.
+/// A transaction in progress, which may be one of its own or a part of one: what a function needs
+/// to change the database.
 pub struct Transaction<'a>(&'a Connection);
 
 impl Deref for Transaction<'_> {
@@ -36,10 +37,12 @@ impl Store {
         durable: Durable,
         change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        self.transact(durable, self.patience, change).unwrap_or_else(|_| Err(locked()))
+        self.transact(durable, self.patience, change)
+            .unwrap_or_else(|_| Err(locked()))
     }
 
-    /// The same without waiting: if another process has the database locked, the change is given back.
+    /// The same without waiting: if another process has the database locked, the change is given
+    /// back.
     ///
     /// # Errors
     /// The change, undone; inside, the same as of [`Store::write`].
@@ -80,7 +83,11 @@ impl Store {
     /// Begins a transaction that [`Store::commit`] or [`Store::roll_back`] ends.
     pub(super) fn begin(&mut self, durable: Durable, patience: Duration) -> rusqlite::Result<()> {
         if self.durable != durable {
-            let level = if durable == Durable::Now { "FULL" } else { "NORMAL" };
+            let level = if durable == Durable::Now {
+                "FULL"
+            } else {
+                "NORMAL"
+            };
             self.connection.pragma_update(None, "synchronous", level)?;
             self.durable = durable;
         }
@@ -90,9 +97,12 @@ impl Store {
         begun
     }
 
-    /// Does a part of the transaction that has begun: all of it or, after an error or a panic, nothing. Some errors end the
-    /// whole transaction, for those who had their part before.
-    pub(super) fn part<T>(&mut self, change: impl FnOnce(&Transaction) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    /// Does a part of the transaction that has begun: all of it or, after an error or a panic,
+    /// nothing. Some errors end the whole transaction, for those who had their part before.
+    pub(super) fn part<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         let part = self.connection.savepoint()?;
         let value = change(&Transaction(&part))?;
         part.commit()?;
@@ -118,13 +128,17 @@ impl Store {
             let _ = self.execute("ROLLBACK");
         }
         if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-            // Makes room in the log, which otherwise grows until an automatic checkpoint that never comes.
+            // Makes room in the log, which otherwise grows until an automatic checkpoint that never
+            // comes.
             self.settle();
         }
     }
 
     fn execute(&self, statement: &str) -> rusqlite::Result<()> {
-        self.connection.prepare_cached(statement)?.execute([]).map(drop)
+        self.connection
+            .prepare_cached(statement)?
+            .execute([])
+            .map(drop)
     }
 }
 
@@ -144,11 +158,18 @@ mod tests {
         let data = folder();
         let mut store = Store::open(&data).unwrap();
         let result = store.write(Durable::Now, |db| {
-            db.execute("INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL)", [])?;
-            db.execute("INSERT INTO users VALUES (2, 'a', 'a', 'b', 'a', 'a', 'a', 1, NULL)", [])
+            db.execute(
+                "INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL)",
+                [],
+            )?;
+            db.execute(
+                "INSERT INTO users VALUES (2, 'a', 'a', 'b', 'a', 'a', 'a', 1, NULL)",
+                [],
+            )
         });
         assert!(matches!(result, Err(Fault::NotWritten(_))));
-        let users = store.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
+        let users = store
+            .read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
         assert_eq!(users.unwrap(), 0);
         fs::remove_dir_all(data).unwrap();
     }
@@ -157,9 +178,15 @@ mod tests {
     fn an_account_change_is_synced_whatever_was_written_before() {
         let data = folder();
         let mut store = Store::open(&data).unwrap();
-        for (durable, level) in [(Durable::Soon, 1), (Durable::Now, 2), (Durable::Soon, 1), (Durable::Now, 2)] {
-            let seen =
-                store.write(durable, |db| db.pragma_query_value(None, "synchronous", |row| row.get::<_, u32>(0)));
+        for (durable, level) in [
+            (Durable::Soon, 1),
+            (Durable::Now, 2),
+            (Durable::Soon, 1),
+            (Durable::Now, 2),
+        ] {
+            let seen = store.write(durable, |db| {
+                db.pragma_query_value(None, "synchronous", |row| row.get::<_, u32>(0))
+            });
             assert_eq!(seen.unwrap(), level, "{durable:?}");
         }
         fs::remove_dir_all(data).unwrap();

@@ -1,8 +1,10 @@
-//! Those who write at the same time: they take turns, and whoever has to wait shares a transaction, and so its sync.
+//! Those who write at the same time: they take turns, and whoever has to wait shares a transaction,
+//! and so its sync.
 //!
-//! Nobody waits in order to share. Whoever finds the database free, and nobody behind, has a transaction alone. Where
-//! others wait meanwhile, the next one leaves its transaction open for them, each with a part of its own, and the last one
-//! commits it for all. Until then none of them is answered: a part may rest on one before it.
+//! Nobody waits in order to share. Whoever finds the database free, and nobody behind, has a
+//! transaction alone. Where others wait meanwhile, the next one leaves its transaction open for
+//! them, each with a part of its own, and the last one commits it for all. Until then none of them
+//! is answered: a part may rest on one before it.
 
 use super::write::is_locked;
 use super::{Durable, Fault, Store, Transaction, not_asked, not_written};
@@ -12,7 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// Parts of one transaction at the most, so that the first is not kept waiting by those that go on coming.
+/// Parts of one transaction at the most, so that the first is not kept waiting by those that go on
+/// coming.
 const PARTS: usize = 32;
 
 /// The connection that writes, shared.
@@ -44,11 +47,15 @@ impl Writers {
     /// Nobody yet.
     #[must_use]
     pub fn new(store: Store) -> Writers {
-        Writers { desk: Mutex::new(Desk { store, open: None }), waiting: AtomicUsize::new(0) }
+        Writers {
+            desk: Mutex::new(Desk { store, open: None }),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
-    /// Changes the database in one transaction, or in one that others have a part in: all of the change or, after an error,
-    /// nothing. If another process has the database locked, the change is given back.
+    /// Changes the database in one transaction, or in one that others have a part in: all of the
+    /// change or, after an error, nothing. If another process has the database locked, the change
+    /// is given back.
     ///
     /// # Errors
     /// The change, undone; inside, the same as of [`Store::write`].
@@ -71,7 +78,10 @@ impl Writers {
                 Err(error) => return Ok(Err(not_asked(error))),
             }
         }
-        let shared = open.get_or_insert_with(|| Open { parts: 0, end: Arc::default() });
+        let shared = open.get_or_insert_with(|| Open {
+            parts: 0,
+            end: Arc::default(),
+        });
         shared.parts += 1;
         let end = shared.end.clone();
         let part = catch_unwind(AssertUnwindSafe(|| store.part(change)));
@@ -93,7 +103,9 @@ impl Writers {
         }
         let ended = end.wait();
         let part = part.unwrap_or_else(|panic| resume_unwind(panic));
-        Ok(part.map_err(not_written).and_then(|value| ended.map(|()| value).map_err(Fault::NotWritten)))
+        Ok(part
+            .map_err(not_written)
+            .and_then(|value| ended.map(|()| value).map_err(Fault::NotWritten)))
     }
 
     /// Asks the connection that writes, unless somebody uses it at this moment.
@@ -121,8 +133,13 @@ impl End {
     }
 
     fn wait(&self) -> Result<(), String> {
-        let known = self.told.wait_while(lock(&self.known), |known| known.is_none());
-        known.unwrap_or_else(PoisonError::into_inner).clone().expect("it is told once it is known")
+        let known = self
+            .told
+            .wait_while(lock(&self.known), |known| known.is_none());
+        known
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .expect("it is told once it is known")
     }
 }
 
@@ -143,16 +160,26 @@ mod tests {
     type Change = fn(&Transaction, &Reader) -> rusqlite::Result<bool>;
 
     fn add(db: &Transaction, name: &str) -> rusqlite::Result<bool> {
-        let user = New { name, show_name: name, email: name, password: "x", key: "x", avatar: "admin.jpg" };
+        let user = New {
+            name,
+            show_name: name,
+            email: name,
+            password: "x",
+            key: "x",
+            avatar: "admin.jpg",
+        };
         users::add(db, &user, 1).map(|id| id.is_some())
     }
 
-    /// Lets all of them wait for one, so that they share a transaction. What becomes of each (nothing if it panicked), and
-    /// the names that are there in the end.
+    /// Lets all of them wait for one, so that they share a transaction. What becomes of each
+    /// (nothing if it panicked), and the names that are there in the end.
     fn together(changes: &[Change]) -> (Vec<Option<Result<bool, Fault>>>, Vec<String>) {
         let data = folder();
         let writers = Writers::new(Store::open(&data).unwrap());
-        let readers: Vec<Reader> = changes.iter().map(|_| Reader::open(&data).unwrap()).collect();
+        let readers: Vec<Reader> = changes
+            .iter()
+            .map(|_| Reader::open(&data).unwrap())
+            .collect();
         let (begun, go) = (Barrier::new(2), Barrier::new(2));
         let results = thread::scope(|scope| {
             let first = scope.spawn(|| {
@@ -182,12 +209,17 @@ mod tests {
             others.into_iter().map(|other| other.join().ok()).collect()
         });
         let names = "SELECT name FROM users ORDER BY name";
-        let names =
-            writers.desk.lock().unwrap().store.read(|db| {
-                db.prepare(names)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
-            });
+        let names = writers.desk.lock().unwrap().store.read(|db| {
+            db.prepare(names)?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<Vec<String>>>()
+        });
         // Whatever has happened, the next one can write.
-        assert!(writers.write(Durable::Soon, |db| add(db, "last")).is_ok_and(|last| last.unwrap()));
+        assert!(
+            writers
+                .write(Durable::Soon, |db| add(db, "last"))
+                .is_ok_and(|last| last.unwrap())
+        );
         fs::remove_dir_all(data).unwrap();
         (results, names.unwrap())
     }
@@ -200,7 +232,12 @@ mod tests {
     fn parts_of_a_transaction_stand_and_fall_by_themselves() {
         let (results, names) = together(&[
             |db, _| add(db, "a"),
-            |db, _| add(db, "b").and_then(|_| db.execute("INSERT INTO nowhere VALUES (1)", []).map(|_| true)),
+            |db, _| {
+                add(db, "b").and_then(|_| {
+                    db.execute("INSERT INTO nowhere VALUES (1)", [])
+                        .map(|_| true)
+                })
+            },
             |db, _| add(db, "c").map(|_| panic!("on purpose")),
             |db, _| add(db, "d"),
         ]);
@@ -212,8 +249,11 @@ mod tests {
     #[test]
     fn nobody_is_answered_and_nothing_is_seen_before_all_of_it_is_there() {
         let change: Change = |db, reader| {
-            let mine = db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0))?;
-            let seen = reader.read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
+            let mine =
+                db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0))?;
+            let seen = reader.read(|db| {
+                db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0))
+            });
             assert_eq!(seen.unwrap(), 1, "the first one, who was alone");
             add(db, &mine.to_string())
         };
@@ -228,11 +268,16 @@ mod tests {
             |db, _| add(db, "a"),
             |db, _| {
                 db.execute_batch("PRAGMA defer_foreign_keys = 1")?;
-                db.execute("INSERT INTO sessions VALUES (1, x'00', 4711, 1, 1)", []).map(|_| true)
+                db.execute("INSERT INTO sessions VALUES (1, x'00', 4711, 1, 1)", [])
+                    .map(|_| true)
             },
             |db, _| add(db, "c"),
         ]);
-        assert!(results.iter().all(|result| matches!(result, Some(Err(Fault::NotWritten(_))))));
+        assert!(
+            results
+                .iter()
+                .all(|result| matches!(result, Some(Err(Fault::NotWritten(_)))))
+        );
         assert_eq!(names, ["first"]);
     }
 
@@ -241,9 +286,11 @@ mod tests {
         let ended: Change = |db, _| {
             // As SQLite does of itself after some errors of the disk.
             db.execute_batch("ROLLBACK")?;
-            db.execute("INSERT INTO nowhere VALUES (1)", []).map(|_| true)
+            db.execute("INSERT INTO nowhere VALUES (1)", [])
+                .map(|_| true)
         };
-        let (results, names) = together(&[|db, _| add(db, "a"), ended, ended, |db, _| add(db, "d")]);
+        let (results, names) =
+            together(&[|db, _| add(db, "a"), ended, ended, |db, _| add(db, "d")]);
         assert!(matches!(results[1], Some(Err(Fault::NotWritten(_)))));
         assert!(matches!(results[2], Some(Err(Fault::NotWritten(_)))));
         // Who was before it in the transaction is refused and not there; who came after it, is.

@@ -1,4 +1,5 @@
-//! The limits of the throttle: how much of each kind a network may do at once, and how often after that.
+//! The limits of the throttle: how much of each kind a network may do at once, and how often after
+//! that.
 
 use crate::network::Width;
 use serde::{Deserialize, Serialize};
@@ -8,10 +9,11 @@ use std::time::Duration;
 pub const FREE: u16 = 3;
 /// The waits after the wrong guesses that follow, in seconds; the last one stays.
 pub const WAITS: [u64; 6] = [1, 3, 5, 10, 20, 40];
-/// A source whose last wrong guess at a secret is older than this starts afresh, so it also bounds every wait.
+/// A source whose last wrong guess at a secret is older than this starts afresh, so it also bounds
+/// every wait.
 pub const FORGIVEN: Duration = Duration::from_secs(3600);
-/// Guesses of one source at one secret at the same moment, wrong ones counted: more than an honest client has under way,
-/// and far fewer than the requests that are worked on at once.
+/// Guesses of one source at one secret at the same moment, wrong ones counted: more than an honest
+/// client has under way, and far fewer than the requests that are worked on at once.
 pub const AT_ONCE: u16 = 8;
 /// How long a source waits that has more than that under way: hashing one password takes less.
 pub const MOMENT: Duration = Duration::from_secs(1);
@@ -47,18 +49,21 @@ pub struct Rate {
 }
 
 impl Kind {
-    /// The rate of one source, or of all clients if the kind is not about networks. One person never meets a limit; the
-    /// numbers are for many people who share an address (a campus, a mobile carrier).
+    /// The rate of one source, or of all clients if the kind is not about networks. One person
+    /// never meets a limit; the numbers are for many people who share an address (a campus, a
+    /// mobile carrier).
     fn of_source(self) -> Rate {
         let (burst, every) = match self {
             // 100 in the first hour, as the last of the waits has it over longer, then 40 an hour.
             Kind::Guess => (60, 90_000),
-            // 300 in the first hour, then 150 an hour; a source that is still free of waits is let in beyond that.
+            // 300 in the first hour, then 150 an hour; a source that is still free of waits is let
+            // in beyond that.
             Kind::Secret => (150, 24_000),
             // 600 in the first hour, then 300 an hour: typing errors of some thousand people.
             Kind::Guesser => (300, 12_000),
             Kind::Register | Kind::Account => (300, 1000),
-            // Each log-in needs a captcha, and leads to a change or two: some thousand people in ten minutes.
+            // Each log-in needs a captcha, and leads to a change or two: some thousand people in
+            // ten minutes.
             Kind::Captcha | Kind::Change => (600, 200),
             Kind::Upload => (150, 2000),
         };
@@ -67,16 +72,18 @@ impl Kind {
 
     /// How many times the rate of a source a network has.
     ///
-    /// A client that has a whole network has many addresses, and should not have as many budgets. But other people may be in
-    /// the network too: an IPv4 block of a campus or a carrier's NAT, an IPv6 site with a link for each phone. So that one source alone
-    /// never uses up what its neighbours need, a wider network has at least twice the budget of a narrower one. 8 sources'
-    /// worth of captchas is 4,800, then 40 a second: half a percent of one core (117 µs each), and fewer than
-    /// `max_captchas` (20,000) within the five minutes that a captcha lives.
+    /// A client that has a whole network has many addresses, and should not have as many budgets.
+    /// But other people may be in the network too: an IPv4 block of a campus or a carrier's NAT, an
+    /// IPv6 site with a link for each phone. So that one source alone never uses up what its
+    /// neighbours need, a wider network has at least twice the budget of a narrower one. 8 sources'
+    /// worth of captchas is 4,800, then 40 a second: half a percent of one core (117 µs each), and
+    /// fewer than `max_captchas` (20,000) within the five minutes that a captcha lives.
     fn times(self, width: Width) -> u32 {
         match (self, width) {
             (_, Width::Everywhere | Width::V4Address | Width::V6Link) => 1,
             (_, Width::V6Home) => 2,
-            // Guesses at one account come from few people, however many share the network: 400 in the first hour, then 160.
+            // Guesses at one account come from few people, however many share the network: 400 in
+            // the first hour, then 160.
             (Kind::Guess, _) => 4,
             // Clients without a known address may be many.
             (_, Width::Unknown | Width::V4Block | Width::V6Site) => 8,
@@ -87,7 +94,10 @@ impl Kind {
     #[must_use]
     pub fn rate(self, width: Width) -> Rate {
         let (rate, times) = (self.of_source(), self.times(width));
-        Rate { burst: rate.burst * times, every: rate.every / u64::from(times) }
+        Rate {
+            burst: rate.burst * times,
+            every: rate.every / u64::from(times),
+        }
     }
 }
 
@@ -109,10 +119,16 @@ mod tests {
     #[test]
     fn one_source_never_uses_up_what_its_neighbours_need() {
         for kind in ALL {
-            for path in [&[Width::V4Address, Width::V4Block][..], &[Width::V6Link, Width::V6Home, Width::V6Site]] {
+            for path in [
+                &[Width::V4Address, Width::V4Block][..],
+                &[Width::V6Link, Width::V6Home, Width::V6Site],
+            ] {
                 for pair in path.windows(2) {
                     let [narrow, wide] = [pair[0], pair[1]].map(|width| kind.rate(width));
-                    assert!(wide.burst >= 2 * narrow.burst && narrow.every >= 2 * wide.every, "{kind:?} {pair:?}");
+                    assert!(
+                        wide.burst >= 2 * narrow.burst && narrow.every >= 2 * wide.every,
+                        "{kind:?} {pair:?}"
+                    );
                 }
             }
         }

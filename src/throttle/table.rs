@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Entries at most, each 64 bytes and one of the map: seven eighths of a power of two, which is as many as the map holds
-/// before it doubles. It takes 2.1 MB when it is full, and as much again for the moment in which room is made.
+/// Entries at most, each 64 bytes and one of the map: seven eighths of a power of two, which is as
+/// many as the map holds before it doubles. It takes 2.1 MB when it is full, and as much again for
+/// the moment in which room is made.
 pub const MOST: usize = 28 * 1024;
-/// Entries for which room is made at once: a part of the table, so that it costs each of them little.
+/// Entries for which room is made at once: a part of the table, so that it costs each of them
+/// little.
 const ROOM: usize = MOST / 8;
 
 /// The subject of an entry.
@@ -56,12 +58,18 @@ impl Key {
 impl Entry {
     /// Wrong guesses that are not forgiven yet.
     fn wrong(&self, now: u64) -> u16 {
-        if now.saturating_sub(self.used) > millis(FORGIVEN) { 0 } else { self.wrong }
+        if now.saturating_sub(self.used) > millis(FORGIVEN) {
+            0
+        } else {
+            self.wrong
+        }
     }
 
     /// How long the wait after the wrong guesses still is.
     fn wait(&self, now: u64) -> u64 {
-        let Some(nth) = self.wrong(now).checked_sub(FREE) else { return 0 };
+        let Some(nth) = self.wrong(now).checked_sub(FREE) else {
+            return 0;
+        };
         let wait = WAITS[usize::from(nth).min(WAITS.len() - 1)];
         (self.used + 1000 * wait).saturating_sub(now)
     }
@@ -85,7 +93,8 @@ impl Entry {
         self.charge(key.rate(), now);
     }
 
-    /// The entry as another process goes on with it, which never learns how a guess that is under way ends: it was wrong.
+    /// The entry as another process goes on with it, which never learns how a guess that is under
+    /// way ends: it was wrong.
     fn settled(mut self, key: &Key) -> Entry {
         while self.pending > 0 {
             self.keep(key, self.begun);
@@ -97,13 +106,16 @@ impl Entry {
 impl Table {
     /// How long until a key's budget has one more. Guesses that are under way count as spent.
     pub fn wait(&self, key: &Key, now: u64) -> u64 {
-        let Some(entry) = self.0.get(key) else { return 0 };
+        let Some(entry) = self.0.get(key) else {
+            return 0;
+        };
         let rate = key.rate();
         let spent = entry.whole.saturating_sub(now) + u64::from(entry.pending) * rate.every;
         (spent + rate.every).saturating_sub(u64::from(rate.burst) * rate.every)
     }
 
-    /// How long the source of this key waits before it may guess again, and whether it has a free guess left.
+    /// How long the source of this key waits before it may guess again, and whether it has a free
+    /// guess left.
     pub fn wait_of_guesser(&self, key: &Key, now: u64) -> (u64, bool) {
         let entry = self.0.get(key).copied().unwrap_or_default();
         let (wrong, moment) = (entry.wrong(now), millis(MOMENT));
@@ -136,10 +148,12 @@ impl Table {
         }
     }
 
-    /// Gives back the charge of [`Table::begin`], and nothing else. If `forgive` is set, the source's earlier wrong guesses
-    /// are forgiven too.
+    /// Gives back the charge of [`Table::begin`], and nothing else. If `forgive` is set, the
+    /// source's earlier wrong guesses are forgiven too.
     pub fn give_back(&mut self, key: &Key, forgive: bool) {
-        let Some(entry) = self.0.get_mut(key) else { return };
+        let Some(entry) = self.0.get_mut(key) else {
+            return;
+        };
         entry.pending = entry.pending.saturating_sub(1);
         if forgive && key.has_waits() {
             (entry.whole, entry.wrong) = (0, 0);
@@ -153,21 +167,28 @@ impl Table {
         if self.0.len() >= MOST && !self.0.contains_key(&key) {
             self.make_room(now);
         }
-        self.0.entry(key).or_insert(Entry { used: now, ..Entry::default() })
+        self.0.entry(key).or_insert(Entry {
+            used: now,
+            ..Entry::default()
+        })
     }
 
-    /// Removes blank entries and then, if that is not enough, the oldest entries of the heaviest networks. A guess that is
-    /// under way stays: it has yet to be settled, and there are no more of them than requests that are worked on.
+    /// Removes blank entries and then, if that is not enough, the oldest entries of the heaviest
+    /// networks. A guess that is under way stays: it has yet to be settled, and there are no more
+    /// of them than requests that are worked on.
     fn make_room(&mut self, now: u64) {
         // Into a fresh map: entries that are removed from a full one leave marks that make it grow.
         let full = std::mem::replace(&mut self.0, HashMap::with_capacity(MOST));
-        self.0.extend(full.into_iter().filter(|(_, entry)| !entry.is_blank(now)));
+        self.0
+            .extend(full.into_iter().filter(|(_, entry)| !entry.is_blank(now)));
         let surplus = (self.0.len() + ROOM).saturating_sub(MOST);
         if surplus > 0 {
             let settled = self.0.iter().filter(|(_, entry)| entry.pending == 0);
             // Of entries that were used at the same moment, a budget for everything is worth most.
             let age = |key: &Key, entry: &Entry| 2 * entry.used + u64::from(key.about == 0);
-            let settled = settled.map(|(key, entry)| (key.network, age(key, entry), *key)).collect();
+            let settled = settled
+                .map(|(key, entry)| (key.network, age(key, entry), *key))
+                .collect();
             for key in heaviest(settled, surplus) {
                 self.0.remove(&key);
             }
@@ -176,7 +197,10 @@ impl Table {
 
     /// The entries, for another process to go on with.
     pub fn state(&self) -> Vec<(Key, Entry)> {
-        self.0.iter().map(|(key, entry)| (*key, entry.settled(key))).collect()
+        self.0
+            .iter()
+            .map(|(key, entry)| (*key, entry.settled(key)))
+            .collect()
     }
 
     /// Goes on with the entries of another process.
@@ -196,7 +220,11 @@ mod tests {
     use std::mem::size_of;
 
     fn key(about: u64) -> Key {
-        Key { kind: Kind::Guess, network: Network::of("192.0.2.1".parse().ok()), about }
+        Key {
+            kind: Kind::Guess,
+            network: Network::of("192.0.2.1".parse().ok()),
+            about,
+        }
     }
 
     /// A table with so many wrong guesses, one each millisecond from this time on.
@@ -239,6 +267,9 @@ mod tests {
             table.charge(key(about), about + 1);
         }
         table.give_back(&key(u64::MAX), false);
-        assert!(!table.0.contains_key(&key(u64::MAX)), "it leaves nothing behind");
+        assert!(
+            !table.0.contains_key(&key(u64::MAX)),
+            "it leaves nothing behind"
+        );
     }
 }

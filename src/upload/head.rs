@@ -2,15 +2,21 @@
 
 use std::str;
 
-/// Parameters that are looked at: each may cost reading the rest of the header once. Browsers write two.
+/// Parameters that are looked at: each may cost reading the rest of the header once. Browsers write
+/// two.
 const MAX_PARAMETERS: usize = 16;
 
-/// Whether the part with this header block is the one named `file`. The block ends before its blank line.
+/// Whether the part with this header block is the one named `file`. The block ends before its blank
+/// line.
 ///
-/// Only what decides that is understood: a `Content-Type` may be empty or wrong, and text may be in any encoding.
+/// Only what decides that is understood: a `Content-Type` may be empty or wrong, and text may be in
+/// any encoding.
 pub(super) fn is_file(block: &[u8]) -> Result<bool, &'static str> {
     let disposition = disposition(block)?.ok_or("a part has no Content-Disposition")?;
-    let kind = disposition.split(|byte| *byte == b';').next().unwrap_or_default();
+    let kind = disposition
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default();
     if !kind.trim_ascii().eq_ignore_ascii_case(b"form-data") {
         return Err("the Content-Disposition of a part is not form-data");
     }
@@ -32,14 +38,21 @@ fn disposition(block: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
         let value = match line {
             [b' ' | b'\t', ..] if !is_first => line,
             _ => {
-                let colon = line.iter().position(|byte| !is_token(*byte)).filter(|at| *at > 0 && line[*at] == b':');
+                let colon = line
+                    .iter()
+                    .position(|byte| !is_token(*byte))
+                    .filter(|at| *at > 0 && line[*at] == b':');
                 let colon = colon.ok_or(MALFORMED)?;
-                is_wanted = found.is_none() && line[..colon].eq_ignore_ascii_case(b"content-disposition");
+                is_wanted =
+                    found.is_none() && line[..colon].eq_ignore_ascii_case(b"content-disposition");
                 &line[colon + 1..]
             }
         };
         is_first = false;
-        if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        if value
+            .iter()
+            .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+        {
             return Err(MALFORMED);
         }
         if is_wanted {
@@ -78,8 +91,9 @@ pub(super) fn parameter(header: &[u8], wanted: &str) -> Option<Vec<u8>> {
 
 /// A value in quotes, and what follows the `;` behind it.
 ///
-/// Old browsers write a quote in a name as `\"`, new ones as `%22`, which stays as it is; scripts write it bare. So a
-/// quote ends the value only if a `;` or the end of the header follows. Some scripts write the last quote twice.
+/// Old browsers write a quote in a name as `\"`, new ones as `%22`, which stays as it is; scripts
+/// write it bare. So a quote ends the value only if a `;` or the end of the header follows. Some
+/// scripts write the last quote twice.
 fn quoted(text: &[u8], has_escapes: bool) -> Option<(Vec<u8>, &[u8])> {
     let mut value = Vec::new();
     let mut rest = text.strip_prefix(b"\"")?;
@@ -114,5 +128,7 @@ fn bare(text: &[u8]) -> (Vec<u8>, &[u8]) {
 
 /// What follows the first of these bytes.
 fn after(text: &[u8], byte: u8) -> &[u8] {
-    text.iter().position(|one| *one == byte).map_or(&[], |at| &text[at + 1..])
+    text.iter()
+        .position(|one| *one == byte)
+        .map_or(&[], |at| &text[at + 1..])
 }

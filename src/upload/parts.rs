@@ -1,8 +1,10 @@
-//! A form's body with its boundary lines and header blocks rewritten, so that `multipart` cannot misread them.
+//! A form's body with its boundary lines and header blocks rewritten, so that `multipart` cannot
+//! misread them.
 //!
-//! `multipart` takes the `filename` for the name if it comes first, and refuses more than four headers, text that is not
-//! UTF-8, and spaces behind a boundary. So it gets every boundary without spaces, and behind it one header that is written
-//! here. The bytes of the parts pass through as they are.
+//! `multipart` takes the `filename` for the name if it comes first, and refuses more than four
+//! headers, text that is not UTF-8, and spaces behind a boundary. So it gets every boundary without
+//! spaces, and behind it one header that is written here. The bytes of the parts pass through as
+//! they are.
 
 use super::head;
 use super::pattern::Pattern;
@@ -70,16 +72,22 @@ impl<R: Read> Parts<R> {
                     self.read += count as u64;
                 }
                 Err(error) if error.kind() == ErrorKind::FileTooLarge => self.read = u64::MAX,
-                Err(_) => return Err(self.fail(format!("the body broke off after {} bytes", self.read))),
+                Err(_) => {
+                    return Err(self.fail(format!("the body broke off after {} bytes", self.read)));
+                }
             }
             if self.read > self.limit {
-                return Err(self.fail(format!("the form is larger than the limit of {} bytes", self.limit)));
+                return Err(self.fail(format!(
+                    "the form is larger than the limit of {} bytes",
+                    self.limit
+                )));
             }
         }
         Ok(())
     }
 
-    /// How many of the next bytes come before a boundary for certain; 0 if it is next. Looks at about `most` bytes.
+    /// How many of the next bytes come before a boundary for certain; 0 if it is next. Looks at
+    /// about `most` bytes.
     fn before_boundary(&mut self, most: usize) -> io::Result<usize> {
         // A boundary and its CRLF may have begun in the last bytes at hand.
         let margin = self.boundary.len() + 1;
@@ -96,7 +104,11 @@ impl<R: Read> Parts<R> {
 
     /// Skips a boundary and the header block behind it, and writes both anew.
     fn rewrite(&mut self) -> io::Result<()> {
-        let line_break = if self.at_hand().starts_with(b"\r\n") { 2 } else { 0 };
+        let line_break = if self.at_hand().starts_with(b"\r\n") {
+            2
+        } else {
+            0
+        };
         self.start += line_break + self.boundary.len();
         self.has_boundary = true;
         // Behind the last boundary too: a body that breaks off there is not whole.
@@ -104,7 +116,11 @@ impl<R: Read> Parts<R> {
         let (length, kind) = match self.part() {
             Ok(Some(found)) => found,
             Ok(None) if self.at_hand().len() < LONGEST_HEAD => return Err(self.ended_early()),
-            Ok(None) => return Err(self.fail(format!("a part has more than {LONGEST_HEAD} bytes of headers"))),
+            Ok(None) => {
+                return Err(self.fail(format!(
+                    "a part has more than {LONGEST_HEAD} bytes of headers"
+                )));
+            }
             Err(why) => return Err(self.fail(why.into())),
         };
         self.start += length;
@@ -118,14 +134,18 @@ impl<R: Read> Parts<R> {
         Ok(())
     }
 
-    /// What follows a boundary, and how long that is up to the data; nothing if not all of it is at hand.
+    /// What follows a boundary, and how long that is up to the data; nothing if not all of it is at
+    /// hand.
     fn part(&self) -> Result<Option<(usize, Kind)>, &'static str> {
         let bytes = &self.at_hand()[..self.at_hand().len().min(LONGEST_HEAD)];
         if bytes.starts_with(b"--") {
             return Ok(Some((2, Kind::End)));
         }
         // RFC 2046, 5.1.1: "transport padding".
-        let padding = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let padding = bytes
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
         let from = match &bytes[padding..] {
             [b'\r', b'\n', ..] => padding + 2,
             [] | [b'\r'] => return Ok(None),
@@ -139,7 +159,11 @@ impl<R: Read> Parts<R> {
                 if self.boundary.find(block).is_some() {
                     return Err("the headers of a part do not end with an empty line");
                 }
-                let kind = if head::is_file(block)? { Kind::File } else { Kind::Other };
+                let kind = if head::is_file(block)? {
+                    Kind::File
+                } else {
+                    Kind::Other
+                };
                 return Ok(Some((end + line.len(), kind)));
             }
             end += line.len();
@@ -151,7 +175,9 @@ impl<R: Read> Parts<R> {
         let read = self.read;
         self.fail(match (read, self.has_boundary) {
             (0, _) => "the body is empty".into(),
-            (_, false) => format!("the boundary that the Content-Type names is not in the body of {read} bytes"),
+            (_, false) => format!(
+                "the boundary that the Content-Type names is not in the body of {read} bytes"
+            ),
             _ => format!("the body ended after {read} bytes, before the last boundary of the form"),
         })
     }
@@ -173,8 +199,8 @@ impl<R: Read> Read for Parts<R> {
             }
             self.rewrite()?;
         }
-        // `multipart` mistakes the CR before a boundary for data if it gets no more than that at first. It always has room for
-        // 1,024 bytes, so it gets this as a whole.
+        // `multipart` mistakes the CR before a boundary for data if it gets no more than that at
+        // first. It always has room for 1,024 bytes, so it gets this as a whole.
         let count = self.rewritten.len().min(out.len());
         out[..count].copy_from_slice(&self.rewritten[..count]);
         self.rewritten.drain(..count);

@@ -45,7 +45,16 @@ mod tests {
 
     #[test]
     fn the_first_occurrence_is_found() {
-        for text in ["", "--", "--a", "x--a--a", "-----a", "--b--ab", "aaaa-a--", "--c--c--a"] {
+        for text in [
+            "",
+            "--",
+            "--a",
+            "x--a--a",
+            "-----a",
+            "--b--ab",
+            "aaaa-a--",
+            "--c--c--a",
+        ] {
             for pattern in ["-", "--a", "--aa", "-a-", "--c--a"] {
                 let found = Pattern::new(pattern.into()).find(text.as_bytes());
                 assert_eq!(found, text.find(pattern), "{pattern} in {text}");

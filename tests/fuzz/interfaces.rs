@@ -12,7 +12,9 @@ use std::cell::RefCell;
 thread_local!(static STAGE: RefCell<Stage> = RefCell::new(Stage::new()));
 
 fuzz_target!(|data: &[u8]| {
-    let Some((which, body)) = data.split_first() else { return };
+    let Some((which, body)) = data.split_first() else {
+        return;
+    };
     let which = usize::from(which.wrapping_sub(b'0')) % (DOCUMENT.len() + 1);
     let endpoint = DOCUMENT.get(which).copied().unwrap_or(&LOGOUT);
     let request = Request {

@@ -18,19 +18,29 @@ fn read(content_type: &str, mut body: &[u8]) -> Option<Vec<u8>> {
         }
         Err(stop) => {
             assert_eq!((stop.reason, stop.cause), (No::FileUnusable, None));
-            assert!(stop.detail.is_some_and(|detail| detail.is_ascii() && !detail.is_empty()));
+            assert!(
+                stop.detail
+                    .is_some_and(|detail| detail.is_ascii() && !detail.is_empty())
+            );
             None
         }
     }
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some(at) = data.iter().position(|byte| *byte == b'\n') else { return };
-    let Ok(content_type) = std::str::from_utf8(&data[..at]) else { return };
+    let Some(at) = data.iter().position(|byte| *byte == b'\n') else {
+        return;
+    };
+    let Ok(content_type) = std::str::from_utf8(&data[..at]) else {
+        return;
+    };
     let body = &data[at + 1..];
     if read(content_type, body).is_some() && content_type == USUAL {
         // A form that ends early has no file.
-        let end = body.windows(END.len()).position(|bytes| bytes == END).expect("its last boundary");
+        let end = body
+            .windows(END.len())
+            .position(|bytes| bytes == END)
+            .expect("its last boundary");
         assert_eq!(read(USUAL, &body[..end]), None);
     }
 });

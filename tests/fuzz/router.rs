@@ -13,15 +13,25 @@ const METHODS: [&str; 7] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "
 thread_local!(static STAGE: RefCell<Stage> = RefCell::new(Stage::new()));
 
 fuzz_target!(|data: &[u8]| {
-    let Some((which, target)) = data.split_first() else { return };
-    let Ok(target) = std::str::from_utf8(target) else { return };
+    let Some((which, target)) = data.split_first() else {
+        return;
+    };
+    let Ok(target) = std::str::from_utf8(target) else {
+        return;
+    };
     let method = METHODS[usize::from(*which) % METHODS.len()];
     let path = http::path(target).to_string();
     let preflight = method == "OPTIONS" && which & 0x80 != 0;
     let known = endpoint(&path).is_some();
-    let is_file = matches!(&*path, "/s/admin.jpg" | "/openapi.json" | "/") || path.starts_with("/page/");
+    let is_file =
+        matches!(&*path, "/s/admin.jpg" | "/openapi.json" | "/") || path.starts_with("/page/");
     let is_file = is_file && matches!(method, "GET" | "HEAD");
-    let request = Request { method: method.into(), path: path.clone(), preflight, ..Request::default() };
+    let request = Request {
+        method: method.into(),
+        path: path.clone(),
+        preflight,
+        ..Request::default()
+    };
     let (status, _) = STAGE.with_borrow_mut(|stage| stage.answer(request, b"{}"));
     let expected = match status {
         200 => known || is_file,

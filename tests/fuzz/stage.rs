@@ -1,4 +1,5 @@
-//! What the targets that answer requests share: a server's state over a folder in memory, and what every answer keeps to.
+//! What the targets that answer requests share: a server's state over a folder in memory, and what
+//! every answer keeps to.
 
 use accountd::api;
 use accountd::app::App;
@@ -32,16 +33,19 @@ impl Stage {
     /// A server with one user.
     pub fn new() -> Stage {
         let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
+        let parent = if memory.is_dir() {
+            memory.into()
+        } else {
+            std::env::temp_dir()
+        };
         let data = parent.join(format!("accountd-fuzz-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&data);
         std::fs::create_dir(&data).unwrap();
         let environment = |name: &str| match name {
             "ACCOUNTD_THROTTLE" => Some("false".into()),
             "ACCOUNTD_FORGOT_PASSWORD_FUNCTION_STATUS" => Some("true".into()),
-            "ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION" | "ACCOUNTD_FORGET_PASSWORD_KEY" => {
-                Some(KEY.into())
-            }
+            "ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION"
+            | "ACCOUNTD_FORGET_PASSWORD_KEY" => Some(KEY.into()),
             _ => None,
         };
         let (config, _) = config::load(&data, &environment, &[]).unwrap();
@@ -56,8 +60,16 @@ impl Stage {
             key: "a",
             avatar: "admin.jpg",
         };
-        assert!(app.write(Durable::Now, |db| users::add(db, &user, NOW)).unwrap().is_some());
-        Stage { data, app, left: SPAN }
+        assert!(
+            app.write(Durable::Now, |db| users::add(db, &user, NOW))
+                .unwrap()
+                .is_some()
+        );
+        Stage {
+            data,
+            app,
+            left: SPAN,
+        }
     }
 
     /// Answers a request, checks what every answer keeps to, and gives the body.
@@ -75,7 +87,10 @@ impl Stage {
             NOW,
         );
         let opened = self.app.write(Durable::Soon, |db| {
-            let password = users::credentials(db, "a")?.user.map(|stored| stored.password).unwrap_or_default();
+            let password = users::credentials(db, "a")?
+                .user
+                .map(|stored| stored.password)
+                .unwrap_or_default();
             sessions::open(db, 1, &password, &secret::digest(TOKEN), NOW + 1, 2)
         });
         // Refused where it is still there.
@@ -100,7 +115,10 @@ fn check(request: &Request, reply: Reply) -> (u16, Vec<u8>) {
     let (status, code) = (reply.status, reply.code);
     assert_ne!(status, 500, "a fault of the server");
     for (name, value) in &reply.headers {
-        assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{name}: {value:?}");
+        assert!(
+            value.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{name}: {value:?}"
+        );
     }
     let mut bytes = Vec::new();
     match reply.body {
@@ -111,15 +129,31 @@ fn check(request: &Request, reply: Reply) -> (u16, Vec<u8>) {
         }
     }
     if let Some(code) = code {
-        assert!(reply.headers.iter().any(|(name, value)| *name == "Cache-Control" && value == "no-store"));
+        assert!(
+            reply
+                .headers
+                .iter()
+                .any(|(name, value)| *name == "Cache-Control" && value == "no-store")
+        );
         let text = std::str::from_utf8(&bytes).unwrap();
-        assert!(text.starts_with("{\"message\":") && text.ends_with('}') && text.contains(&format!("\"code\":{code}")));
+        assert!(
+            text.starts_with("{\"message\":")
+                && text.ends_with('}')
+                && text.contains(&format!("\"code\":{code}"))
+        );
         if status == 200 {
             let endpoint = endpoint(&request.path).expect("an interface");
             let rows = endpoint.refusals.iter().chain([&endpoint.done]);
-            assert!(rows.into_iter().any(|row| row.code == code), "{} has no row {code}", endpoint.path);
+            assert!(
+                rows.into_iter().any(|row| row.code == code),
+                "{} has no row {code}",
+                endpoint.path
+            );
         } else {
-            assert!(OUTSIDE.iter().any(|row| row.0 == status && row.0 == code), "{status} {code}");
+            assert!(
+                OUTSIDE.iter().any(|row| row.0 == status && row.0 == code),
+                "{status} {code}"
+            );
         }
     }
     (status, bytes)
@@ -128,5 +162,8 @@ fn check(request: &Request, reply: Reply) -> (u16, Vec<u8>) {
 /// The interface of a path.
 pub fn endpoint(path: &str) -> Option<&'static Endpoint> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    DOCUMENT.into_iter().chain(ADDITIONS).find(|endpoint| endpoint.path == path)
+    DOCUMENT
+        .into_iter()
+        .chain(ADDITIONS)
+        .find(|endpoint| endpoint.path == path)
 }

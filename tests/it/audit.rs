@@ -10,7 +10,10 @@ fn lines(server: &Server) -> Vec<String> {
                 UNION ALL SELECT nth, user, event, source, 'refused' FROM audit_refused ORDER BY nth";
     let mut ask = database.prepare(both).unwrap();
     let rows = ask.query_map([], |row| {
-        let text = |column| row.get::<_, Option<String>>(column).map(|text| text.unwrap_or("-".into()));
+        let text = |column| {
+            row.get::<_, Option<String>>(column)
+                .map(|text| text.unwrap_or("-".into()))
+        };
         Ok([text(1)?, text(2)?, text(3)?, text(4)?].join(" "))
     });
     rows.unwrap().map(Result::unwrap).collect()
@@ -19,24 +22,64 @@ fn lines(server: &Server) -> Vec<String> {
 #[test]
 fn what_happens_to_accounts_is_noted() {
     let server = Server::start();
-    let password = |old: &str| json!({"username": "rei", "old_passwd": old, "new_passwd": "another"});
+    let password =
+        |old: &str| json!({"username": "rei", "old_passwd": old, "new_passwd": "another"});
     let reset = |key: &str, email: &str| json!({"key": key, "name": "rei", "new_passwd": "third", "email": email});
     let token = server.user("rei");
     let solved = |path: &str, body: Value| server.post_solved(path, body).code();
     assert_eq!(solved("/api/registered", new_user("rei")), 604);
-    assert_eq!(server.post("/api/update_show_name", &json!({"token": token, "new_show_name": "b"})).code(), 200);
-    assert_eq!(server.post("/api/update_key", &json!({"token": token})).code(), 200);
-    assert_eq!(server.post("/api/update_key", &json!({"token": "unknown"})).code(), 403);
+    assert_eq!(
+        server
+            .post(
+                "/api/update_show_name",
+                &json!({"token": token, "new_show_name": "b"})
+            )
+            .code(),
+        200
+    );
+    assert_eq!(
+        server
+            .post("/api/update_key", &json!({"token": token}))
+            .code(),
+        200
+    );
+    assert_eq!(
+        server
+            .post("/api/update_key", &json!({"token": "unknown"}))
+            .code(),
+        403
+    );
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
-    assert_eq!(server.post("/api/logout", &json!({"token": token})).code(), 200);
+    assert_eq!(
+        server.post("/api/logout", &json!({"token": token})).code(),
+        200
+    );
     // Somebody types the password where the name belongs.
-    assert_eq!(solved("/api/login", json!({"username": "a password", "passwd": "a password"})), 604);
-    assert_eq!(solved("/api/login", json!({"username": "rei", "passwd": "x"})), 604);
+    assert_eq!(
+        solved(
+            "/api/login",
+            json!({"username": "a password", "passwd": "a password"})
+        ),
+        604
+    );
+    assert_eq!(
+        solved("/api/login", json!({"username": "rei", "passwd": "x"})),
+        604
+    );
     assert_eq!(solved("/api/update_password", password("x")), 404);
     assert_eq!(solved("/api/update_password", password("a password")), 200);
-    assert_eq!(solved("/api/forget_password", reset("x", "rei@example.org")), 404);
-    assert_eq!(solved("/api/forget_password", reset(RESET, "asuka@example.org")), 501);
-    assert_eq!(solved("/api/forget_password", reset(RESET, "rei@example.org")), 200);
+    assert_eq!(
+        solved("/api/forget_password", reset("x", "rei@example.org")),
+        404
+    );
+    assert_eq!(
+        solved("/api/forget_password", reset(RESET, "asuka@example.org")),
+        501
+    );
+    assert_eq!(
+        solved("/api/forget_password", reset(RESET, "rei@example.org")),
+        200
+    );
     let mut other = new_user("asuka");
     other["key"] = "x".into();
     assert_eq!(solved("/api/registered", other), 403);
@@ -76,7 +119,12 @@ fn switched_off_nothing_is_noted_and_what_was_there_goes() {
     std::fs::write(server.path("config.json"), settings.to_string()).unwrap();
     let mut server = Server::on(server.data.clone());
     server.user("asuka");
-    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "x"})).code(), 604);
+    assert_eq!(
+        server
+            .post_solved("/api/login", json!({"username": "rei", "passwd": "x"}))
+            .code(),
+        604
+    );
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
     assert_eq!(lines(&server), [""; 0]);
@@ -86,11 +134,24 @@ fn switched_off_nothing_is_noted_and_what_was_there_goes() {
 fn a_line_that_cannot_be_written_changes_no_refusal_but_no_change_goes_without() {
     let server = Server::start();
     let token = server.user("rei");
-    server.database().execute_batch("DROP TABLE audit_refused; DROP TABLE audit_done").unwrap();
-    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "x"})).code(), 604);
+    server
+        .database()
+        .execute_batch("DROP TABLE audit_refused; DROP TABLE audit_done")
+        .unwrap();
+    assert_eq!(
+        server
+            .post_solved("/api/login", json!({"username": "rei", "passwd": "x"}))
+            .code(),
+        604
+    );
     server.lines.wait("error /api/login: audit: no such table");
     let before = server.info(&token);
-    assert_eq!(server.post("/api/update_key", &json!({"token": token})).status, 500);
+    assert_eq!(
+        server
+            .post("/api/update_key", &json!({"token": token}))
+            .status,
+        500
+    );
     assert_eq!(server.info(&token), before);
 }
 
@@ -99,15 +160,33 @@ fn a_disabled_user_is_nobody() {
     for scheme in ["md5", "argon2id"] {
         let server = Server::with(json!({"password_hash": scheme}));
         server.register("rei");
-        server.database().execute_batch("UPDATE users SET disabled_at = 1").unwrap();
+        server
+            .database()
+            .execute_batch("UPDATE users SET disabled_at = 1")
+            .unwrap();
         let solved = |path: &str, body: Value| server.post_solved(path, body).code();
-        assert_eq!(solved("/api/login", json!({"username": "rei", "passwd": "a password"})), 604);
-        let password = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "another"});
+        assert_eq!(
+            solved(
+                "/api/login",
+                json!({"username": "rei", "passwd": "a password"})
+            ),
+            604
+        );
+        let password =
+            json!({"username": "rei", "old_passwd": "a password", "new_passwd": "another"});
         assert_eq!(solved("/api/update_password", password), 404);
-        let reset = json!({"key": RESET, "name": "rei", "new_passwd": "third", "email": "rei@example.org"});
+        let reset =
+            json!({"key": RESET, "name": "rei", "new_passwd": "third", "email": "rei@example.org"});
         assert_eq!(solved("/api/forget_password", reset), 501);
-        assert_eq!(solved("/api/registered", new_user("rei")), 604, "the name stays taken");
-        server.database().execute_batch("UPDATE users SET disabled_at = NULL").unwrap();
+        assert_eq!(
+            solved("/api/registered", new_user("rei")),
+            604,
+            "the name stays taken"
+        );
+        server
+            .database()
+            .execute_batch("UPDATE users SET disabled_at = NULL")
+            .unwrap();
         server.login("rei");
     }
 }

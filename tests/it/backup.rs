@@ -1,4 +1,5 @@
-//! Backups, made while the server is written to, broken on purpose, and restored; and what `check` finds.
+//! Backups, made while the server is written to, broken on purpose, and restored; and what `check`
+//! finds.
 
 use crate::support::{Folder, Server, picture};
 use serde_json::{Value, json};
@@ -12,22 +13,36 @@ use std::time::SystemTime;
 
 /// Exit code, standard output and standard error of a command.
 pub fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_accountd")).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_accountd"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// The output of a command that must succeed.
 pub fn succeed(arguments: &[&str]) -> String {
     let (code, out, error) = run(arguments);
-    assert!(code == 0 && error.is_empty(), "{arguments:?}: {code} {out} {error}");
+    assert!(
+        code == 0 && error.is_empty(),
+        "{arguments:?}: {code} {out} {error}"
+    );
     out
 }
 
 /// The one sentence of a command that must fail.
 pub fn refused(arguments: &[&str]) -> String {
     let (code, out, error) = run(arguments);
-    assert!(code == 1 && out.is_empty() && error.lines().count() == 1, "{arguments:?}: {code} {out} {error}");
+    assert!(
+        code == 1 && out.is_empty() && error.lines().count() == 1,
+        "{arguments:?}: {code} {out} {error}"
+    );
     error
 }
 
@@ -44,8 +59,10 @@ fn backup(server: &Server, target: &Path) -> PathBuf {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -65,20 +82,41 @@ fn a_backup_is_a_data_folder_with_everything_and_nobody_else_may_read_it() {
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
     server.register("asuka");
     let path = backup(&server, &target.0.join("new/folder"));
-    assert_eq!(names(&path), ["SHA256SUMS", "accountd.db", "avatars", "backup.json", "config.json"]);
+    assert_eq!(
+        names(&path),
+        [
+            "SHA256SUMS",
+            "accountd.db",
+            "avatars",
+            "backup.json",
+            "config.json"
+        ]
+    );
     assert_eq!(names(&path.join("avatars")), server.avatars());
     for name in ["", "accountd.db", "config.json", "SHA256SUMS"] {
-        assert_eq!(fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o077, 0, "{name}");
+        assert_eq!(
+            fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o077,
+            0,
+            "{name}"
+        );
     }
     assert!(
-        Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&path).status().unwrap().success()
+        Command::new("sha256sum")
+            .args(["-c", "--quiet", "SHA256SUMS"])
+            .current_dir(&path)
+            .status()
+            .unwrap()
+            .success()
     );
     let out = succeed(&["check", "--data", text(&path)]);
     assert!(out.contains("sound: 2 users and 1 picture as of "), "{out}");
     // Reading it leaves no trace in it.
     assert_eq!(names(&path).len(), 5);
     assert_eq!(names(path.parent().unwrap()).len(), 1, "nothing half stays");
-    assert!(refused(&["check", "--repair", "--data", text(&path)]).contains("is a backup, which is never changed"));
+    assert!(
+        refused(&["check", "--repair", "--data", text(&path)])
+            .contains("is a backup, which is never changed")
+    );
     // One of the same second gets a name of its own.
     assert_ne!(backup(&server, &target.0), backup(&server, &target.0));
 }
@@ -86,7 +124,9 @@ fn a_backup_is_a_data_folder_with_everything_and_nobody_else_may_read_it() {
 #[test]
 fn backups_under_writes_are_sound_and_each_of_one_moment() {
     let (server, target) = (Server::start(), Folder::new());
-    let tokens: Vec<String> = (0..4).map(|number| server.user(&format!("user{number}"))).collect();
+    let tokens: Vec<String> = (0..4)
+        .map(|number| server.user(&format!("user{number}")))
+        .collect();
     let stop = &AtomicBool::new(false);
     let server = &server;
     thread::scope(|scope| {
@@ -122,11 +162,17 @@ fn pictures_that_are_held_stay_and_one_command_holds_them_at_a_time() {
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
     assert_eq!(server.avatars().len(), 2);
     let error = refused(&["backup", text(&target.0), "--data", text(&server.data.0)]);
-    assert!(error.contains("another accountd backup or import is using it"), "{error}");
+    assert!(
+        error.contains("another accountd backup or import is using it"),
+        "{error}"
+    );
     assert_eq!(names(&target.0), Vec::<String>::new());
     drop(held);
     backup(&server, &target.0);
-    assert_eq!(server.avatars(), [server.info(&token)["avatar"].as_str().unwrap()]);
+    assert_eq!(
+        server.avatars(),
+        [server.info(&token)["avatar"].as_str().unwrap()]
+    );
 }
 
 /// Ends the writers, even when a backup fails.
@@ -150,7 +196,14 @@ fn a_backup_that_is_broken_anywhere_is_noticed() {
     let sound = path.with_extension("sound");
     let copy = |from: &Path, to: &Path| {
         let _ = fs::remove_dir_all(to);
-        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+        assert!(
+            Command::new("cp")
+                .arg("-a")
+                .args([from, to])
+                .status()
+                .unwrap()
+                .success()
+        );
     };
     copy(&path, &sound);
     let avatar = format!("avatars/{}", server.avatars()[0]);
@@ -165,36 +218,94 @@ fn a_backup_that_is_broken_anywhere_is_noticed() {
     };
     let drop_line = |name: &str| {
         let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
-        let rest: String = sums.lines().filter(|line| !line.ends_with(name)).map(|line| format!("{line}\n")).collect();
+        let rest: String = sums
+            .lines()
+            .filter(|line| !line.ends_with(name))
+            .map(|line| format!("{line}\n"))
+            .collect();
         fs::write(path.join("SHA256SUMS"), rest).unwrap();
     };
     let breaks: [Break; 16] = [
-        ("a byte of a user", &|| flip("accountd.db", 4096 * 3 - 5), "accountd.db: is not what it was"),
-        ("a byte of the head", &|| flip("accountd.db", 20), "accountd.db: is not what it was"),
-        ("the first byte", &|| flip("accountd.db", 0), "is no SQLite database"),
-        ("half a database", &|| cut("accountd.db"), "accountd.db: is not what it was"),
-        ("no database", &|| fs::remove_file(path.join("accountd.db")).unwrap(), "accountd.db: is not there"),
+        (
+            "a byte of a user",
+            &|| flip("accountd.db", 4096 * 3 - 5),
+            "accountd.db: is not what it was",
+        ),
+        (
+            "a byte of the head",
+            &|| flip("accountd.db", 20),
+            "accountd.db: is not what it was",
+        ),
+        (
+            "the first byte",
+            &|| flip("accountd.db", 0),
+            "is no SQLite database",
+        ),
+        (
+            "half a database",
+            &|| cut("accountd.db"),
+            "accountd.db: is not what it was",
+        ),
+        (
+            "no database",
+            &|| fs::remove_file(path.join("accountd.db")).unwrap(),
+            "accountd.db: is not there",
+        ),
         ("a byte of a picture", &|| flip(&avatar, 15_000), "avatars/"),
         ("half a picture", &|| cut(&avatar), "it is damaged"),
-        ("no picture", &|| fs::remove_file(path.join(&avatar)).unwrap(), "is not there"),
-        ("a byte of the configuration", &|| flip("config.json", 9), "config.json: is not what it was"),
-        ("no backup.json", &|| fs::remove_file(path.join("backup.json")).unwrap(), "backup.json"),
-        ("a byte of a checksum", &|| flip("SHA256SUMS", 3), "accountd.db: is not what it was"),
-        ("a byte of a name", &|| flip("SHA256SUMS", 66), "line 1 is none of a backup"),
+        (
+            "no picture",
+            &|| fs::remove_file(path.join(&avatar)).unwrap(),
+            "is not there",
+        ),
+        (
+            "a byte of the configuration",
+            &|| flip("config.json", 9),
+            "config.json: is not what it was",
+        ),
+        (
+            "no backup.json",
+            &|| fs::remove_file(path.join("backup.json")).unwrap(),
+            "backup.json",
+        ),
+        (
+            "a byte of a checksum",
+            &|| flip("SHA256SUMS", 3),
+            "accountd.db: is not what it was",
+        ),
+        (
+            "a byte of a name",
+            &|| flip("SHA256SUMS", 66),
+            "line 1 is none of a backup",
+        ),
         ("a line of a picture", &|| drop_line(&avatar), "is missing"),
-        ("a line of the database", &|| drop_line("accountd.db"), "accountd.db is missing"),
+        (
+            "a line of the database",
+            &|| drop_line("accountd.db"),
+            "accountd.db is missing",
+        ),
         ("half the checksums", &|| cut("SHA256SUMS"), "SHA256SUMS"),
-        ("no checksums", &|| fs::remove_file(path.join("SHA256SUMS")).unwrap(), "is no backup"),
+        (
+            "no checksums",
+            &|| fs::remove_file(path.join("SHA256SUMS")).unwrap(),
+            "is no backup",
+        ),
     ];
     let empty = Folder::new();
     for (what, damage, sentence) in breaks {
         damage();
         let error = refused(&["restore", text(&path), "--data", text(&empty.0)]);
-        assert!(error.contains("is broken: ") || error.contains("is no backup"), "{what}: {error}");
+        assert!(
+            error.contains("is broken: ") || error.contains("is no backup"),
+            "{what}: {error}"
+        );
         assert_eq!(names(&empty.0), Vec::<String>::new(), "{what}");
         let (code, out, _) = run(&["check", "--data", text(&path)]);
         // Without its checksums it is a data folder like any other.
-        assert!((code == 1 && out.contains(sentence)) || what.ends_with("checksums"), "{what}: {code} {out}");
+        assert!(
+            (code == 1 && out.contains(sentence)) || what.ends_with("checksums"),
+            "{what}: {code} {out}"
+        );
         copy(&sound, &path);
     }
     succeed(&["restore", text(&path), "--data", text(&empty.0)]);
@@ -211,7 +322,10 @@ fn a_state_that_is_not_sound_gives_no_backup() {
     fs::write(&avatar, &bytes[..9000]).unwrap();
     assert!(refused(&["backup", text(&target.0), "--data", data]).contains("it is damaged"));
     fs::remove_file(&avatar).unwrap();
-    assert!(refused(&["backup", text(&target.0), "--data", data]).contains("is missing; accountd check --repair"));
+    assert!(
+        refused(&["backup", text(&target.0), "--data", data])
+            .contains("is missing; accountd check --repair")
+    );
     assert_eq!(names(&target.0), Vec::<String>::new());
     fs::write(&avatar, bytes).unwrap();
     backup(&server, &target.0);
@@ -220,7 +334,8 @@ fn a_state_that_is_not_sound_gives_no_backup() {
     backup(&server, &target.0);
     assert_eq!(names(&target.0).len(), 2);
     assert!(
-        refused(&["backup", text(&target.0), "--data", text(&target.0)]).contains("name the data folder with --data")
+        refused(&["backup", text(&target.0), "--data", text(&target.0)])
+            .contains("name the data folder with --data")
     );
 }
 
@@ -244,7 +359,8 @@ fn restore_goes_back_and_keeps_what_was_there() {
     let server = restarted(server, |server| {
         let error = refused(&["restore", text(&path), "--data", data]);
         assert!(
-            error.contains("is newer: 2 users added, changed or deleted there after") && error.contains("--force"),
+            error.contains("is newer: 2 users added, changed or deleted there after")
+                && error.contains("--force"),
             "{error}"
         );
         assert_eq!(server.avatars(), later);
@@ -254,7 +370,12 @@ fn restore_goes_back_and_keeps_what_was_there() {
     });
     assert_eq!(server.info(&token)["avatar"], then[0]);
     assert_eq!(server.avatars(), then);
-    assert_eq!(server.send("GET", &format!("/s/{}", then[0]), &[], b"").body, picture_then);
+    assert_eq!(
+        server
+            .send("GET", &format!("/s/{}", then[0]), &[], b"")
+            .body,
+        picture_then
+    );
     server.register("asuka");
     succeed(&["check", "--data", data]);
 
@@ -273,16 +394,27 @@ fn restore_into_an_empty_folder_brings_the_configuration_and_into_another_leaves
     let path = backup(&server, &target.0);
     let data = elsewhere.0.join("not/there/yet");
     succeed(&["restore", text(&path), "--data", text(&data)]);
-    assert_eq!(fs::read(data.join("config.json")).unwrap(), fs::read(path.join("config.json")).unwrap());
+    assert_eq!(
+        fs::read(data.join("config.json")).unwrap(),
+        fs::read(path.join("config.json")).unwrap()
+    );
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o077, 0);
     // Nothing has changed there since: no reason to refuse.
-    let mut there: Value = serde_json::from_str(&fs::read_to_string(data.join("config.json")).unwrap()).unwrap();
+    let mut there: Value =
+        serde_json::from_str(&fs::read_to_string(data.join("config.json")).unwrap()).unwrap();
     there["threads"] = 1.into();
     fs::write(data.join("config.json"), there.to_string()).unwrap();
     succeed(&["restore", text(&path), "--data", text(&data)]);
-    assert_eq!(fs::read_to_string(data.join("config.json")).unwrap(), there.to_string());
+    assert_eq!(
+        fs::read_to_string(data.join("config.json")).unwrap(),
+        there.to_string()
+    );
     let restored = Server::on(std::sync::Arc::new(Folder(data)));
-    assert_eq!(restored.info(&token)["name"], "rei", "sessions come with it");
+    assert_eq!(
+        restored.info(&token)["name"],
+        "rei",
+        "sessions come with it"
+    );
 }
 
 #[test]
@@ -294,11 +426,15 @@ fn a_restore_that_breaks_off_leaves_the_old_state_whole() {
     server.register("asuka");
     let data = server.data.clone();
     let server = restarted(server, |server| {
-        // A folder where the new database should be: it can be neither removed as a file nor written.
+        // A folder where the new database should be: it can be neither removed as a file nor
+        // written.
         fs::create_dir(server.path("accountd.db.new")).unwrap();
         refused(&["restore", text(&path), "--force", "--data", text(&data.0)]);
         fs::remove_dir(server.path("accountd.db.new")).unwrap();
-        let left: Vec<String> = names(&data.0).into_iter().filter(|name| name.contains("restore")).collect();
+        let left: Vec<String> = names(&data.0)
+            .into_iter()
+            .filter(|name| name.contains("restore"))
+            .collect();
         assert_eq!(left, Vec::<String>::new());
     });
     assert_eq!(server.info(&token)["name"], "rei");
@@ -317,7 +453,10 @@ fn what_cannot_be_compared_is_restored_with_force_alone_and_kept() {
         bytes[4096..].fill(0x5a);
         fs::write(server.path("accountd.db"), &bytes).unwrap();
         fs::write(server.path("accountd.db-wal"), b"a log of nothing").unwrap();
-        assert!(refused(&["restore", text(&path), "--data", text(&data.0)]).contains("--force restores the backup"));
+        assert!(
+            refused(&["restore", text(&path), "--data", text(&data.0)])
+                .contains("--force restores the backup")
+        );
         let out = succeed(&["restore", text(&path), "--force", "--data", text(&data.0)]);
         let aside = PathBuf::from(out.trim_end().rsplit_once(' ').unwrap().1);
         assert!(fs::read(aside.join("accountd.db")).unwrap()[4096..] == bytes[4096..]);
@@ -340,7 +479,10 @@ fn a_log_that_is_left_is_not_played_back_into_what_is_restored() {
     bytes[..16].fill(0);
     fs::write(left.0.join("accountd.db"), bytes).unwrap();
     let error = refused(&["restore", text(&path), "--data", text(&left.0)]);
-    assert!(error.contains("is no SQLite database") && error.contains("--force restores"), "{error}");
+    assert!(
+        error.contains("is no SQLite database") && error.contains("--force restores"),
+        "{error}"
+    );
     succeed(&["restore", text(&path), "--force", "--data", text(&left.0)]);
     let out = succeed(&["check", "--data", text(&left.0)]);
     assert!(out.contains("sound: 1 user and"), "{out}");
@@ -356,21 +498,36 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
     let out = succeed(&["check", "--data", data]);
     assert!(out.ends_with("sound: 2 users and 1 picture\n"), "{out}");
 
-    server.database().execute("UPDATE users SET avatar = ?1 WHERE name = 'asuka'", [gone]).unwrap();
+    server
+        .database()
+        .execute("UPDATE users SET avatar = ?1 WHERE name = 'asuka'", [gone])
+        .unwrap();
     let orphan = |name: &str, old: bool| {
         let path = server.path("avatars").join(name);
         fs::write(&path, "left").unwrap();
         if old {
-            File::open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            File::open(&path)
+                .unwrap()
+                .set_modified(SystemTime::UNIX_EPOCH)
+                .unwrap();
         }
         path
     };
-    let left = [orphan("aaaaaaaaaa1700000000.jpg", true), orphan(".bbbbbbbbbbbbbbbbbbbb", true)];
+    let left = [
+        orphan("aaaaaaaaaa1700000000.jpg", true),
+        orphan(".bbbbbbbbbbbbbbbbbbbb", true),
+    ];
     // Uploads that are about to be recorded, and a file that is none of accountd's.
-    let kept =
-        [orphan("cccccccccc1700000000.jpg", false), orphan(".dddddddddddddddddddd", false), orphan("notes.txt", true)];
+    let kept = [
+        orphan("cccccccccc1700000000.jpg", false),
+        orphan(".dddddddddddddddddddd", false),
+        orphan("notes.txt", true),
+    ];
     fs::write(server.path("accountd.db.new"), "left").unwrap();
-    File::open(server.path("accountd.db.new")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    File::open(server.path("accountd.db.new"))
+        .unwrap()
+        .set_modified(SystemTime::UNIX_EPOCH)
+        .unwrap();
     let (code, out, error) = run(&["check", "--data", data]);
     assert_eq!((code, &*error), (1, ""), "{out}");
     for line in [
@@ -384,10 +541,16 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
     assert_eq!(out.lines().count(), 4, "{out}");
     let out = succeed(&["check", "--repair", "--data", data]);
     assert!(
-        out.contains(&format!("repaired: picture {gone}: it is not there; user 2 has the built-in one now")),
+        out.contains(&format!(
+            "repaired: picture {gone}: it is not there; user 2 has the built-in one now"
+        )),
         "{out}"
     );
-    assert!(out.contains("repaired: 2 pictures that belonged to nobody: removed") && out.contains("sound: "), "{out}");
+    assert!(
+        out.contains("repaired: 2 pictures that belonged to nobody: removed")
+            && out.contains("sound: "),
+        "{out}"
+    );
     assert!(left.iter().all(|path| !path.exists()) && kept.iter().all(|path| path.exists()));
     assert!(!server.path("accountd.db.new").exists());
     assert_eq!(server.info(&other)["avatar"], "admin.jpg");
@@ -396,7 +559,10 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
     let avatar = server.info(&token)["avatar"].as_str().unwrap().to_string();
     fs::write(server.path("avatars").join(&avatar), [0; 20_000]).unwrap();
     let (code, out, _) = run(&["check", "--repair", "--data", data]);
-    assert!(code == 1 && out.contains(&format!("wrong: picture {avatar}: it is damaged")), "{out}");
+    assert!(
+        code == 1 && out.contains(&format!("wrong: picture {avatar}: it is damaged")),
+        "{out}"
+    );
 }
 
 #[test]
@@ -415,38 +581,71 @@ fn what_accountd_did_not_create_is_named_by_check_backup_restore_and_a_start() {
     let server = restarted(server, |_| ());
     server.login("rei");
 
-    let trigger = "CREATE TRIGGER \"spy\" AFTER UPDATE OF password ON users BEGIN DELETE FROM sessions; END";
+    let trigger =
+        "CREATE TRIGGER \"spy\" AFTER UPDATE OF password ON users BEGIN DELETE FROM sessions; END";
     server.database().execute_batch(trigger).unwrap();
     let named = "it holds the trigger spy, which accountd did not create";
-    let remedy = format!("remove it, while no server runs, with: sqlite3 '{data}/accountd.db' 'DROP TRIGGER \"spy\"'");
+    let remedy = format!(
+        "remove it, while no server runs, with: sqlite3 '{data}/accountd.db' 'DROP TRIGGER \"spy\"'"
+    );
     for more in [&[][..], &["--repair"]] {
         let (code, out, _) = run(&[&["check", "--data", data], more].concat());
-        assert_eq!((code, out), (1, format!("wrong: database: {named}; {remedy}\n")));
+        assert_eq!(
+            (code, out),
+            (1, format!("wrong: database: {named}; {remedy}\n"))
+        );
     }
     let error = refused(&["backup", text(&target.0), "--data", data]);
-    assert!(error.contains(&format!("the copy is not sound, so there is none: accountd.db: {named}")), "{error}");
+    assert!(
+        error.contains(&format!(
+            "the copy is not sound, so there is none: accountd.db: {named}"
+        )),
+        "{error}"
+    );
 
     // A backup from elsewhere, with sums that fit.
     let broken = target.0.join("broken");
-    assert!(Command::new("cp").arg("-a").args([&path, &broken]).status().unwrap().success());
+    assert!(
+        Command::new("cp")
+            .arg("-a")
+            .args([&path, &broken])
+            .status()
+            .unwrap()
+            .success()
+    );
     let db = rusqlite::Connection::open(broken.join("accountd.db")).unwrap();
     db.execute_batch(trigger).unwrap();
     drop(db);
-    let sums = "sha256sum accountd.db > new; grep -v accountd.db SHA256SUMS >> new; mv new SHA256SUMS";
-    assert!(Command::new("sh").args(["-c", sums]).current_dir(&broken).status().unwrap().success());
+    let sums =
+        "sha256sum accountd.db > new; grep -v accountd.db SHA256SUMS >> new; mv new SHA256SUMS";
+    assert!(
+        Command::new("sh")
+            .args(["-c", sums])
+            .current_dir(&broken)
+            .status()
+            .unwrap()
+            .success()
+    );
     let error = refused(&["restore", text(&broken), "--data", text(&elsewhere.0)]);
-    assert!(error.contains(&format!("is broken: accountd.db: {named}")), "{error}");
+    assert!(
+        error.contains(&format!("is broken: accountd.db: {named}")),
+        "{error}"
+    );
     assert_eq!(names(&elsewhere.0), Vec::<String>::new());
     let (code, out, _) = run(&["check", "--data", text(&broken)]);
     assert_eq!((code, out), (1, format!("wrong: accountd.db: {named}\n")));
 
-    // Under a running server it is no reason to end; a worker that takes the place of another starts.
+    // Under a running server it is no reason to end; a worker that takes the place of another
+    // starts.
     server.signal("HUP");
     server.lines.wait("reloaded");
     server.login("rei");
     let server = restarted(server, |server| {
         let listen = ["--data", data, "--listen", "127.0.0.1:0"];
-        assert_eq!(refused(&listen), format!("accountd: {data}/accountd.db: {named}; {remedy}\n"));
+        assert_eq!(
+            refused(&listen),
+            format!("accountd: {data}/accountd.db: {named}; {remedy}\n")
+        );
         server.database().execute_batch("DROP TRIGGER spy").unwrap();
     });
     server.login("rei");
@@ -458,15 +657,29 @@ fn what_accountd_did_not_create_is_named_by_check_backup_restore_and_a_start() {
 #[test]
 fn twins_of_an_older_version_go_through_backup_and_restore() {
     let (server, target, elsewhere) = (Server::start(), Folder::new(), Folder::new());
-    ["rei", "twin"].iter().for_each(|name| server.register(name));
-    server.database().execute("UPDATE users SET email = 'REI@example.org' WHERE name = 'twin'", []).unwrap();
+    ["rei", "twin"]
+        .iter()
+        .for_each(|name| server.register(name));
+    server
+        .database()
+        .execute(
+            "UPDATE users SET email = 'REI@example.org' WHERE name = 'twin'",
+            [],
+        )
+        .unwrap();
     let path = backup(&server, &target.0);
     succeed(&["restore", text(&path), "--data", text(&elsewhere.0)]);
     let out = succeed(&["check", "--data", text(&elsewhere.0)]);
     assert!(out.contains("sound: 2 users"), "{out}");
     let restored = Server::on(std::sync::Arc::new(elsewhere));
-    assert_eq!(restored.info(&restored.login("twin"))["email"], "REI@example.org");
-    assert_eq!(restored.info(&restored.login("rei"))["email"], "rei@example.org");
+    assert_eq!(
+        restored.info(&restored.login("twin"))["email"],
+        "REI@example.org"
+    );
+    assert_eq!(
+        restored.info(&restored.login("rei"))["email"],
+        "rei@example.org"
+    );
 }
 
 #[test]
@@ -479,14 +692,22 @@ fn check_says_that_a_database_is_damaged() {
     assert_eq!(server.wait(), Some(0));
     let db = server.database();
     // Bytes behind SQLite's back: a session of nobody, and an index that lacks a row.
-    db.execute_batch("PRAGMA foreign_keys = 0; INSERT INTO sessions VALUES (9, x'00', 4711, 1, 1)").unwrap();
+    db.execute_batch("PRAGMA foreign_keys = 0; INSERT INTO sessions VALUES (9, x'00', 4711, 1, 1)")
+        .unwrap();
     let (code, out, _) = run(&["check", "--data", text(&data.0)]);
-    assert!(code == 1 && out.contains("wrong: database: row 9 of sessions belongs to no row of users"), "{out}");
-    db.execute_batch("DELETE FROM sessions; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    assert!(
+        code == 1 && out.contains("wrong: database: row 9 of sessions belongs to no row of users"),
+        "{out}"
+    );
+    db.execute_batch("DELETE FROM sessions; PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
     drop(db);
     let file = server.path("accountd.db");
     let mut bytes = fs::read(&file).unwrap();
-    let at = bytes.windows(6).rposition(|bytes| bytes == b"user39").unwrap();
+    let at = bytes
+        .windows(6)
+        .rposition(|bytes| bytes == b"user39")
+        .unwrap();
     bytes[at] = b'v';
     fs::write(&file, bytes).unwrap();
     let (code, out, _) = run(&["check", "--repair", "--data", text(&data.0)]);

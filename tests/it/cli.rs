@@ -13,24 +13,41 @@ use std::sync::Arc;
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
-    command.args(arguments).envs(environment.iter().copied()).output().unwrap()
+    command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
 }
 
 /// Exit code and standard error of a start that does not succeed.
 fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
     let output = run(arguments, environment);
-    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
 }
 
 #[test]
 fn help_and_version() {
     let help = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
-    for word in ["serve", "config", "--data DIR", "--listen ADDR", "--captcha-answer TEXT", "Exit status"] {
+    for word in [
+        "serve",
+        "config",
+        "--data DIR",
+        "--listen ADDR",
+        "--captcha-answer TEXT",
+        "Exit status",
+    ] {
         assert!(help.contains(word), "{help}");
     }
     for arguments in [&["--help", "config"][..], &["config", "-h", "--data", "x"]] {
         let help = String::from_utf8(run(arguments, &[]).stdout).unwrap();
-        assert!(help.starts_with("accountd config: print the settings") && !help.contains("--listen"), "{help}");
+        assert!(
+            help.starts_with("accountd config: print the settings") && !help.contains("--listen"),
+            "{help}"
+        );
     }
     let version = String::from_utf8(run(&["--version"], &[]).stdout).unwrap();
     assert_eq!(version, format!("accountd {}\n", env!("CARGO_PKG_VERSION")));
@@ -39,11 +56,20 @@ fn help_and_version() {
 #[test]
 fn the_manual_page_and_completions_are_printed() {
     let page = String::from_utf8(run(&["man"], &[]).stdout).unwrap();
-    assert!(page.starts_with(".TH ACCOUNTD 1 ") && page.contains(".SS accountd user set\\-password USER"), "{page}");
+    assert!(
+        page.starts_with(".TH ACCOUNTD 1 ")
+            && page.contains(".SS accountd user set\\-password USER"),
+        "{page}"
+    );
     let script = String::from_utf8(run(&["completions", "bash"], &[]).stdout).unwrap();
     let completed = |words: &str, at: usize| {
-        let line = format!("{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}; _accountd; echo \"${{COMPREPLY[*]}}\"");
-        let output = Command::new("bash").args(["--norc", "-c", &line]).output().unwrap();
+        let line = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}; _accountd; echo \"${{COMPREPLY[*]}}\""
+        );
+        let output = Command::new("bash")
+            .args(["--norc", "-c", &line])
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_string()
     };
     for (words, at, expected) in [
@@ -57,7 +83,10 @@ fn the_manual_page_and_completions_are_printed() {
         assert_eq!(completed(words, at), expected, "{words}");
     }
     let (code, text) = refused(&["completions", "tcsh"], &[]);
-    assert!(code == 2 && text.contains("SHELL is one of bash, zsh, fish, not \"tcsh\""), "{text}");
+    assert!(
+        code == 2 && text.contains("SHELL is one of bash, zsh, fish, not \"tcsh\""),
+        "{text}"
+    );
 }
 
 #[test]
@@ -65,11 +94,21 @@ fn a_reader_who_has_enough_is_no_failure() {
     let program = env!("CARGO_BIN_EXE_accountd");
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = Command::new(program).arg("--help").stdout(writer).output().unwrap();
+    let output = Command::new(program)
+        .arg("--help")
+        .stdout(writer)
+        .output()
+        .unwrap();
     assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
-    let output = Command::new("sh").args(["-c", &format!("{program} --help > /dev/full")]).output().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &format!("{program} --help > /dev/full")])
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(1) && text.contains("standard output cannot be written"), "{text}");
+    assert!(
+        output.status.code() == Some(1) && text.contains("standard output cannot be written"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -79,13 +118,22 @@ fn bad_usage_is_2_with_one_sentence() {
         (&["--dance"], "--dance is no option"),
         (&["--data"], "missing argument"),
         (&["serve", "serve"], "unexpected argument"),
-        (&["config", "--listen", "127.0.0.1:0"], "config has no option --listen"),
+        (
+            &["config", "--listen", "127.0.0.1:0"],
+            "config has no option --listen",
+        ),
         (&["-x"], "invalid option"),
-        (&["--data=x", "serve", "x"], "unexpected argument \"x\"; see accountd serve --help"),
+        (
+            &["--data=x", "serve", "x"],
+            "unexpected argument \"x\"; see accountd serve --help",
+        ),
     ] {
         let (code, text) = refused(arguments, &[]);
         assert_eq!(code, 2, "{text}");
-        assert!(text.contains(sentence) && text.lines().count() == 1, "{text}");
+        assert!(
+            text.contains(sentence) && text.lines().count() == 1,
+            "{text}"
+        );
     }
 }
 
@@ -93,24 +141,37 @@ fn bad_usage_is_2_with_one_sentence() {
 fn a_wrong_configuration_is_2_with_its_place() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
-    fs::write(folder.0.join("config.json"), "{\n  \"threads\": \"four\"\n}").unwrap();
+    fs::write(
+        folder.0.join("config.json"),
+        "{\n  \"threads\": \"four\"\n}",
+    )
+    .unwrap();
     let (code, text) = refused(&["--data", data], &[]);
     assert_eq!(code, 2);
     assert!(
-        text.contains("config.json line 2: \"threads\" is \"four\"; it should be a whole number from 1 to 64"),
+        text.contains(
+            "config.json line 2: \"threads\" is \"four\"; it should be a whole number from 1 to 64"
+        ),
         "{text}"
     );
     assert!(!folder.0.join("accountd.db").exists());
     fs::remove_file(folder.0.join("config.json")).unwrap();
-    for (name, value) in
-        [("ACCOUNTD_THREADS", "0"), ("ACCOUNTD_LISTEN", "localhost"), ("ACCOUNTD_PASSWORD_HASH", "bcrypt")]
-    {
+    for (name, value) in [
+        ("ACCOUNTD_THREADS", "0"),
+        ("ACCOUNTD_LISTEN", "localhost"),
+        ("ACCOUNTD_PASSWORD_HASH", "bcrypt"),
+    ] {
         let (code, text) = refused(&["--data", data], &[(name, value)]);
-        assert!(code == 2 && text.contains(name) && text.contains("it should be"), "{text}");
+        assert!(
+            code == 2 && text.contains(name) && text.contains("it should be"),
+            "{text}"
+        );
     }
     let (code, text) = refused(&["--data", data, "--listen", "nowhere"], &[]);
     assert!(
-        code == 2 && text.contains("--listen: \"listen\" is \"nowhere\"; it should be IP:PORT or unix:PATH"),
+        code == 2
+            && text
+                .contains("--listen: \"listen\" is \"nowhere\"; it should be IP:PORT or unix:PATH"),
         "{text}"
     );
 }
@@ -119,9 +180,17 @@ fn a_wrong_configuration_is_2_with_its_place() {
 fn a_misspelt_variable_stops_the_start_and_every_command_that_goes_by_settings() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
-    for arguments in [&["serve"][..], &["config"], &["health"], &["user", "rename", "rei", "asuka"]] {
+    for arguments in [
+        &["serve"][..],
+        &["config"],
+        &["health"],
+        &["user", "rename", "rei", "asuka"],
+    ] {
         let arguments = [arguments, &["--data", data]].concat();
-        let (code, text) = refused(&arguments, &[("ACCOUNTD_FORGET_PASSWORD_KEY_FIEL", "/run/secrets/reset")]);
+        let (code, text) = refused(
+            &arguments,
+            &[("ACCOUNTD_FORGET_PASSWORD_KEY_FIEL", "/run/secrets/reset")],
+        );
         let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; the nearest one \
                         is ACCOUNTD_FORGET_PASSWORD_KEY_FILE; correct the name, or unset it\n";
         assert_eq!((code, &*text), (2, expected), "{arguments:?}");
@@ -139,7 +208,10 @@ fn an_empty_variable_and_those_of_kubernetes_are_in_the_way_of_nothing() {
         ("ACCOUNTD_THREADS", ""),
         ("ACCOUNTD_METRICS_LISTEN", ""),
         ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION", ""),
-        ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE", secret.to_str().unwrap()),
+        (
+            "ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE",
+            secret.to_str().unwrap(),
+        ),
         ("ACCOUNTD_SERVICE_HOST", "10.0.0.11"),
         ("ACCOUNTD_PORT", "tcp://10.0.0.11:9999"),
         ("ACCOUNTD_PORT_9999_TCP_ADDR", "10.0.0.11"),
@@ -149,7 +221,10 @@ fn an_empty_variable_and_those_of_kubernetes_are_in_the_way_of_nothing() {
     fs::write(&secret, "\n").unwrap();
     let name = "ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION_FILE";
     let (code, text) = refused(&["config"], &[(name, secret.to_str().unwrap())]);
-    assert!(code == 2 && text.contains(&format!("{name}: {} is empty; write", secret.display())), "{text}");
+    assert!(
+        code == 2 && text.contains(&format!("{name}: {} is empty; write", secret.display())),
+        "{text}"
+    );
 }
 
 #[test]
@@ -158,17 +233,32 @@ fn a_socket_path_that_is_too_long_is_said_before_the_kernel_does() {
     let data = folder.0.join("data");
     let long = |bytes: usize| {
         let start = format!("unix:{}/", folder.0.display());
-        format!("{start}{}", "s".repeat(bytes - (start.len() - "unix:".len())))
+        format!(
+            "{start}{}",
+            "s".repeat(bytes - (start.len() - "unix:".len()))
+        )
     };
     let refused = |arguments: &[&str], environment: &[(&str, &str)]| {
-        let (code, text) = refused(&[&["--data", data.to_str().unwrap()], arguments].concat(), environment);
+        let (code, text) = refused(
+            &[&["--data", data.to_str().unwrap()], arguments].concat(),
+            environment,
+        );
         assert!(code == 2 && text.lines().count() == 1, "{text}");
         text
     };
     let text = refused(&["--listen", &long(108)], &[]);
-    assert!(text.ends_with("it should be IP:PORT or unix:PATH (at most 107 bytes)\n"), "{text}");
-    let text = refused(&["--listen", "127.0.0.1:0"], &[("ACCOUNTD_METRICS_LISTEN", &long(108))]);
-    assert!(text.ends_with("it should be IP:PORT, unix:PATH (at most 107 bytes) or null\n"), "{text}");
+    assert!(
+        text.ends_with("it should be IP:PORT or unix:PATH (at most 107 bytes)\n"),
+        "{text}"
+    );
+    let text = refused(
+        &["--listen", "127.0.0.1:0"],
+        &[("ACCOUNTD_METRICS_LISTEN", &long(108))],
+    );
+    assert!(
+        text.ends_with("it should be IP:PORT, unix:PATH (at most 107 bytes) or null\n"),
+        "{text}"
+    );
     let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
     command.args(["--listen", &long(107), "--data"]).arg(&data);
     let server = Server::started(Arc::new(folder), command);
@@ -179,10 +269,22 @@ fn a_socket_path_that_is_too_long_is_said_before_the_kernel_does() {
 fn a_data_folder_may_have_any_name_that_is_a_text() {
     let outer = Folder::new();
     let program = env!("CARGO_BIN_EXE_accountd");
-    for name in ["file:x", "file:x?mode=memory", "a?b#c%20d%", " 阿 巴 ", "slash/", "-x"] {
+    for name in [
+        "file:x",
+        "file:x?mode=memory",
+        "a?b#c%20d%",
+        " 阿 巴 ",
+        "slash/",
+        "-x",
+    ] {
         let run = |arguments: &[&str]| {
             let mut command = Command::new(program);
-            let output = command.arg(format!("--data={name}")).args(arguments).current_dir(&outer.0).output().unwrap();
+            let output = command
+                .arg(format!("--data={name}"))
+                .args(arguments)
+                .current_dir(&outer.0)
+                .output()
+                .unwrap();
             assert_eq!(
                 output.status.code(),
                 Some(0),
@@ -192,7 +294,12 @@ fn a_data_folder_may_have_any_name_that_is_a_text() {
             String::from_utf8(output.stdout).unwrap()
         };
         let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0", "--captcha-answer", crate::support::CAPTCHA]);
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--captcha-answer",
+            crate::support::CAPTCHA,
+        ]);
         command.arg(format!("--data={name}")).current_dir(&outer.0);
         let folder = Arc::new(Folder(outer.0.join(name)));
         fs::create_dir(&folder.0).unwrap();
@@ -207,25 +314,56 @@ fn a_data_folder_may_have_any_name_that_is_a_text() {
         assert_eq!(server.info(&token)["name"], "rei");
         server.signal("TERM");
         assert_eq!(server.wait(), Some(0));
-        assert!(folder.0.join("accountd.db").exists(), "{name}: it is where it belongs");
+        assert!(
+            folder.0.join("accountd.db").exists(),
+            "{name}: it is where it belongs"
+        );
         let backups = format!("{}-backups", name.trim_end_matches('/'));
         run(&["backup", "--", &backups]);
-        let backup = fs::read_dir(outer.0.join(&backups)).unwrap().next().unwrap().unwrap().path();
-        run(&["restore", "--force", "--", backup.strip_prefix(&outer.0).unwrap().to_str().unwrap()]);
+        let backup = fs::read_dir(outer.0.join(&backups))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        run(&[
+            "restore",
+            "--force",
+            "--",
+            backup.strip_prefix(&outer.0).unwrap().to_str().unwrap(),
+        ]);
         assert!(run(&["user", "list"]).contains("rei"));
     }
     // So may the file of another program, which is opened as a path as well.
-    rusqlite::Connection::open(outer.0.join("file:theirs")).unwrap().execute_batch("CREATE TABLE theirs (id)").unwrap();
+    rusqlite::Connection::open(outer.0.join("file:theirs"))
+        .unwrap()
+        .execute_batch("CREATE TABLE theirs (id)")
+        .unwrap();
     let mut command = Command::new(program);
-    let output = command.args(["import-medusa", "file:theirs"]).current_dir(&outer.0).output().unwrap();
+    let output = command
+        .args(["import-medusa", "file:theirs"])
+        .current_dir(&outer.0)
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("file:theirs: is no database of Medusa"), "{text}");
+    assert!(
+        text.contains("file:theirs: is no database of Medusa"),
+        "{text}"
+    );
     let (code, text) = refused(&["--data", ""], &[]);
     assert!(code == 2 && text.contains("--data is empty"), "{text}");
     let folder = outer.0.join(OsStr::from_bytes(b"a\xff"));
-    let output = Command::new(program).arg("--data").arg(&folder).output().unwrap();
+    let output = Command::new(program)
+        .arg("--data")
+        .arg(&folder)
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(2) && text.contains("the path of the data folder is not UTF-8"), "{text}");
+    assert!(
+        output.status.code() == Some(2)
+            && text.contains("the path of the data folder is not UTF-8"),
+        "{text}"
+    );
     assert!(!folder.exists());
 }
 
@@ -234,12 +372,30 @@ fn the_answer_to_every_captcha_is_for_tests_only() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
-        let (code, text) = refused(&["--data", data, "--listen", address, "--captcha-answer", "abc"], &[]);
-        assert!(code == 2 && text.contains("--captcha-answer is for tests and refused on"), "{text}");
+        let (code, text) = refused(
+            &[
+                "--data",
+                data,
+                "--listen",
+                address,
+                "--captcha-answer",
+                "abc",
+            ],
+            &[],
+        );
+        assert!(
+            code == 2 && text.contains("--captcha-answer is for tests and refused on"),
+            "{text}"
+        );
     }
-    assert_eq!(refused(&["--data", data, "--captcha-answer", "a b"], &[]).0, 2);
+    assert_eq!(
+        refused(&["--data", data, "--captcha-answer", "a b"], &[]).0,
+        2
+    );
     let server = Server::start();
-    server.lines.wait("WARNING: every captcha has the answer of --captcha-answer");
+    server
+        .lines
+        .wait("WARNING: every captcha has the answer of --captcha-answer");
 }
 
 #[test]
@@ -247,13 +403,21 @@ fn the_first_start_writes_a_private_configuration() {
     let folder = Arc::new(Folder::new());
     let mut server = Server::on(folder.clone());
     let path = server.path("config.json");
-    server.lines.wait(&format!("registration key: secret_key_required_for_account_registration in {}", path.display()));
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    server.lines.wait(&format!(
+        "registration key: secret_key_required_for_account_registration in {}",
+        path.display()
+    ));
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let text = fs::read_to_string(&path).unwrap();
     let written: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(written["registration_function_status"], true);
     assert_eq!(written["forgot_password_function_status"], false);
-    let key = written["secret_key_required_for_account_registration"].as_str().unwrap();
+    let key = written["secret_key_required_for_account_registration"]
+        .as_str()
+        .unwrap();
     assert!(key.len() == 40 && written["forget_password_key"] != key);
     let mut user = crate::support::new_user("rei");
     user["key"] = key.into();
@@ -263,7 +427,11 @@ fn the_first_start_writes_a_private_configuration() {
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
     let server = Server::on(folder);
-    assert_eq!(fs::read_to_string(server.path("config.json")).unwrap(), text, "a second start writes nothing");
+    assert_eq!(
+        fs::read_to_string(server.path("config.json")).unwrap(),
+        text,
+        "a second start writes nothing"
+    );
     server.login("rei");
 }
 
@@ -271,8 +439,15 @@ fn the_first_start_writes_a_private_configuration() {
 fn config_says_what_is_in_force_and_hides_secrets() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
-    fs::write(folder.0.join("config.json"), json!({"threads": 2, "forget_password_key": KEY}).to_string()).unwrap();
-    let output = run(&["config", "--data", data], &[("ACCOUNTD_TOKEN_TTL_SECONDS", "600")]);
+    fs::write(
+        folder.0.join("config.json"),
+        json!({"threads": 2, "forget_password_key": KEY}).to_string(),
+    )
+    .unwrap();
+    let output = run(
+        &["config", "--data", data],
+        &[("ACCOUNTD_TOKEN_TTL_SECONDS", "600")],
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     for line in [
         "threads = 2  [".to_string(),
@@ -289,22 +464,51 @@ fn config_says_what_is_in_force_and_hides_secrets() {
 #[test]
 fn a_second_server_on_a_folder_is_refused_and_names_the_first() {
     let server = Server::start();
-    let (code, text) = refused(&["--data", server.data.0.to_str().unwrap(), "--listen", "127.0.0.1:0"], &[]);
+    let (code, text) = refused(
+        &[
+            "--data",
+            server.data.0.to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+        ],
+        &[],
+    );
     assert_eq!(code, 1);
-    assert!(text.contains(&format!("an accountd with pid {} works on this folder already", server.pid())), "{text}");
+    assert!(
+        text.contains(&format!(
+            "an accountd with pid {} works on this folder already",
+            server.pid()
+        )),
+        "{text}"
+    );
     assert_eq!(server.post("/api/login", &json!({})).code(), 504);
 }
 
 #[test]
 fn a_folder_that_lets_others_in_is_told_and_its_lock_is_private() {
-    for (mode, told) in [(0o700, false), (0o750, false), (0o710, false), (0o755, true), (0o701, true), (0o770, true)] {
+    for (mode, told) in [
+        (0o700, false),
+        (0o750, false),
+        (0o710, false),
+        (0o755, true),
+        (0o701, true),
+        (0o770, true),
+    ] {
         let folder = Folder::new();
         // As older versions made it.
         fs::write(folder.0.join("accountd.lock"), "").unwrap();
-        fs::set_permissions(folder.0.join("accountd.lock"), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(
+            folder.0.join("accountd.lock"),
+            fs::Permissions::from_mode(0o644),
+        )
+        .unwrap();
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(mode)).unwrap();
         let server = Server::on(Arc::new(folder));
-        let lock = fs::metadata(server.path("accountd.lock")).unwrap().permissions().mode() & 0o777;
+        let lock = fs::metadata(server.path("accountd.lock"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777;
         assert_eq!(lock, 0o600, "{mode:o}");
         let path = server.data.0.display();
         let warning = format!(
@@ -319,7 +523,14 @@ fn a_folder_that_lets_others_in_is_told_and_its_lock_is_private() {
         );
     }
     let server = Server::start();
-    assert_eq!(fs::metadata(server.path("accountd.lock")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(server.path("accountd.lock"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -328,10 +539,18 @@ fn what_is_in_the_way_of_a_start_is_1_with_one_sentence() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
     let (code, text) = refused(&["--data", data, "--listen", &server.address], &[]);
-    assert!(code == 1 && text.contains("cannot listen on") && text.lines().count() == 1, "{text}");
+    assert!(
+        code == 1 && text.contains("cannot listen on") && text.lines().count() == 1,
+        "{text}"
+    );
     fs::write(folder.0.join("accountd.db"), "x".repeat(200)).unwrap();
     let (code, text) = refused(&["--data", data, "--listen", "127.0.0.1:0"], &[]);
-    assert!(code == 1 && text.contains("is no SQLite database; move it away") && text.lines().count() == 1, "{text}");
+    assert!(
+        code == 1
+            && text.contains("is no SQLite database; move it away")
+            && text.lines().count() == 1,
+        "{text}"
+    );
     let file = folder.0.join("accountd.db");
     let (code, text) = refused(&["--data", file.to_str().unwrap()], &[]);
     assert!(code == 1 && text.lines().count() == 1, "{text}");
@@ -348,7 +567,10 @@ fn too_few_descriptors_are_said_at_the_start() {
     let output = Command::new("sh").args(["-c", &start]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text.contains("100 descriptors are too few to serve: allow at least 256"), "{text}");
+    assert!(
+        text.contains("100 descriptors are too few to serve: allow at least 256"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -390,15 +612,20 @@ fn it_listens_on_a_unix_socket() {
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+        let mut lines =
+            std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
         assert!(lines.any(|line| line.unwrap() == format!("listening on {address}")));
         (child, lines)
     };
     let (mut child, lines) = start();
     let ask = || {
-        let mut streams: Vec<_> = (0..12).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+        let mut streams: Vec<_> = (0..12)
+            .map(|_| UnixStream::connect(&socket).unwrap())
+            .collect();
         for stream in &mut streams {
-            stream.write_all(b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            stream
+                .write_all(b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
+                .unwrap();
         }
         for stream in &mut streams {
             assert_eq!(Response::read(stream, false).code(), 504);

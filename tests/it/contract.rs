@@ -7,8 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows that no request over a socket leads to.
 const UNREACHABLE: [(&str, u16, &str); 2] = [
-    ("/api/registered", 400, "kept for a panic, and none is known; `answers_of_a_panic` in src/api/mod.rs shows it"),
-    ("/api/get_verification_code", 169, "drawing fails only by a panic, and none is known"),
+    (
+        "/api/registered",
+        400,
+        "kept for a panic, and none is known; `answers_of_a_panic` in src/api/mod.rs shows it",
+    ),
+    (
+        "/api/get_verification_code",
+        169,
+        "drawing fails only by a panic, and none is known",
+    ),
 ];
 
 /// The document's rows: path, then code and sentence.
@@ -18,12 +26,19 @@ fn document() -> BTreeMap<String, BTreeSet<(u16, String)>> {
     let mut path = String::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("`/api/") {
-            path = format!("/api/{}", rest.split('`').next().unwrap().trim_end_matches('/'));
-        } else if let Some((code, sentence)) = line.strip_prefix("- ").and_then(|line| line.split_once('：'))
+            path = format!(
+                "/api/{}",
+                rest.split('`').next().unwrap().trim_end_matches('/')
+            );
+        } else if let Some((code, sentence)) = line
+            .strip_prefix("- ")
+            .and_then(|line| line.split_once('：'))
             && let Ok(code) = code.parse()
         {
             // The backslash is Markdown's, so that the asterisk is one.
-            rows.entry(path.clone()).or_default().insert((code, sentence.replace("\\*", "*")));
+            rows.entry(path.clone())
+                .or_default()
+                .insert((code, sentence.replace("\\*", "*")));
         }
     }
     rows
@@ -35,7 +50,11 @@ fn the_table_is_the_document() {
         .iter()
         .map(|endpoint| {
             let rows = endpoint.refusals.iter().chain([&endpoint.done]);
-            (endpoint.path.to_string(), rows.map(|row| (row.code, row.message.to_string())).collect())
+            (
+                endpoint.path.to_string(),
+                rows.map(|row| (row.code, row.message.to_string()))
+                    .collect(),
+            )
         })
         .collect();
     assert_eq!(table, document());
@@ -47,11 +66,23 @@ fn the_table_is_the_document() {
 fn the_fields_are_the_documents() {
     let text = std::fs::read_to_string(root().join("tests/user-api.zh.md")).unwrap();
     for (section, endpoint) in text.split("\n### ").zip(contract::DOCUMENT) {
-        let body = section.split("```json\n").nth(1).map(|rest| rest.split("```").next().unwrap());
+        let body = section
+            .split("```json\n")
+            .nth(1)
+            .map(|rest| rest.split("```").next().unwrap());
         let body: Value = body.map_or(json!({}), |body| serde_json::from_str(body).unwrap());
-        let named: BTreeSet<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        let named: BTreeSet<&str> = body
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         let mut ours: BTreeSet<&str> = endpoint.fields.iter().map(|field| field.name).collect();
-        ours.extend(if endpoint.captcha { &contract::CAPTCHA[..] } else { &[] });
+        ours.extend(if endpoint.captcha {
+            &contract::CAPTCHA[..]
+        } else {
+            &[]
+        });
         ours.extend((endpoint.token == contract::Token::Body).then_some("token"));
         assert_eq!(ours, named, "{}", endpoint.path);
     }
@@ -66,7 +97,11 @@ struct Cases<'a> {
 
 impl<'a> Cases<'a> {
     fn of(server: &'a Server, endpoint: &'static Endpoint) -> Cases<'a> {
-        Cases { server, endpoint, seen: BTreeSet::new() }
+        Cases {
+            server,
+            endpoint,
+            seen: BTreeSet::new(),
+        }
     }
 
     /// A body as it is.
@@ -81,11 +116,14 @@ impl<'a> Cases<'a> {
     }
 
     fn text(&mut self, code: u16, body: &str) -> Response {
-        let response = self.server.send("POST", self.endpoint.path, &[], body.as_bytes());
+        let response = self
+            .server
+            .send("POST", self.endpoint.path, &[], body.as_bytes());
         self.expect(code, response)
     }
 
-    /// The answer must be the row with this code, with its sentence, or the value that takes its place.
+    /// The answer must be the row with this code, with its sentence, or the value that takes its
+    /// place.
     fn expect(&mut self, code: u16, response: Response) -> Response {
         let context = format!("{} {}", self.endpoint.path, response.text());
         assert_eq!(response.status, 200, "{context}");
@@ -104,7 +142,9 @@ impl<'a> Cases<'a> {
 
     /// Every method but the right one, with and without the slash.
     fn methods(&mut self) {
-        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW", "post"] {
+        for method in [
+            "GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW", "post",
+        ] {
             if method != self.endpoint.method {
                 for slash in ["", "/", "?a=b", "/?a=b"] {
                     let path = format!("{}{slash}", self.endpoint.path);
@@ -122,12 +162,19 @@ impl<'a> Cases<'a> {
     /// Bodies that can't be read answer like a body without fields, and say why.
     fn unreadable(&mut self, code: u16) {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(500), "]".repeat(500));
-        for body in ["", "{", "[]", "null", "\"text\"", "12", "{\"a\":}", "{} x", "not json", &deep] {
+        for body in [
+            "", "{", "[]", "null", "\"text\"", "12", "{\"a\":}", "{} x", "not json", &deep,
+        ] {
             let response = self.text(code, body);
             let detail = response.json()["detail"].as_str().expect(body).to_string();
-            assert!(detail.starts_with("body is not a JSON object: "), "{detail}");
+            assert!(
+                detail.starts_with("body is not a JSON object: "),
+                "{detail}"
+            );
         }
-        let response = self.server.send("POST", self.endpoint.path, &[], b"{\"token\":\"\xff\xfe\"}");
+        let response =
+            self.server
+                .send("POST", self.endpoint.path, &[], b"{\"token\":\"\xff\xfe\"}");
         assert!(self.expect(code, response).json()["detail"].is_string());
         let response = self.is(if code == 666 { 505 } else { code }, &json!({"unknown": 1}));
         assert_eq!(response.json().get("detail"), None);
@@ -136,15 +183,32 @@ impl<'a> Cases<'a> {
     /// Every row of the table was reached, or is listed with its reason.
     fn complete(&self) {
         for row in self.endpoint.refusals.iter().chain([&self.endpoint.done]) {
-            let listed = UNREACHABLE.iter().any(|one| one.0 == self.endpoint.path && one.1 == row.code);
-            assert_ne!(self.seen.contains(&row.code), listed, "{} {}", self.endpoint.path, row.code);
+            let listed = UNREACHABLE
+                .iter()
+                .any(|one| one.0 == self.endpoint.path && one.1 == row.code);
+            assert_ne!(
+                self.seen.contains(&row.code),
+                listed,
+                "{} {}",
+                self.endpoint.path,
+                row.code
+            );
         }
     }
 }
 
 /// What makes a field absent.
 fn absent() -> [Value; 8] {
-    [json!(null), json!(""), json!("\r\n"), json!("\n\n"), json!(1), json!(true), json!(["a"]), json!({"a": "b"})]
+    [
+        json!(null),
+        json!(""),
+        json!("\r\n"),
+        json!("\n\n"),
+        json!(1),
+        json!(true),
+        json!(["a"]),
+        json!({"a": "b"}),
+    ]
 }
 
 fn without(body: &Value, name: &str) -> Value {
@@ -168,14 +232,25 @@ fn captcha_rows(cases: &mut Cases, body: &Value, absent_code: u16, wrong_code: u
             cases.is(absent_code, &changed(&solved, name, &value));
         }
     }
-    // None of these was an answer, so the captcha is still good; now it is answered wrongly, and used up.
-    cases.is(wrong_code, &changed(&solved, "verification_code", &json!("wrong")));
+    // None of these was an answer, so the captcha is still good; now it is answered wrongly, and
+    // used up.
+    cases.is(
+        wrong_code,
+        &changed(&solved, "verification_code", &json!("wrong")),
+    );
     cases.is(wrong_code, &solved);
     cases.is(
         wrong_code,
-        &changed(&cases.server.solved(body.clone()), "verification_code", &json!(format!("{CAPTCHA} "))),
+        &changed(
+            &cases.server.solved(body.clone()),
+            "verification_code",
+            &json!(format!("{CAPTCHA} ")),
+        ),
     );
-    cases.is(wrong_code, &changed(&solved, "verification_code_key", &json!("unknown")));
+    cases.is(
+        wrong_code,
+        &changed(&solved, "verification_code_key", &json!("unknown")),
+    );
     cases.is(absent_code, &json!({}));
 }
 
@@ -195,18 +270,47 @@ fn registered() {
     }
     cases.solved(403, changed(&body, "key", &json!("another key")));
     cases.solved(403, changed(&body, "key", &json!(format!("{KEY} "))));
-    for (name, limit) in [("show_name", 64), ("username", 64), ("email", 254), ("passwd", 1024)] {
+    for (name, limit) in [
+        ("show_name", 64),
+        ("username", 64),
+        ("email", 254),
+        ("passwd", 1024),
+    ] {
         cases.solved(603, changed(&body, name, &json!("阿".repeat(limit + 1))));
-        cases.solved(403, changed(&changed(&body, name, &json!("阿".repeat(limit + 1))), "key", &json!("x")));
-        let longest = changed(&new_user(&format!("longest-{name}")), name, &json!("阿".repeat(limit)));
+        cases.solved(
+            403,
+            changed(
+                &changed(&body, name, &json!("阿".repeat(limit + 1))),
+                "key",
+                &json!("x"),
+            ),
+        );
+        let longest = changed(
+            &new_user(&format!("longest-{name}")),
+            name,
+            &json!("阿".repeat(limit)),
+        );
         cases.solved(200, longest);
     }
-    assert_eq!(cases.solved(200, body.clone()).text(), r#"{"message":"注册成功","code":200}"#);
+    assert_eq!(
+        cases.solved(200, body.clone()).text(),
+        r#"{"message":"注册成功","code":200}"#
+    );
     cases.solved(604, body.clone());
     cases.solved(604, changed(&body, "username", &json!("another")));
     cases.solved(604, changed(&body, "email", &json!("another@example.org")));
-    cases.solved(200, changed(&new_user("Rei"), "email", &json!("any text at all")));
-    cases.solved(200, changed(&new_user("with spaces and ' \" \\ ; -- \u{0}\u{202e}"), "show_name", &json!("\n \t")));
+    cases.solved(
+        200,
+        changed(&new_user("Rei"), "email", &json!("any text at all")),
+    );
+    cases.solved(
+        200,
+        changed(
+            &new_user("with spaces and ' \" \\ ; -- \u{0}\u{202e}"),
+            "show_name",
+            &json!("\n \t"),
+        ),
+    );
 
     let closed = Server::with(json!({"registration_function_status": false}));
     let mut off = Cases::of(&closed, &contract::REGISTERED);
@@ -245,9 +349,19 @@ fn login() {
     cases.solved(604, changed(&body, "passwd", &json!("a password ")));
     let response = cases.solved(200, body.clone());
     let token = response.json()["message"].as_str().unwrap().to_string();
-    assert!(token.len() == 250 && token.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{token}");
+    assert!(
+        token.len() == 250 && token.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        "{token}"
+    );
     // The case of a captcha's answer is ignored.
-    cases.is(200, &changed(&server.solved(body), "verification_code", &json!(CAPTCHA.to_uppercase())));
+    cases.is(
+        200,
+        &changed(
+            &server.solved(body),
+            "verification_code",
+            &json!(CAPTCHA.to_uppercase()),
+        ),
+    );
     cases.complete();
 }
 
@@ -274,12 +388,22 @@ fn user_info() {
     let mut cases = Cases::of(&server, &contract::USER_INFO);
     token_rows(&mut cases, &json!({"token": token}));
     let response = cases.is(200, &json!({"token": token, "unknown": [1, {"a": null}]}));
-    let key = response.json()["message"]["key"].as_str().unwrap().to_string();
-    assert!(key.len() == 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key}");
+    let key = response.json()["message"]["key"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    assert!(
+        key.len() == 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        "{key}"
+    );
     let expected = format!(
         r#"{{"message":{{"id":1,"key":"{key}","name":"rei","token":"{token}","show_name":"rei 阿巴","email":"rei@example.org","avatar":"admin.jpg"}},"code":200}}"#
     );
-    assert_eq!(response.text(), expected, "the members in the order of the document");
+    assert_eq!(
+        response.text(),
+        expected,
+        "the members in the order of the document"
+    );
     cases.complete();
 }
 
@@ -294,13 +418,26 @@ fn update_show_name() {
     for value in absent() {
         cases.is(404, &changed(&body, "new_show_name", &value));
         // An unknown token comes first.
-        cases.is(403, &changed(&changed(&body, "new_show_name", &value), "token", &json!("x")));
+        cases.is(
+            403,
+            &changed(
+                &changed(&body, "new_show_name", &value),
+                "token",
+                &json!("x"),
+            ),
+        );
     }
-    cases.is(404, &changed(&body, "new_show_name", &json!("阿".repeat(65))));
+    cases.is(
+        404,
+        &changed(&body, "new_show_name", &json!("阿".repeat(65))),
+    );
     assert_eq!(server.info(&token)["show_name"], "rei 阿巴");
     cases.is(200, &body);
     assert_eq!(server.info(&token)["show_name"], "阿巴阿巴阿巴");
-    cases.is(200, &changed(&body, "new_show_name", &json!("阿".repeat(64))));
+    cases.is(
+        200,
+        &changed(&body, "new_show_name", &json!("阿".repeat(64))),
+    );
     cases.complete();
 }
 
@@ -336,11 +473,37 @@ fn update_password() {
     }
     cases.solved(404, changed(&body, "username", &json!("nobody")));
     cases.solved(404, changed(&body, "old_passwd", &json!("wrong")));
-    assert_eq!(server.info(&token)["name"], "rei", "a refusal ends no session");
+    assert_eq!(
+        server.info(&token)["name"],
+        "rei",
+        "a refusal ends no session"
+    );
     cases.solved(200, body);
-    assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403, "every token has ended");
-    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "a password"})).code(), 604);
-    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "another"})).code(), 200);
+    assert_eq!(
+        server
+            .post("/api/user_info", &json!({"token": token}))
+            .code(),
+        403,
+        "every token has ended"
+    );
+    assert_eq!(
+        server
+            .post_solved(
+                "/api/login",
+                json!({"username": "rei", "passwd": "a password"})
+            )
+            .code(),
+        604
+    );
+    assert_eq!(
+        server
+            .post_solved(
+                "/api/login",
+                json!({"username": "rei", "passwd": "another"})
+            )
+            .code(),
+        200
+    );
     cases.complete();
 }
 
@@ -349,7 +512,8 @@ fn forget_password() {
     let server = Server::start();
     let token = server.user("rei");
     server.register("asuka");
-    let body = json!({"key": RESET, "name": "rei", "new_passwd": "another", "email": "rei@example.org"});
+    let body =
+        json!({"key": RESET, "name": "rei", "new_passwd": "another", "email": "rei@example.org"});
     let mut cases = Cases::of(&server, &contract::FORGET_PASSWORD);
     cases.methods();
     cases.unreadable(504);
@@ -366,10 +530,28 @@ fn forget_password() {
     }
     cases.solved(501, changed(&body, "name", &json!("nobody")));
     cases.solved(501, changed(&body, "email", &json!("asuka@example.org")));
-    assert_eq!(server.info(&token)["name"], "rei", "a refusal ends no session");
+    assert_eq!(
+        server.info(&token)["name"],
+        "rei",
+        "a refusal ends no session"
+    );
     cases.solved(200, body.clone());
-    assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403, "every token has ended");
-    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "another"})).code(), 200);
+    assert_eq!(
+        server
+            .post("/api/user_info", &json!({"token": token}))
+            .code(),
+        403,
+        "every token has ended"
+    );
+    assert_eq!(
+        server
+            .post_solved(
+                "/api/login",
+                json!({"username": "rei", "passwd": "another"})
+            )
+            .code(),
+        200
+    );
 
     let closed = Server::with(json!({"forgot_password_function_status": false}));
     let mut off = Cases::of(&closed, &contract::FORGET_PASSWORD);
@@ -397,7 +579,10 @@ fn weak_passwords_are_refused_where_the_settings_say_so() {
     }
     // An existing password is never looked at.
     server.login("rei-ayanami");
-    registered.solved(200, changed(&new_user("asuka"), "passwd", &json!("阿巴阿巴阿巴")));
+    registered.solved(
+        200,
+        changed(&new_user("asuka"), "passwd", &json!("阿巴阿巴阿巴")),
+    );
     update.solved(200, changed(&change, "new_passwd", &json!("another")));
     forget.solved(200, changed(&reset, "new_passwd", &json!("a third")));
 }
@@ -410,7 +595,9 @@ fn upload_avatar() {
     cases.methods();
     let good = picture(20_000);
     let whole = form("file", &good);
-    let send = |headers: &[(&str, &str)], body: &[u8]| server.send("POST", "/api/upload_avatar", headers, body);
+    let send = |headers: &[(&str, &str)], body: &[u8]| {
+        server.send("POST", "/api/upload_avatar", headers, body)
+    };
     let typed = ("Content-Type", FORM);
     cases.expect(404, send(&[typed], &whole));
     cases.expect(404, send(&[typed, ("token", "")], &whole));
@@ -423,33 +610,96 @@ fn upload_avatar() {
     let checksum = crc32fast::hash(&large[12..29]).to_be_bytes();
     large[29..33].copy_from_slice(&checksum);
     for (headers, body, detail) in [
-        (&[own][..], &whole[..], "the Content-Type is not multipart/form-data"),
-        (&kind("application/json"), b"{}", "the Content-Type is not multipart/form-data"),
-        (&kind("multipart/form-data"), &whole, "the Content-Type names no boundary"),
-        (&kind("multipart/form-data; boundary=other"), &whole, "the boundary that the Content-Type names is not in"),
+        (
+            &[own][..],
+            &whole[..],
+            "the Content-Type is not multipart/form-data",
+        ),
+        (
+            &kind("application/json"),
+            b"{}",
+            "the Content-Type is not multipart/form-data",
+        ),
+        (
+            &kind("multipart/form-data"),
+            &whole,
+            "the Content-Type names no boundary",
+        ),
+        (
+            &kind("multipart/form-data; boundary=other"),
+            &whole,
+            "the boundary that the Content-Type names is not in",
+        ),
         (&[own, typed], b"", "the body is empty"),
-        (&[own, typed], &whole[..whole.len() / 2], "the body ended after "),
-        (&[own, typed], &form("picture", &good), "the form has no part named `file`"),
-        (&[own, typed], &form("file", &picture(61_000)), "the file is larger than the limit of 60000 bytes"),
-        (&[own, typed], &form("file", &padded(b"<svg>")), "the file is not a JPEG, PNG, GIF or WebP picture"),
-        (&[own, typed], &form("file", &padded(b"\0\0\0\x10ftypheic\0\0\0\0")), "the picture is in the format HEIC"),
-        (&[own, typed], &form("file", &padded(b"\0\0\0\x10ftypavif\0\0\0\0")), "the picture is in the format AVIF"),
-        (&[own, typed], &form("file", &large), "the picture has too many pixels"),
-        (&[own, typed], &form("file", &good[..15_000]), "the PNG is truncated"),
+        (
+            &[own, typed],
+            &whole[..whole.len() / 2],
+            "the body ended after ",
+        ),
+        (
+            &[own, typed],
+            &form("picture", &good),
+            "the form has no part named `file`",
+        ),
+        (
+            &[own, typed],
+            &form("file", &picture(61_000)),
+            "the file is larger than the limit of 60000 bytes",
+        ),
+        (
+            &[own, typed],
+            &form("file", &padded(b"<svg>")),
+            "the file is not a JPEG, PNG, GIF or WebP picture",
+        ),
+        (
+            &[own, typed],
+            &form("file", &padded(b"\0\0\0\x10ftypheic\0\0\0\0")),
+            "the picture is in the format HEIC",
+        ),
+        (
+            &[own, typed],
+            &form("file", &padded(b"\0\0\0\x10ftypavif\0\0\0\0")),
+            "the picture is in the format AVIF",
+        ),
+        (
+            &[own, typed],
+            &form("file", &large),
+            "the picture has too many pixels",
+        ),
+        (
+            &[own, typed],
+            &form("file", &good[..15_000]),
+            "the PNG is truncated",
+        ),
     ] {
         let response = cases.expect(169, send(headers, body)).json();
-        let told = response["detail"].as_str().unwrap_or_else(|| panic!("{detail}"));
+        let told = response["detail"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{detail}"));
         assert!(told.starts_with(detail), "{told}");
     }
     for file in [&b""[..], &[b'x'; 10_240]] {
-        assert_eq!(cases.expect(603, server.upload(&token, file)).json().get("detail"), None);
+        assert_eq!(
+            cases
+                .expect(603, server.upload(&token, file))
+                .json()
+                .get("detail"),
+            None
+        );
     }
     cases.expect(169, server.upload(&token, &[b'x'; 10_241]));
-    assert_eq!(server.avatars(), Vec::<String>::new(), "a refusal leaves no file");
+    assert_eq!(
+        server.avatars(),
+        Vec::<String>::new(),
+        "a refusal leaves no file"
+    );
     assert_eq!(server.info(&token)["avatar"], "admin.jpg");
     let response = cases.expect(200, server.upload(&token, &good));
     let name = response.json()["message"].as_str().unwrap().to_string();
-    assert!(accountd::avatar::is_name(&name) && name.ends_with(".png"), "{name}");
+    assert!(
+        accountd::avatar::is_name(&name) && name.ends_with(".png"),
+        "{name}"
+    );
     assert_eq!(server.info(&token)["avatar"], *name);
     assert_eq!(server.avatars(), [name]);
     cases.complete();
@@ -463,11 +713,25 @@ fn logout() {
     let mut cases = Cases::of(&server, &contract::LOGOUT);
     token_rows(&mut cases, &body);
     cases.is(403, &json!({"token": "unknown", "everywhere": true}));
-    assert_eq!(server.info(&token)["name"], "rei", "a refusal ends no session");
+    assert_eq!(
+        server.info(&token)["name"],
+        "rei",
+        "a refusal ends no session"
+    );
     // One session at a time, whatever `everywhere` is, unless it is true.
-    for everywhere in [json!(null), json!(false), json!("true"), json!(1), json!([true]), json!({"true": true})] {
+    for everywhere in [
+        json!(null),
+        json!(false),
+        json!("true"),
+        json!(1),
+        json!([true]),
+        json!({"true": true}),
+    ] {
         let other = server.login("rei");
-        cases.is(200, &changed(&json!({"token": other}), "everywhere", &everywhere));
+        cases.is(
+            200,
+            &changed(&json!({"token": other}), "everywhere", &everywhere),
+        );
         cases.is(403, &json!({"token": other}));
     }
     let others = [server.login("rei"), server.login("rei")];
@@ -479,7 +743,12 @@ fn logout() {
     }
     cases.is(200, &json!({"token": others[0], "everywhere": true}));
     for token in &others {
-        assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
+        assert_eq!(
+            server
+                .post("/api/user_info", &json!({"token": token}))
+                .code(),
+            403
+        );
     }
     assert_eq!(server.info(&elsewhere)["name"], "asuka");
     cases.complete();
@@ -495,10 +764,17 @@ fn health() {
         assert_eq!(response.text(), r#"{"message":"ok","code":200}"#);
     }
     cases.complete();
-    server.database().execute_batch("ALTER TABLE users RENAME TO hidden").unwrap();
+    server
+        .database()
+        .execute_batch("ALTER TABLE users RENAME TO hidden")
+        .unwrap();
     let response = server.send("GET", "/health", &[], b"");
     assert_eq!((response.status, response.code()), (500, 169));
-    assert_eq!(response.json().get("detail"), None, "GET has no body that could be wrong");
+    assert_eq!(
+        response.json().get("detail"),
+        None,
+        "GET has no body that could be wrong"
+    );
     server.lines.wait("error /health: no such table");
 }
 
@@ -508,20 +784,30 @@ fn get_verification_code() {
     let mut cases = Cases::of(&server, &GET_VERIFICATION_CODE);
     cases.methods();
     let mut keys = BTreeSet::new();
-    for path in ["/api/get_verification_code", "/api/get_verification_code/", "/api/get_verification_code/?t=1"] {
+    for path in [
+        "/api/get_verification_code",
+        "/api/get_verification_code/",
+        "/api/get_verification_code/?t=1",
+    ] {
         let response = server.send("GET", path, &[], b"");
         assert_eq!(response.status, 200);
         for (name, value) in [
             ("Content-Type", "image/png"),
             ("Cache-Control", "no-store"),
             ("Cross-Origin-Resource-Policy", "cross-origin"),
-            ("Access-Control-Expose-Headers", "VerificationCodeKey, Retry-After"),
+            (
+                "Access-Control-Expose-Headers",
+                "VerificationCodeKey, Retry-After",
+            ),
             ("Access-Control-Allow-Origin", "*"),
         ] {
             assert_eq!(response.header(name), Some(value));
         }
         let key = response.header("VerificationCodeKey").unwrap();
-        assert!(key.len() == 250 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key}");
+        assert!(
+            key.len() == 250 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "{key}"
+        );
         assert!(keys.insert(key.to_string()));
         let decoder = png::Decoder::new(std::io::Cursor::new(&response.body));
         let info = decoder.read_info().unwrap();

@@ -1,4 +1,5 @@
-//! The documentation: it says what the tables say, both languages say the same, and every link leads somewhere.
+//! The documentation: it says what the tables say, both languages say the same, and every link
+//! leads somewhere.
 
 use crate::support::root;
 use accountd::config::{SETTINGS, Setting};
@@ -17,19 +18,35 @@ fn pages() -> BTreeSet<String> {
     for folder in ["", "docs/", "docs/zh/"] {
         let entries = fs::read_dir(root().join(folder)).into_iter().flatten();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        found.extend(names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}{name}")));
+        found.extend(
+            names
+                .filter(|name| name.ends_with(".md"))
+                .map(|name| format!("{folder}{name}")),
+        );
     }
     found
 }
 
-/// The pages in docs/ that are for hosts and authors of clients, and so exist in both languages. Others may.
-const TRANSLATED: [&str; 7] = ["api", "backup", "commands", "medusa", "operating", "security", "settings"];
+/// The pages in docs/ that are for hosts and authors of clients, and so exist in both languages.
+/// Others may.
+const TRANSLATED: [&str; 7] = [
+    "api",
+    "backup",
+    "commands",
+    "medusa",
+    "operating",
+    "security",
+    "settings",
+];
 
 /// The pages that exist in both languages, or should: English, then Chinese.
 fn pairs() -> Vec<(String, String)> {
     let mut found = BTreeSet::from([("README.md".to_string(), "README.zh.md".to_string())]);
     found.extend(TRANSLATED.map(|page| (format!("docs/{page}.md"), format!("docs/zh/{page}.md"))));
-    for chinese in pages().into_iter().filter(|page| page.starts_with("docs/zh/")) {
+    for chinese in pages()
+        .into_iter()
+        .filter(|page| page.starts_with("docs/zh/"))
+    {
         found.insert((chinese.replace("docs/zh/", "docs/"), chinese));
     }
     found.into_iter().collect()
@@ -46,7 +63,11 @@ fn settings() -> String {
 
 /// A row of that table up to its last cell.
 fn without_meaning(setting: &Setting) -> String {
-    let default = if setting.default == "null" { String::new() } else { format!("`{}`", setting.default) };
+    let default = if setting.default == "null" {
+        String::new()
+    } else {
+        format!("`{}`", setting.default)
+    };
     format!("| `{}` | {default} | {} | ", setting.name, setting.kind)
 }
 
@@ -59,11 +80,20 @@ fn plain(message: &str) -> String {
 fn codes() -> String {
     let mut table = String::from("| path | code | message |\n|---|---|---|\n");
     for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
-        let mut rows: Vec<_> =
-            endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()).collect();
+        let mut rows: Vec<_> = endpoint
+            .refusals
+            .iter()
+            .chain([&endpoint.done])
+            .filter(|row| !row.message.is_empty())
+            .collect();
         rows.sort_by_key(|row| row.code);
         for row in rows {
-            table += &format!("| `{}` | {} | {} |\n", endpoint.path, row.code, plain(row.message));
+            table += &format!(
+                "| `{}` | {} | {} |\n",
+                endpoint.path,
+                row.code,
+                plain(row.message)
+            );
         }
     }
     for (status, message) in OUTSIDE {
@@ -75,8 +105,15 @@ fn codes() -> String {
 #[test]
 fn the_pages_say_what_the_tables_say() {
     let help = format!("```\n{}```\n", accountd::cli::help());
-    for (page, what) in [("docs/settings.md", settings()), ("docs/api.md", codes()), ("docs/commands.md", help)] {
-        assert!(read(page).contains(&what), "{page} should have this:\n\n{what}");
+    for (page, what) in [
+        ("docs/settings.md", settings()),
+        ("docs/api.md", codes()),
+        ("docs/commands.md", help),
+    ] {
+        assert!(
+            read(page).contains(&what),
+            "{page} should have this:\n\n{what}"
+        );
     }
     let api = read("docs/api.md");
     for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
@@ -93,12 +130,28 @@ fn the_readme_has_each_interface_and_the_right_defaults() {
     let readme = read("README.md");
     for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
         let row = format!("\n| `{} {}", endpoint.method, endpoint.path);
-        assert!(readme.contains(&row), "README.md has no row for {}", endpoint.path);
+        assert!(
+            readme.contains(&row),
+            "README.md has no row for {}",
+            endpoint.path
+        );
     }
-    let table = readme.split("\n| setting | default | meaning |\n").nth(1).expect("a table of settings");
-    for row in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
-        let fresh = SETTINGS.iter().any(|one| row.starts_with(&format!("| `{}` | `{}` | ", one.name, one.default)));
-        assert!(fresh, "README.md: no such setting, or another default: {row}");
+    let table = readme
+        .split("\n| setting | default | meaning |\n")
+        .nth(1)
+        .expect("a table of settings");
+    for row in table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+    {
+        let fresh = SETTINGS
+            .iter()
+            .any(|one| row.starts_with(&format!("| `{}` | `{}` | ", one.name, one.default)));
+        assert!(
+            fresh,
+            "README.md: no such setting, or another default: {row}"
+        );
     }
 }
 
@@ -109,25 +162,36 @@ fn every_script_is_explained() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         // A file without a first line that names its interpreter is what others share.
-        if (name.ends_with(".sh") || name.ends_with(".py")) && fs::read(&path).unwrap().starts_with(b"#!") {
-            assert!(testing.contains(&format!("\n| `scripts/{name}")), "docs/testing.md has no row for scripts/{name}");
+        if (name.ends_with(".sh") || name.ends_with(".py"))
+            && fs::read(&path).unwrap().starts_with(b"#!")
+        {
+            assert!(
+                testing.contains(&format!("\n| `scripts/{name}")),
+                "docs/testing.md has no row for scripts/{name}"
+            );
         }
     }
 }
 
 /// What lies between backticks.
 fn code_in(text: &str) -> impl Iterator<Item = String> {
-    text.split('`').skip(1).step_by(2).map(|code| code.split_whitespace().collect::<Vec<_>>().join(" "))
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|code| code.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Numbers in digits.
 fn numbers_in(text: &str) -> impl Iterator<Item = String> {
     let digits = text.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ',');
-    digits.map(|digits| digits.trim_matches(['.', ',']).to_string()).filter(|digits| !digits.is_empty())
+    digits
+        .map(|digits| digits.trim_matches(['.', ',']).to_string())
+        .filter(|digits| !digits.is_empty())
 }
 
-/// What a page has in every language, by section: the heading's level, code blocks, the code in the first cell of each row of
-/// a table, then code and numbers of all other text in the order of the alphabet. Beside it the heading itself.
+/// What a page has in every language, by section: the heading's level, code blocks, the code in the
+/// first cell of each row of a table, then code and numbers of all other text in the order of the
+/// alphabet. Beside it the heading itself.
 fn skeleton(page: &str) -> Vec<(&str, Vec<String>)> {
     let mut sections: Vec<(&str, Vec<String>, String)> = Vec::new();
     let mut in_block = false;
@@ -144,13 +208,22 @@ fn skeleton(page: &str) -> Vec<(&str, Vec<String>)> {
             in_block ^= fence;
         } else {
             if let Some(row) = line.strip_prefix("| ") {
-                bones.push(format!("| {}", code_in(row.split(" | ").next().unwrap()).collect::<Vec<_>>().join(" ")));
+                bones.push(format!(
+                    "| {}",
+                    code_in(row.split(" | ").next().unwrap())
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                ));
             }
             *text += &format!("{line}\n");
         }
     }
     let finish = |(heading, mut bones, text): (_, Vec<String>, String)| {
-        bones.extend(code_in(&text).chain(numbers_in(&text)).collect::<BTreeSet<_>>());
+        bones.extend(
+            code_in(&text)
+                .chain(numbers_in(&text))
+                .collect::<BTreeSet<_>>(),
+        );
         (heading, bones)
     };
     sections.into_iter().map(finish).collect()
@@ -162,25 +235,45 @@ fn both_languages_say_the_same() {
         let (english, chinese) = (read(&name), read(&other_name));
         let (left, right) = (skeleton(&english), skeleton(&chinese));
         for ((heading, bones), (title, others)) in left.iter().zip(&right) {
-            if let Some(nth) = (0..bones.len().max(others.len())).find(|&nth| bones.get(nth) != others.get(nth)) {
+            if let Some(nth) =
+                (0..bones.len().max(others.len())).find(|&nth| bones.get(nth) != others.get(nth))
+            {
                 let (bone, other) = (bones.get(nth), others.get(nth));
-                panic!("{name}, {heading:?}, has {bone:?} where {other_name}, {title:?}, has {other:?}");
+                panic!(
+                    "{name}, {heading:?}, has {bone:?} where {other_name}, {title:?}, has {other:?}"
+                );
             }
         }
-        assert_eq!(left.len(), right.len(), "{name} and {other_name} should have as many headings");
+        assert_eq!(
+            left.len(),
+            right.len(),
+            "{name} and {other_name} should have as many headings"
+        );
         let (there, back) = match name.strip_prefix("docs/") {
-            Some(page) => (format!("[中文](zh/{page})"), format!("[English](../{page})")),
+            Some(page) => (
+                format!("[中文](zh/{page})"),
+                format!("[English](../{page})"),
+            ),
             None => ("[中文](README.zh.md)".into(), "[English](README.md)".into()),
         };
-        assert!(english.contains(&there) && chinese.contains(&back), "{name} and {other_name}: {there} and {back}");
+        assert!(
+            english.contains(&there) && chinese.contains(&back),
+            "{name} and {other_name}: {there} and {back}"
+        );
         if name == "docs/settings.md" {
             for setting in SETTINGS {
                 let row = without_meaning(setting);
-                assert!(chinese.contains(&format!("\n{row}")), "{other_name} should have a row that begins\n{row}");
+                assert!(
+                    chinese.contains(&format!("\n{row}")),
+                    "{other_name} should have a row that begins\n{row}"
+                );
             }
         }
         if name == "docs/api.md" {
-            assert!(chinese.contains(&codes()), "{other_name} should have the table of codes of {name}");
+            assert!(
+                chinese.contains(&codes()),
+                "{other_name} should have the table of codes of {name}"
+            );
         }
     }
 }
@@ -210,10 +303,16 @@ fn anchors(page: &str) -> BTreeSet<String> {
             continue;
         }
         let title = line.trim_start_matches('#').trim().to_lowercase();
-        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         let anchor = kept.collect::<String>().replace(' ', "-");
         let count = counts.entry(anchor.clone()).or_default();
-        found.insert(if *count == 0 { anchor } else { format!("{anchor}-{count}") });
+        found.insert(if *count == 0 {
+            anchor
+        } else {
+            format!("{anchor}-{count}")
+        });
         *count += 1;
     }
     found
@@ -224,7 +323,11 @@ fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
         match part {
-            std::path::Component::ParentDir => assert!(normal.pop(), "{} leads out of the repository", path.display()),
+            std::path::Component::ParentDir => assert!(
+                normal.pop(),
+                "{} leads out of the repository",
+                path.display()
+            ),
             other => normal.push(other),
         }
     }
@@ -236,20 +339,33 @@ fn every_link_leads_somewhere() {
     let mut count = 0;
     for name in pages() {
         let page = read(&name);
-        for link in prose(&page).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        for link in prose(&page)
+            .split("](")
+            .skip(1)
+            .map(|rest| rest.split(')').next().unwrap())
+        {
             if link.contains("://") {
                 continue;
             }
             count += 1;
-            let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
+            let (path, anchor) = link
+                .split_once('#')
+                .map_or((link, None), |(path, anchor)| (path, Some(anchor)));
             let target = match path {
                 "" => PathBuf::from(&name),
                 _ => normal(&Path::new(&name).parent().unwrap().join(path)),
             };
-            assert!(root().join(&target).exists(), "{name}: {link}: there is no {}", target.display());
+            assert!(
+                root().join(&target).exists(),
+                "{name}: {link}: there is no {}",
+                target.display()
+            );
             if let Some(anchor) = anchor {
                 let found = anchors(&read(target.to_str().unwrap()));
-                assert!(found.contains(anchor), "{name}: {link}: no such heading; there are {found:?}");
+                assert!(
+                    found.contains(anchor),
+                    "{name}: {link}: no such heading; there are {found:?}"
+                );
             }
         }
     }
@@ -259,6 +375,12 @@ fn every_link_leads_somewhere() {
 #[test]
 fn anchors_are_those_of_github() {
     let page = "# One\n\n## systemd, OpenRC and BusyBox\n\n```\n# no heading\n```\n## A client from `/openapi.json`\n## One\n## 限制 一\n";
-    let expected = ["one", "systemd-openrc-and-busybox", "a-client-from-openapijson", "one-1", "限制-一"];
+    let expected = [
+        "one",
+        "systemd-openrc-and-busybox",
+        "a-client-from-openapijson",
+        "one-1",
+        "限制-一",
+    ];
     assert_eq!(anchors(page), expected.map(String::from).into());
 }

@@ -1,4 +1,5 @@
-//! What the server itself gets wrong: a clear answer, a line in the log, and nothing of the cause for the client.
+//! What the server itself gets wrong: a clear answer, a line in the log, and nothing of the cause
+//! for the client.
 
 use crate::support::{CAPTCHA, FORM, KEY, RESET, Response, Server, form, new_user, picture};
 use serde_json::{Value, json};
@@ -8,10 +9,16 @@ use std::thread;
 /// Names that only a leak would show a client.
 fn tells_nothing(response: &Response) {
     let text = response.text();
-    for word in ["users", "sessions", "SELECT", "INSERT", "sqlite", "SQL", "/tmp", "disk", "table", ".rs"] {
+    for word in [
+        "users", "sessions", "SELECT", "INSERT", "sqlite", "SQL", "/tmp", "disk", "table", ".rs",
+    ] {
         assert!(!text.contains(word), "{text}");
     }
-    assert_eq!(response.json().get("detail"), None, "the fault is not the client's");
+    assert_eq!(
+        response.json().get("detail"),
+        None,
+        "the fault is not the client's"
+    );
 }
 
 #[test]
@@ -20,15 +27,23 @@ fn a_database_that_fails_is_told_as_each_interface_tells_it() {
     let token = server.user("rei");
     server
         .database()
-        .execute_batch("ALTER TABLE users RENAME TO hidden; ALTER TABLE sessions RENAME TO hidden_too")
+        .execute_batch(
+            "ALTER TABLE users RENAME TO hidden; ALTER TABLE sessions RENAME TO hidden_too",
+        )
         .unwrap();
     let password = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "b"});
     let reset = json!({"key": RESET, "name": "rei", "new_passwd": "b", "email": "rei@example.org"});
     let requests: [(&str, Value); 6] = [
-        ("/api/login", server.solved(json!({"username": "rei", "passwd": "a password"}))),
+        (
+            "/api/login",
+            server.solved(json!({"username": "rei", "passwd": "a password"})),
+        ),
         ("/api/user_info", json!({"token": token})),
         ("/api/update_password", server.solved(password)),
-        ("/api/update_show_name", json!({"token": token, "new_show_name": "b"})),
+        (
+            "/api/update_show_name",
+            json!({"token": token, "new_show_name": "b"}),
+        ),
         ("/api/update_key", json!({"token": token})),
         ("/api/forget_password", server.solved(reset)),
     ];
@@ -48,16 +63,23 @@ fn a_database_that_fails_is_told_as_each_interface_tells_it() {
     tells_nothing(&response);
     server
         .database()
-        .execute_batch("ALTER TABLE hidden RENAME TO users; ALTER TABLE hidden_too RENAME TO sessions")
+        .execute_batch(
+            "ALTER TABLE hidden RENAME TO users; ALTER TABLE hidden_too RENAME TO sessions",
+        )
         .unwrap();
-    assert_eq!(server.info(&token)["name"], "rei", "well again without a restart");
+    assert_eq!(
+        server.info(&token)["name"],
+        "rei",
+        "well again without a restart"
+    );
 }
 
 #[test]
 fn an_upload_that_cannot_be_recorded_leaves_no_file() {
     let server = Server::start();
     let token = server.user("rei");
-    let trigger = "CREATE TRIGGER no BEFORE UPDATE OF avatar ON users BEGIN SELECT RAISE(FAIL, 'no'); END";
+    let trigger =
+        "CREATE TRIGGER no BEFORE UPDATE OF avatar ON users BEGIN SELECT RAISE(FAIL, 'no'); END";
     server.database().execute_batch(trigger).unwrap();
     let response = server.upload(&token, &picture(20_000));
     assert_eq!((response.status, response.code()), (200, 169));
@@ -74,7 +96,10 @@ fn a_folder_that_went_away_comes_back() {
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
     fs::remove_dir_all(server.path("avatars")).unwrap();
     let gone = server.info(&token)["avatar"].as_str().unwrap().to_string();
-    assert_eq!(server.send("GET", &format!("/s/{gone}"), &[], b"").status, 404);
+    assert_eq!(
+        server.send("GET", &format!("/s/{gone}"), &[], b"").status,
+        404
+    );
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
     assert_eq!(server.avatars().len(), 1);
 }
@@ -96,11 +121,25 @@ fn a_folder_that_cannot_be_written_is_a_fault_of_the_upload_alone() {
 #[test]
 fn secrets_reach_no_log() {
     let server = Server::start();
-    let (name, first, second, third) = ("rei\nasuka 阿", "first secret", "second secret", "third secret");
-    let mut secrets: Vec<String> =
-        [first, second, third, "wrong secret", "wrong key", KEY, RESET, CAPTCHA, "wrong answer"]
-            .map(String::from)
-            .to_vec();
+    let (name, first, second, third) = (
+        "rei\nasuka 阿",
+        "first secret",
+        "second secret",
+        "third secret",
+    );
+    let mut secrets: Vec<String> = [
+        first,
+        second,
+        third,
+        "wrong secret",
+        "wrong key",
+        KEY,
+        RESET,
+        CAPTCHA,
+        "wrong answer",
+    ]
+    .map(String::from)
+    .to_vec();
     let mut user = new_user(name);
     user["passwd"] = first.into();
     let wrong = |body: &Value, field: &str, value: &str| {
@@ -114,19 +153,44 @@ fn secrets_reach_no_log() {
     let key = server.captcha();
     secrets.push(key.clone());
     let unsolved = json!({"verification_code_key": key, "verification_code": "wrong answer"});
-    for path in ["/api/registered", "/api/login", "/api/update_password", "/api/forget_password"] {
+    for path in [
+        "/api/registered",
+        "/api/login",
+        "/api/update_password",
+        "/api/forget_password",
+    ] {
         server.post(path, &unsolved);
     }
     for (code, path, body) in [
         (403, "/api/registered", wrong(&user, "key", "wrong key")),
         (200, "/api/registered", user.clone()),
         (604, "/api/registered", user),
-        (604, "/api/login", json!({"username": name, "passwd": "wrong secret"})),
-        (604, "/api/login", json!({"username": "wrong secret", "passwd": name})),
-        (404, "/api/update_password", wrong(&password, "old_passwd", "wrong secret")),
+        (
+            604,
+            "/api/login",
+            json!({"username": name, "passwd": "wrong secret"}),
+        ),
+        (
+            604,
+            "/api/login",
+            json!({"username": "wrong secret", "passwd": name}),
+        ),
+        (
+            404,
+            "/api/update_password",
+            wrong(&password, "old_passwd", "wrong secret"),
+        ),
         (200, "/api/update_password", password),
-        (404, "/api/forget_password", wrong(&reset, "key", "wrong key")),
-        (501, "/api/forget_password", wrong(&reset, "email", "wrong secret")),
+        (
+            404,
+            "/api/forget_password",
+            wrong(&reset, "key", "wrong key"),
+        ),
+        (
+            501,
+            "/api/forget_password",
+            wrong(&reset, "email", "wrong secret"),
+        ),
         (200, "/api/forget_password", reset),
     ] {
         assert_eq!(server.post_solved(path, body).code(), code, "{path}");
@@ -134,9 +198,11 @@ fn secrets_reach_no_log() {
     let response = server.post_solved("/api/login", json!({"username": name, "passwd": third}));
     let token = response.json()["message"].as_str().unwrap().to_string();
     secrets.push(server.info(&token)["key"].as_str().unwrap().into());
-    for body in
-        [json!({"token": token}), json!({"token": "wrong secret"}), json!({"token": token, "new_show_name": "a"})]
-    {
+    for body in [
+        json!({"token": token}),
+        json!({"token": "wrong secret"}),
+        json!({"token": token, "new_show_name": "a"}),
+    ] {
         for path in ["/api/user_info", "/api/update_show_name", "/api/update_key"] {
             server.post(path, &body);
         }
@@ -144,14 +210,27 @@ fn secrets_reach_no_log() {
     secrets.push(server.info(&token)["key"].as_str().unwrap().into());
     let path = format!("/api/upload_avatar?token={token}");
     for file in [picture(20_000), vec![b'x'; 20_000]] {
-        server.send("POST", &path, &[("token", &token), ("Content-Type", FORM)], &form("file", &file));
+        server.send(
+            "POST",
+            &path,
+            &[("token", &token), ("Content-Type", FORM)],
+            &form("file", &file),
+        );
     }
     // What breaks off, and what is refused before anybody looks at it.
-    server.send("POST", "/api/login", &[], format!("{{\"passwd\":\"{third}").as_bytes());
+    server.send(
+        "POST",
+        "/api/login",
+        &[],
+        format!("{{\"passwd\":\"{third}").as_bytes(),
+    );
     server.raw(
         format!("POST /api/login HTTP/1.1\r\nHost: a\r\ntoken: {token}\r\nContent-Length: x\r\n\r\n{third}").as_bytes(),
     );
-    server.database().execute_batch("ALTER TABLE users RENAME TO hidden").unwrap();
+    server
+        .database()
+        .execute_batch("ALTER TABLE users RENAME TO hidden")
+        .unwrap();
     server.post("/api/user_info", &json!({"token": token}));
     server.post_solved("/api/login", json!({"username": name, "passwd": third}));
     server.send("POST", "/a%0d%0apath", &[], b"");
@@ -181,11 +260,13 @@ fn a_database_that_another_process_has_locked_can_be_read() {
         assert_eq!((response.status, response.code()), (500, 169));
         tells_nothing(&response);
     });
-    server.lines.wait("error /api/update_show_name: database is locked");
+    server
+        .lines
+        .wait("error /api/update_show_name: database is locked");
     // Whoever lets it go within a second is waited for.
     thread::scope(|scope| {
-        // More than there are threads to answer. Nobody who reads waits behind them, or they would have given up before the
-        // last of these.
+        // More than there are threads to answer. Nobody who reads waits behind them, or they would
+        // have given up before the last of these.
         let change = || server.post("/api/update_show_name", &change);
         let waiting: Vec<_> = (0..12).map(|_| scope.spawn(change)).collect();
         for _ in 0..50 {
@@ -202,22 +283,39 @@ fn a_database_that_another_process_has_locked_can_be_read() {
 #[test]
 fn a_database_that_is_cut_short_under_a_server_is_a_fault_and_ends_nothing() {
     let mut server = Server::start();
-    let tokens: Vec<String> = (0..60).map(|nth| server.user(&format!("rei {nth}"))).collect();
+    let tokens: Vec<String> = (0..60)
+        .map(|nth| server.user(&format!("rei {nth}")))
+        .collect();
     server.signal("TERM");
     server.wait();
     let file = server.path("accountd.db");
     let whole = fs::read(&file).unwrap();
     let server = Server::on(server.data.clone());
-    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(whole.len() as u64 / 3).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_len(whole.len() as u64 / 3)
+        .unwrap();
     let mut faults = 0;
     for token in &tokens {
         let response = server.post("/api/user_info", &json!({"token": token}));
-        assert!(matches!((response.status, response.code()), (200, 200 | 403) | (500, 169)), "{}", response.text());
+        assert!(
+            matches!(
+                (response.status, response.code()),
+                (200, 200 | 403) | (500, 169)
+            ),
+            "{}",
+            response.text()
+        );
         tells_nothing(&response);
         faults += usize::from(response.status == 500);
     }
     assert!(faults > 0, "nothing of {} bytes was missing", whole.len());
-    let change = server.post("/api/update_show_name", &json!({"token": tokens[59], "new_show_name": "a"}));
+    let change = server.post(
+        "/api/update_show_name",
+        &json!({"token": tokens[59], "new_show_name": "a"}),
+    );
     assert_eq!((change.status, change.code()), (500, 169));
     assert_eq!(server.send("GET", "/s/admin.jpg", &[], b"").status, 200);
     assert!(!server.lines.all().concat().contains("a worker ended"));
@@ -241,7 +339,12 @@ fn damage_is_a_fault_and_a_line_and_never_repaired() {
         assert_eq!((response.status, response.code()), (500, 169));
         tells_nothing(&response);
     }
-    server.lines.wait("error /api/user_info: database disk image is malformed");
+    server
+        .lines
+        .wait("error /api/user_info: database disk image is malformed");
     assert_eq!(server.send("GET", "/s/admin.jpg", &[], b"").status, 200);
-    assert!(fs::read(&file).unwrap()[4096..] == bytes[4096..], "the file was touched");
+    assert!(
+        fs::read(&file).unwrap()[4096..] == bytes[4096..],
+        "the file was touched"
+    );
 }

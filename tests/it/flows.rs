@@ -10,7 +10,12 @@ fn a_login_replaces_the_earlier_token() {
     let server = Server::start();
     let first = server.user("rei");
     let second = server.login("rei");
-    assert_eq!(server.post("/api/user_info", &json!({"token": first})).code(), 403);
+    assert_eq!(
+        server
+            .post("/api/user_info", &json!({"token": first}))
+            .code(),
+        403
+    );
     assert_eq!(server.info(&second)["token"], *second);
 }
 
@@ -19,14 +24,24 @@ fn of_several_sessions_the_oldest_goes_first() {
     let server = Server::with(json!({"sessions_per_user": 3}));
     let first = server.user("rei");
     let others: Vec<String> = (0..3).map(|_| server.login("rei")).collect();
-    assert_eq!(server.post("/api/user_info", &json!({"token": first})).code(), 403);
+    assert_eq!(
+        server
+            .post("/api/user_info", &json!({"token": first}))
+            .code(),
+        403
+    );
     for token in &others {
         assert_eq!(server.info(token)["name"], "rei");
     }
     let body = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "another"});
     assert_eq!(server.post_solved("/api/update_password", body).code(), 200);
     for token in &others {
-        assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
+        assert_eq!(
+            server
+                .post("/api/user_info", &json!({"token": token}))
+                .code(),
+            403
+        );
     }
 }
 
@@ -35,12 +50,28 @@ fn a_token_expires() {
     let server = Server::with(json!({"token_ttl_seconds": 1000}));
     let token = server.user("rei");
     let database = server.database();
-    let expires: i64 = database.query_row("SELECT expires_at FROM sessions", [], |row| row.get(0)).unwrap();
-    let created: i64 = database.query_row("SELECT created_at FROM users", [], |row| row.get(0)).unwrap();
+    let expires: i64 = database
+        .query_row("SELECT expires_at FROM sessions", [], |row| row.get(0))
+        .unwrap();
+    let created: i64 = database
+        .query_row("SELECT created_at FROM users", [], |row| row.get(0))
+        .unwrap();
     assert!((1000..1010).contains(&(expires - created)));
-    database.execute("UPDATE sessions SET expires_at = ?1", [created]).unwrap();
-    assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
-    assert_eq!(server.post("/api/update_key", &json!({"token": token})).code(), 403);
+    database
+        .execute("UPDATE sessions SET expires_at = ?1", [created])
+        .unwrap();
+    assert_eq!(
+        server
+            .post("/api/user_info", &json!({"token": token}))
+            .code(),
+        403
+    );
+    assert_eq!(
+        server
+            .post("/api/update_key", &json!({"token": token}))
+            .code(),
+        403
+    );
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 403);
 }
 
@@ -50,18 +81,36 @@ fn a_copied_database_opens_no_session_and_tells_no_password() {
     let token = server.user("rei");
     let database = server.database();
     let (digest, length): (Vec<u8>, i64) = database
-        .query_row("SELECT token_sha256, length(token_sha256) FROM sessions", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(
+            "SELECT token_sha256, length(token_sha256) FROM sessions",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .unwrap();
-    assert_eq!((digest, length), (accountd::secret::digest(&token).to_vec(), 32));
-    let stored: String = database.query_row("SELECT password FROM users", [], |row| row.get(0)).unwrap();
+    assert_eq!(
+        (digest, length),
+        (accountd::secret::digest(&token).to_vec(), 32)
+    );
+    let stored: String = database
+        .query_row("SELECT password FROM users", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(stored, accountd::secret::Scheme::Md5.hash("a password"));
     drop(database);
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
-    assert_eq!(std::fs::metadata(server.path("accountd.db-wal")).map_or(0, |log| log.len()), 0, "all is in one file");
+    assert_eq!(
+        std::fs::metadata(server.path("accountd.db-wal")).map_or(0, |log| log.len()),
+        0,
+        "all is in one file"
+    );
     let files = std::fs::read(server.path("accountd.db")).unwrap();
     for secret in ["a password", &token] {
-        assert!(!files.windows(secret.len()).any(|bytes| bytes == secret.as_bytes()), "{secret} is stored");
+        assert!(
+            !files
+                .windows(secret.len())
+                .any(|bytes| bytes == secret.as_bytes()),
+            "{secret} is stored"
+        );
     }
 }
 
@@ -70,7 +119,10 @@ fn a_login_rewrites_a_password_of_the_other_scheme() {
     let mut server = Server::start();
     server.register("rei");
     let stored = |server: &Server| -> String {
-        server.database().query_row("SELECT password FROM users", [], |row| row.get(0)).unwrap()
+        server
+            .database()
+            .query_row("SELECT password FROM users", [], |row| row.get(0))
+            .unwrap()
     };
     assert_eq!(stored(&server).len(), 32);
     for (scheme, start) in [("argon2id", "$argon2id$v=19$m=19456,t=2,p=1$"), ("md5", "")] {
@@ -83,7 +135,10 @@ fn a_login_rewrites_a_password_of_the_other_scheme() {
         let wrong = json!({"username": "rei", "passwd": "wrong"});
         assert_eq!(server.post_solved("/api/login", wrong).code(), 604);
         let token = server.login("rei");
-        assert!(stored(&server).starts_with(start) && stored(&server).len() == if start.is_empty() { 32 } else { 97 });
+        assert!(
+            stored(&server).starts_with(start)
+                && stored(&server).len() == if start.is_empty() { 32 } else { 97 }
+        );
         assert_eq!(server.info(&token)["name"], "rei");
     }
 }
@@ -101,7 +156,8 @@ fn a_digest_that_is_replaced_leaves_no_trace() {
         assert_eq!(server.wait(), Some(0));
         let digest = accountd::secret::Scheme::Md5.hash("a password");
         let file = std::fs::read(server.path("accountd.db")).unwrap();
-        file.windows(digest.len()).any(|bytes| bytes == digest.as_bytes())
+        file.windows(digest.len())
+            .any(|bytes| bytes == digest.as_bytes())
     };
     assert!(stop(&mut server));
     let mut settings = crate::support::settings();
@@ -116,11 +172,32 @@ fn a_digest_that_is_replaced_leaves_no_trace() {
 fn argon2id_from_the_start() {
     let server = Server::with(json!({"password_hash": "argon2id"}));
     let token = server.user("rei");
-    assert_eq!(server.post_solved("/api/login", json!({"username": "nobody", "passwd": "a password"})).code(), 604);
+    assert_eq!(
+        server
+            .post_solved(
+                "/api/login",
+                json!({"username": "nobody", "passwd": "a password"})
+            )
+            .code(),
+        604
+    );
     let body = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "another"});
     assert_eq!(server.post_solved("/api/update_password", body).code(), 200);
-    assert_eq!(server.post("/api/user_info", &json!({"token": token})).code(), 403);
-    assert_eq!(server.post_solved("/api/login", json!({"username": "rei", "passwd": "another"})).code(), 200);
+    assert_eq!(
+        server
+            .post("/api/user_info", &json!({"token": token}))
+            .code(),
+        403
+    );
+    assert_eq!(
+        server
+            .post_solved(
+                "/api/login",
+                json!({"username": "rei", "passwd": "another"})
+            )
+            .code(),
+        200
+    );
 }
 
 #[test]
@@ -148,13 +225,21 @@ fn an_avatar_replaces_the_one_before() {
     }
     assert_eq!(server.avatars(), names[2..]);
     for gone in &names[..2] {
-        assert_eq!(server.send("GET", &format!("/s/{gone}"), &[], b"").status, 404);
+        assert_eq!(
+            server.send("GET", &format!("/s/{gone}"), &[], b"").status,
+            404
+        );
     }
     let large = picture(2_000_000);
-    let name = server.upload(&token, &large).json()["message"].as_str().unwrap().to_string();
+    let name = server.upload(&token, &large).json()["message"]
+        .as_str()
+        .unwrap()
+        .to_string();
     assert!(server.send("GET", &format!("/s/{name}?v=1"), &[], b"").body == large);
     assert_eq!(
-        server.send("HEAD", &format!("/s/{name}"), &[], b"").header("Content-Length"),
+        server
+            .send("HEAD", &format!("/s/{name}"), &[], b"")
+            .header("Content-Length"),
         Some(&*large.len().to_string())
     );
 }
@@ -163,14 +248,27 @@ fn an_avatar_replaces_the_one_before() {
 fn the_picture_of_a_new_user_is_there_from_the_start() {
     let server = Server::start();
     let response = server.send("GET", "/s/admin.jpg", &[], b"");
-    assert_eq!((response.status, response.header("Content-Type")), (200, Some("image/jpeg")));
+    assert_eq!(
+        (response.status, response.header("Content-Type")),
+        (200, Some("image/jpeg"))
+    );
     assert_eq!(&response.body[..3], b"\xff\xd8\xff");
     let tag = response.header("ETag").unwrap();
     let again = server.send("GET", "/s/admin.jpg", &[("If-None-Match", tag)], b"");
-    assert_eq!((again.status, again.body.len(), again.header("ETag")), (304, 0, Some(tag)));
-    for name in
-        ["", "config.json", "../config.json", "%2e%2e/config.json", "admin.jpg/", "ADMIN.JPG", "aaaaaaaaaa1.jpg", "."]
-    {
+    assert_eq!(
+        (again.status, again.body.len(), again.header("ETag")),
+        (304, 0, Some(tag))
+    );
+    for name in [
+        "",
+        "config.json",
+        "../config.json",
+        "%2e%2e/config.json",
+        "admin.jpg/",
+        "ADMIN.JPG",
+        "aaaaaaaaaa1.jpg",
+        ".",
+    ] {
         let response = server.send("GET", &format!("/s/{name}"), &[], b"");
         assert_eq!((response.status, response.code()), (404, 404), "{name}");
     }
@@ -189,7 +287,10 @@ fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
                 })
             })
             .collect();
-        started.into_iter().map(|thread| thread.join().unwrap()).collect()
+        started
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     })
 }
 
@@ -220,7 +321,9 @@ fn one_password_is_changed_once() {
     server.register("rei");
     let body = |i: usize| json!({"username": "rei", "old_passwd": "a password", "new_passwd": format!("new {i}")});
     let bodies: Vec<Value> = (0..50).map(|i| server.solved(body(i))).collect();
-    let codes = at_once(50, |i| server.post("/api/update_password", &bodies[i]).code());
+    let codes = at_once(50, |i| {
+        server.post("/api/update_password", &bodies[i]).code()
+    });
     assert_eq!((count(&codes, 200), count(&codes, 404)), (1, 49));
     let winner = codes.iter().position(|code| *code == 200).unwrap();
     let login = json!({"username": "rei", "passwd": format!("new {winner}")});
@@ -235,19 +338,37 @@ fn log_ins_at_once_while_their_row_is_rewritten_all_succeed() {
         let name = format!("rei{user}");
         server.register(&name);
         let rewrite = "UPDATE users SET password = ?1 WHERE name = ?2";
-        assert_eq!(server.database().execute(rewrite, [&md5, &name]).unwrap(), 1);
-        let bodies: Vec<Value> =
-            (0..6).map(|_| server.solved(json!({"username": name, "passwd": "a password"}))).collect();
+        assert_eq!(
+            server.database().execute(rewrite, [&md5, &name]).unwrap(),
+            1
+        );
+        let bodies: Vec<Value> = (0..6)
+            .map(|_| server.solved(json!({"username": name, "passwd": "a password"})))
+            .collect();
         let answers = at_once(6, |i| server.post("/api/login", &bodies[i]).json());
         for answer in &answers {
             assert_eq!(answer["code"], 200, "{answers:?}");
-            assert_eq!(server.info(answer["message"].as_str().unwrap())["name"], name);
+            assert_eq!(
+                server.info(answer["message"].as_str().unwrap())["name"],
+                name
+            );
         }
     }
     let left = "SELECT count(*) FROM users WHERE password NOT LIKE '$argon2id$%'";
-    assert_eq!(server.database().query_row(left, [], |row| row.get::<_, u32>(0)), Ok(0));
+    assert_eq!(
+        server
+            .database()
+            .query_row(left, [], |row| row.get::<_, u32>(0)),
+        Ok(0)
+    );
     let audit = "SELECT count(*) FROM audit_refused";
-    assert_eq!(server.database().query_row(audit, [], |row| row.get::<_, u32>(0)), Ok(0), "none counts as a failure");
+    assert_eq!(
+        server
+            .database()
+            .query_row(audit, [], |row| row.get::<_, u32>(0)),
+        Ok(0),
+        "none counts as a failure"
+    );
 }
 
 #[test]
@@ -256,7 +377,10 @@ fn emails_that_differ_by_case_are_one_and_older_twins_stay() {
     server.register("rei");
     let mut user = new_user("asuka");
     user["email"] = "REI@Example.ORG".into();
-    assert_eq!(server.post_solved("/api/registered", user.clone()).code(), 604);
+    assert_eq!(
+        server.post_solved("/api/registered", user.clone()).code(),
+        604
+    );
     server.register("asuka");
     // As an older version would have taken it.
     let twin = "UPDATE users SET email = 'REI@Example.ORG' WHERE name = 'asuka'";
@@ -265,8 +389,19 @@ fn emails_that_differ_by_case_are_one_and_older_twins_stay() {
         let body = json!({"key": RESET, "name": name, "email": email, "new_passwd": "another"});
         server.post_solved("/api/forget_password", body).code()
     };
-    let login = |name: &str| server.post_solved("/api/login", json!({"username": name, "passwd": "another"})).code();
-    assert_eq!((reset("asuka", "REI@Example.ORG"), login("asuka"), login("rei")), (200, 200, 604));
+    let login = |name: &str| {
+        server
+            .post_solved("/api/login", json!({"username": name, "passwd": "another"}))
+            .code()
+    };
+    assert_eq!(
+        (
+            reset("asuka", "REI@Example.ORG"),
+            login("asuka"),
+            login("rei")
+        ),
+        (200, 200, 604)
+    );
     assert_eq!((reset("rei", "Rei@example.org"), login("rei")), (200, 200));
     user["username"] = "misato".into();
     assert_eq!(server.post_solved("/api/registered", user).code(), 604);
@@ -279,10 +414,15 @@ fn of_many_uploads_at_once_one_file_is_left() {
     let body = form("file", &picture(20_000));
     let codes = at_once(50, |_| {
         let headers = [("token", &*token), ("Content-Type", crate::support::FORM)];
-        server.send("POST", "/api/upload_avatar", &headers, &body).code()
+        server
+            .send("POST", "/api/upload_avatar", &headers, &body)
+            .code()
     });
     assert_eq!(count(&codes, 200), 50);
-    assert_eq!(server.avatars(), [server.info(&token)["avatar"].as_str().unwrap()]);
+    assert_eq!(
+        server.avatars(),
+        [server.info(&token)["avatar"].as_str().unwrap()]
+    );
 }
 
 #[test]
@@ -293,7 +433,13 @@ fn guessing_is_slow_and_the_owner_gets_in() {
         let body = server.solved(body).to_string();
         server.send("POST", path, &[("X-Forwarded-For", from)], body.as_bytes())
     };
-    let login = |password: &str, from: &str| ask("/api/login", json!({"username": "rei", "passwd": password}), from);
+    let login = |password: &str, from: &str| {
+        ask(
+            "/api/login",
+            json!({"username": "rei", "passwd": password}),
+            from,
+        )
+    };
     let change = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "b"});
     let reset = json!({"key": "x", "name": "rei", "email": "rei@example.org", "new_passwd": "b"});
     for _ in 0..3 {
@@ -304,21 +450,38 @@ fn guessing_is_slow_and_the_owner_gets_in() {
         ask("/api/update_password/", change, "192.0.2.1"),
         ask("/api/forget_password", reset.clone(), "192.0.2.1"),
     ] {
-        assert_eq!((response.status, response.code()), (429, 429), "{}", response.text());
+        assert_eq!(
+            (response.status, response.code()),
+            (429, 429),
+            "{}",
+            response.text()
+        );
         assert_eq!(response.header("Retry-After"), Some("1"));
         assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
     }
     assert_eq!(login("a password", "192.0.2.2").code(), 200);
     for _ in 0..3 {
-        assert_eq!(ask("/api/forget_password", reset.clone(), "192.0.2.3").code(), 404);
+        assert_eq!(
+            ask("/api/forget_password", reset.clone(), "192.0.2.3").code(),
+            404
+        );
     }
-    assert_eq!(ask("/api/forget_password", reset.clone(), "192.0.2.3").status, 429);
+    assert_eq!(
+        ask("/api/forget_password", reset.clone(), "192.0.2.3").status,
+        429
+    );
     // Another name beside it makes no other reset key.
     let named = |name: &str| json!({"key": "x", "name": name, "email": "a", "new_passwd": "b"});
     for nth in 0..3 {
-        assert_eq!(ask("/api/forget_password", named(&nth.to_string()), "192.0.2.5").code(), 404);
+        assert_eq!(
+            ask("/api/forget_password", named(&nth.to_string()), "192.0.2.5").code(),
+            404
+        );
     }
-    assert_eq!(ask("/api/forget_password", named("another"), "192.0.2.5").status, 429);
+    assert_eq!(
+        ask("/api/forget_password", named("another"), "192.0.2.5").status,
+        429
+    );
     // Three wrong ones are forgiven by the right one.
     for _ in 0..3 {
         assert_eq!(login("x", "192.0.2.4").code(), 604);
@@ -335,5 +498,12 @@ fn a_source_has_a_budget_of_captchas() {
         (response.status != 200).then_some(response)
     });
     let refused = refused.unwrap();
-    assert_eq!((refused.status, refused.code(), refused.header("Retry-After")), (429, 429, Some("1")));
+    assert_eq!(
+        (
+            refused.status,
+            refused.code(),
+            refused.header("Retry-After")
+        ),
+        (429, 429, Some("1"))
+    );
 }

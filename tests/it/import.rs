@@ -57,7 +57,12 @@ impl Medusa {
     }
 
     fn set(&self, id: i64, column: &str, value: impl rusqlite::ToSql) {
-        self.db.execute(&format!("UPDATE UserInfo SET {column} = ?2 WHERE id = ?1"), params![id, value]).unwrap();
+        self.db
+            .execute(
+                &format!("UPDATE UserInfo SET {column} = ?2 WHERE id = ?1"),
+                params![id, value],
+            )
+            .unwrap();
     }
 }
 
@@ -73,27 +78,49 @@ fn text(path: &Path) -> &str {
 /// Imports into the folder of a running server.
 fn import(server: &Server, medusa: &Medusa, more: &[&str]) -> Value {
     let (file, data) = (medusa.path(), server.data.0.clone());
-    let out = succeed(&[&["import-medusa", text(&file), "--json", "--data", text(&data)], more].concat());
+    let out = succeed(
+        &[
+            &[
+                "import-medusa",
+                text(&file),
+                "--json",
+                "--data",
+                text(&data),
+            ],
+            more,
+        ]
+        .concat(),
+    );
     serde_json::from_str(&out).unwrap()
 }
 
 /// What is said of a user.
 fn said<'a>(report: &'a Value, list: &str, name: &str) -> Vec<&'a str> {
     let of = |remark: &&Value| remark["name"] == name;
-    report[list].as_array().unwrap().iter().filter(of).map(|remark| remark["what"].as_str().unwrap()).collect()
+    report[list]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(of)
+        .map(|remark| remark["what"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
 fn users_move_in_with_everything_and_log_in_with_their_old_passwords() {
     let (server, medusa) = (Server::start(), Medusa::new());
-    let photo = fs::read(crate::support::root().join("tests/pictures/progressive-gps.jpg")).unwrap();
+    let photo =
+        fs::read(crate::support::root().join("tests/pictures/progressive-gps.jpg")).unwrap();
     fs::write(medusa.avatars().join("vA3iBsOVzo1609400797.jpg"), &photo).unwrap();
     medusa.add(7, "rei", "vA3iBsOVzo1609400797.jpg");
     medusa.add(3, "asuka", "admin.jpg");
     medusa.set(3, "passwd", digest().to_uppercase());
     let avatars = medusa.avatars();
     let report = import(&server, &medusa, &["--avatars", text(&avatars)]);
-    assert_eq!(report, json!({"taken": 2, "there_already": 0, "pictures": 1, "skipped": [], "remarks": []}));
+    assert_eq!(
+        report,
+        json!({"taken": 2, "there_already": 0, "pictures": 1, "skipped": [], "remarks": []})
+    );
 
     let info = server.info(&server.login("rei"));
     assert_eq!(
@@ -101,19 +128,44 @@ fn users_move_in_with_everything_and_log_in_with_their_old_passwords() {
         (&7.into(), &"rei 阿巴".into(), &"rei@example.org".into())
     );
     assert_eq!(info["key"], "k".repeat(40));
-    let served = server.send("GET", &format!("/s/{}", info["avatar"].as_str().unwrap()), &[], b"");
+    let served = server.send(
+        "GET",
+        &format!("/s/{}", info["avatar"].as_str().unwrap()),
+        &[],
+        b"",
+    );
     assert_eq!(served.status, 200);
-    assert!(served.body.starts_with(b"\xff\xd8\xff") && served.body.len() < photo.len(), "cleaned");
+    assert!(
+        served.body.starts_with(b"\xff\xd8\xff") && served.body.len() < photo.len(),
+        "cleaned"
+    );
     assert_eq!(server.info(&server.login("asuka"))["id"], 3);
     let db = server.database();
-    let created: i64 = db.query_row("SELECT created_at FROM users WHERE id = 7", [], |row| row.get(0)).unwrap();
+    let created: i64 = db
+        .query_row("SELECT created_at FROM users WHERE id = 7", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
     assert_eq!(created, 1_609_400_797);
     server.register("shinji");
-    assert_eq!(server.info(&server.login("shinji"))["id"], 8, "ids go on behind the imported ones");
-    assert_eq!(server.post("/api/user_info", &json!({"token": "a token"})).code(), 403, "tokens are not taken");
+    assert_eq!(
+        server.info(&server.login("shinji"))["id"],
+        8,
+        "ids go on behind the imported ones"
+    );
+    assert_eq!(
+        server
+            .post("/api/user_info", &json!({"token": "a token"}))
+            .code(),
+        403,
+        "tokens are not taken"
+    );
 
     let report = import(&server, &medusa, &["--avatars", text(&avatars)]);
-    assert_eq!(report, json!({"taken": 0, "there_already": 2, "pictures": 0, "skipped": [], "remarks": []}));
+    assert_eq!(
+        report,
+        json!({"taken": 0, "there_already": 2, "pictures": 0, "skipped": [], "remarks": []})
+    );
     assert_eq!(server.avatars().len(), 1);
     succeed(&["check", "--data", text(&server.data.0)]);
     let audit = succeed(&["audit", "--user", "rei", "--data", text(&server.data.0)]);
@@ -124,12 +176,25 @@ fn users_move_in_with_everything_and_log_in_with_their_old_passwords() {
 fn who_does_not_fit_is_skipped_with_the_reason() {
     let (server, medusa) = (Server::start(), Medusa::new());
     server.register("rei");
-    for (id, name) in
-        [(1, "rei"), (2, "email"), (3, "noname"), (4, "nopass"), (5, "bcrypt"), (6, "long"), (7, "blob"), (8, "huge")]
-    {
+    for (id, name) in [
+        (1, "rei"),
+        (2, "email"),
+        (3, "noname"),
+        (4, "nopass"),
+        (5, "bcrypt"),
+        (6, "long"),
+        (7, "blob"),
+        (8, "huge"),
+    ] {
         medusa.add(id, name, "admin.jpg");
     }
-    for (id, name) in [(9, "twin"), (10, "twin"), (11, "control\u{1b}[2J\n"), (12, "latin"), (i64::MAX, "last")] {
+    for (id, name) in [
+        (9, "twin"),
+        (10, "twin"),
+        (11, "control\u{1b}[2J\n"),
+        (12, "latin"),
+        (i64::MAX, "last"),
+    ] {
         medusa.add(id, name, "admin.jpg");
     }
     medusa.set(1, "email", "another@example.org");
@@ -142,7 +207,13 @@ fn who_does_not_fit_is_skipped_with_the_reason() {
     medusa.set(7, "email", [0u8, 159, 146, 150]);
     medusa.set(8, "name", "x".repeat(3_000_000));
     medusa.set(10, "email", "twin2@example.org");
-    medusa.db.execute("UPDATE UserInfo SET email = CAST(x'ff40' AS TEXT) WHERE id = 12", []).unwrap();
+    medusa
+        .db
+        .execute(
+            "UPDATE UserInfo SET email = CAST(x'ff40' AS TEXT) WHERE id = 12",
+            [],
+        )
+        .unwrap();
     medusa.set(i64::MAX, "key", "");
     medusa.set(i64::MAX, "show_name", "");
     medusa.set(i64::MAX, "creation_time", "yesterday");
@@ -162,10 +233,21 @@ fn who_does_not_fit_is_skipped_with_the_reason() {
         assert_eq!(said(&report, "skipped", name), [why], "{name}");
     }
     assert_eq!(report["skipped"].as_array().unwrap().len(), 10);
-    assert_eq!((&report["taken"], &report["there_already"]), (&3.into(), &0.into()));
+    assert_eq!(
+        (&report["taken"], &report["there_already"]),
+        (&3.into(), &0.into())
+    );
     let said = said(&report, "remarks", "last");
-    for what in ["has the id 12 here", "has a fresh key", "is shown by the name", "is registered as of today"] {
-        assert!(said.iter().any(|one| one.contains(what)), "{what}: {said:?}");
+    for what in [
+        "has the id 12 here",
+        "has a fresh key",
+        "is shown by the name",
+        "is registered as of today",
+    ] {
+        assert!(
+            said.iter().any(|one| one.contains(what)),
+            "{what}: {said:?}"
+        );
     }
     // What a terminal would obey is escaped.
     medusa.set(11, "email", "rei@example.org");
@@ -173,7 +255,8 @@ fn who_does_not_fit_is_skipped_with_the_reason() {
     let (file, data) = (medusa.path(), server.data.0.clone());
     let out = succeed(&["import-medusa", text(&file), "--data", text(&data)]);
     assert!(
-        !out.contains('\u{1b}') && out.contains("skipped: other\\u{1b}[2J (id 11): its email is another user's"),
+        !out.contains('\u{1b}')
+            && out.contains("skipped: other\\u{1b}[2J (id 11): its email is another user's"),
         "{out}"
     );
     assert!(!out.contains(&digest()) && !out.contains("a token"));
@@ -195,16 +278,29 @@ fn users_whose_emails_differ_by_case_alone_are_all_taken_and_told() {
         medusa.set(id, "email", email);
     }
     let report = import(&server, &medusa, &[]);
-    assert_eq!((&report["taken"], &report["there_already"]), (&3.into(), &1.into()), "{report}");
-    let of = |id| format!("has the email of the user with the id {id} here, but for upper and lower case");
+    assert_eq!(
+        (&report["taken"], &report["there_already"]),
+        (&3.into(), &1.into()),
+        "{report}"
+    );
+    let of = |id| {
+        format!("has the email of the user with the id {id} here, but for upper and lower case")
+    };
     assert_eq!(said(&report, "remarks", "twin"), [of(1)]);
     assert_eq!(said(&report, "remarks", "other"), [of(8)]);
-    assert_eq!(said(&report, "skipped", "same"), ["its email is another user's"]);
+    assert_eq!(
+        said(&report, "skipped", "same"),
+        ["its email is another user's"]
+    );
     for (name, email) in [("twin", "Rei@Example.org"), ("other", "Asuka@example.org")] {
         assert_eq!(server.info(&server.login(name))["email"], email);
     }
     let report = import(&server, &medusa, &[]);
-    assert_eq!((&report["taken"], &report["there_already"]), (&0.into(), &4.into()), "{report}");
+    assert_eq!(
+        (&report["taken"], &report["there_already"]),
+        (&0.into(), &4.into()),
+        "{report}"
+    );
 }
 
 #[test]
@@ -214,7 +310,11 @@ fn a_picture_that_is_not_fit_leaves_the_built_in_one() {
     fs::write(&outside, picture(20_000)).unwrap();
     fs::write(medusa.avatars().join("small.png"), picture(1_000)).unwrap();
     fs::write(medusa.avatars().join("text.jpg"), "no picture").unwrap();
-    fs::write(medusa.avatars().join("large.png"), vec![0; 11 * 1024 * 1024]).unwrap();
+    fs::write(
+        medusa.avatars().join("large.png"),
+        vec![0; 11 * 1024 * 1024],
+    )
+    .unwrap();
     fs::create_dir(medusa.avatars().join("folder.png")).unwrap();
     std::os::unix::fs::symlink(&outside, medusa.avatars().join("link.png")).unwrap();
     for (id, name, avatar) in [
@@ -231,13 +331,31 @@ fn a_picture_that_is_not_fit_leaves_the_built_in_one() {
     }
     let avatars = medusa.avatars();
     let report = import(&server, &medusa, &["--avatars", text(&avatars)]);
-    assert_eq!((&report["taken"], &report["pictures"]), (&8.into(), &1.into()));
+    assert_eq!(
+        (&report["taken"], &report["pictures"]),
+        (&8.into(), &1.into())
+    );
     for (name, why) in [
-        ("text", "has the built-in picture: text.jpg: the file is not a JPEG, PNG, GIF or WebP picture"),
-        ("missing", "has the built-in picture: missing.jpg: it is not there"),
-        ("large", "has the built-in picture: large.png: it has 11534336 bytes, more than max_avatar_bytes"),
-        ("out", "has the built-in picture: ../outside.png: it is no name of a file"),
-        ("folder", "has the built-in picture: folder.png: it is no file"),
+        (
+            "text",
+            "has the built-in picture: text.jpg: the file is not a JPEG, PNG, GIF or WebP picture",
+        ),
+        (
+            "missing",
+            "has the built-in picture: missing.jpg: it is not there",
+        ),
+        (
+            "large",
+            "has the built-in picture: large.png: it has 11534336 bytes, more than max_avatar_bytes",
+        ),
+        (
+            "out",
+            "has the built-in picture: ../outside.png: it is no name of a file",
+        ),
+        (
+            "folder",
+            "has the built-in picture: folder.png: it is no file",
+        ),
         ("link", "has the built-in picture: link.png: it is no file"),
     ] {
         assert_eq!(said(&report, "remarks", name), [why]);
@@ -255,16 +373,34 @@ fn a_dry_run_and_a_failure_change_nothing() {
     medusa.add(1, "rei", "rei.png");
     medusa.add(2, "asuka", "rei.png");
     let avatars = medusa.avatars();
-    let report = import(&server, &medusa, &["--dry-run", "--avatars", text(&avatars)]);
-    assert_eq!((&report["taken"], &report["pictures"]), (&2.into(), &2.into()));
-    let users = || server.database().query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)).unwrap();
+    let report = import(
+        &server,
+        &medusa,
+        &["--dry-run", "--avatars", text(&avatars)],
+    );
+    assert_eq!(
+        (&report["taken"], &report["pictures"]),
+        (&2.into(), &2.into())
+    );
+    let users = || {
+        server
+            .database()
+            .query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0))
+            .unwrap()
+    };
     assert_eq!((users(), server.avatars().len()), (0, 0));
     // The second user is refused by our database: the first one is not taken either.
-    let trigger =
-        "CREATE TRIGGER no BEFORE INSERT ON users WHEN NEW.name = 'asuka' BEGIN SELECT RAISE(FAIL, 'no'); END";
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON users WHEN NEW.name = 'asuka' BEGIN SELECT RAISE(FAIL, 'no'); END";
     server.database().execute_batch(trigger).unwrap();
     let (file, data) = (medusa.path(), server.data.0.clone());
-    let error = refused(&["import-medusa", text(&file), "--avatars", text(&avatars), "--data", text(&data)]);
+    let error = refused(&[
+        "import-medusa",
+        text(&file),
+        "--avatars",
+        text(&avatars),
+        "--data",
+        text(&data),
+    ]);
     assert!(error.contains("nobody was taken: no"), "{error}");
     assert_eq!((users(), server.avatars().len()), (0, 0));
     server.database().execute_batch("DROP TRIGGER no").unwrap();
@@ -281,25 +417,39 @@ fn what_is_no_database_of_medusa_is_refused_and_never_written() {
     let import = || refused(&["import-medusa", text(&file), "--data", text(&data)]);
     assert!(import().contains("cannot be read: No such file"));
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0, "none is made");
-    fs::write(&file, "no database at all, but long enough to be one: ".repeat(100)).unwrap();
+    fs::write(
+        &file,
+        "no database at all, but long enough to be one: ".repeat(100),
+    )
+    .unwrap();
     assert!(import().contains("is no SQLite database"));
     fs::remove_file(&file).unwrap();
     let db = Connection::open(&file).unwrap();
     db.execute_batch("CREATE TABLE Users (id)").unwrap();
     assert!(import().contains("it has no table UserInfo"));
-    db.execute_batch("CREATE TABLE UserInfo (id, key, name, show_name, email, avatar, creation_time)").unwrap();
+    db.execute_batch(
+        "CREATE TABLE UserInfo (id, key, name, show_name, email, avatar, creation_time)",
+    )
+    .unwrap();
     assert!(import().contains("its table UserInfo has no column passwd"));
-    db.execute_batch("DROP TABLE UserInfo; CREATE VIEW UserInfo AS SELECT 1 AS id").unwrap();
+    db.execute_batch("DROP TABLE UserInfo; CREATE VIEW UserInfo AS SELECT 1 AS id")
+        .unwrap();
     assert!(import().contains("it has no table UserInfo"));
 }
 
 #[test]
 fn medusa_may_be_at_work_or_have_left_a_log() {
     let (server, medusa) = (Server::start(), Medusa::new());
-    medusa.db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    medusa
+        .db
+        .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .unwrap();
     medusa.add(1, "rei", "admin.jpg");
     // It stands in the log alone, and somebody writes at this moment.
-    medusa.db.execute_batch("BEGIN IMMEDIATE; INSERT INTO UserInfo (name) VALUES ('half')").unwrap();
+    medusa
+        .db
+        .execute_batch("BEGIN IMMEDIATE; INSERT INTO UserInfo (name) VALUES ('half')")
+        .unwrap();
     assert_eq!(import(&server, &medusa, &[])["taken"], 1);
     medusa.db.execute_batch("ROLLBACK").unwrap();
     medusa.add(2, "asuka", "admin.jpg");
@@ -310,18 +460,35 @@ fn medusa_may_be_at_work_or_have_left_a_log() {
     }
     let before = fs::read(left.path()).unwrap();
     let report = import(&server, &left, &[]);
-    assert_eq!((&report["taken"], &report["there_already"]), (&1.into(), &1.into()));
-    assert!(fs::read(left.path()).unwrap() == before, "the file was written");
+    assert_eq!(
+        (&report["taken"], &report["there_already"]),
+        (&1.into(), &1.into())
+    );
+    assert!(
+        fs::read(left.path()).unwrap() == before,
+        "the file was written"
+    );
     server.login("asuka");
     // As a stop leaves it: nothing beside it, and nothing that an import would leave there.
     let done = Medusa::new();
-    done.db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    done.db
+        .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .unwrap();
     done.add(3, "shinji", "admin.jpg");
     let Medusa { folder, db } = done;
     drop(db);
-    let out = succeed(&["import-medusa", text(&folder.0.join("Medusa.db")), "--data", text(&server.data.0)]);
+    let out = succeed(&[
+        "import-medusa",
+        text(&folder.0.join("Medusa.db")),
+        "--data",
+        text(&server.data.0),
+    ]);
     assert!(out.starts_with("1 user taken"), "{out}");
-    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 2, "the database and its pictures");
+    assert_eq!(
+        fs::read_dir(&folder.0).unwrap().count(),
+        2,
+        "the database and its pictures"
+    );
 }
 
 #[test]
@@ -333,23 +500,47 @@ fn harden_wraps_every_digest_beside_the_server_and_all_log_in() {
         medusa.add(id, &format!("user{id}"), "admin.jpg");
     }
     let out = succeed(&["import-medusa", text(&medusa.path()), "--data", text(&data)]);
-    assert!(out.contains("12 users taken") && out.contains("accountd harden wraps them now"), "{out}");
+    assert!(
+        out.contains("12 users taken") && out.contains("accountd harden wraps them now"),
+        "{out}"
+    );
     let token = server.login("user1");
     let passwords = || -> Vec<String> {
         let db = server.database();
-        let mut all = db.prepare("SELECT password FROM users ORDER BY id").unwrap();
-        all.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        let mut all = db
+            .prepare("SELECT password FROM users ORDER BY id")
+            .unwrap();
+        all.query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
     };
     let before = passwords();
-    assert_eq!(before.iter().filter(|stored| **stored == digest()).count(), 11);
-    assert_eq!(succeed(&["harden", "--data", text(&data)]), "11 digests: wrapped, none is left\n");
-    assert!(passwords().iter().all(|stored| stored.starts_with("$argon2id$")));
+    assert_eq!(
+        before.iter().filter(|stored| **stored == digest()).count(),
+        11
+    );
+    assert_eq!(
+        succeed(&["harden", "--data", text(&data)]),
+        "11 digests: wrapped, none is left\n"
+    );
+    assert!(
+        passwords()
+            .iter()
+            .all(|stored| stored.starts_with("$argon2id$"))
+    );
     assert_eq!(passwords()[0], before[0], "what was wrapped stays");
     assert_eq!(server.info(&token)["name"], "user1", "sessions stay");
     server.login("user2");
-    let wrong = server.post_solved("/api/login", json!({"username": "user3", "passwd": "another password"}));
+    let wrong = server.post_solved(
+        "/api/login",
+        json!({"username": "user3", "passwd": "another password"}),
+    );
     assert_eq!(wrong.code(), 604);
-    assert_eq!(succeed(&["harden", "--data", text(&data)]), "0 digests: wrapped, none is left\n");
+    assert_eq!(
+        succeed(&["harden", "--data", text(&data)]),
+        "0 digests: wrapped, none is left\n"
+    );
 }
 
 #[test]
@@ -359,7 +550,8 @@ fn harden_is_refused_where_log_ins_would_undo_it() {
     let data = server.data.0.clone();
     let error = refused(&["harden", "--data", text(&data)]);
     assert!(
-        error.contains("\"password_hash\" is md5") && error.contains("set \"password_hash\": \"argon2id\""),
+        error.contains("\"password_hash\" is md5")
+            && error.contains("set \"password_hash\": \"argon2id\""),
         "{error}"
     );
 }
@@ -380,22 +572,41 @@ fn harden_can_be_interrupted_and_goes_on() {
         .unwrap();
     let wrapped = || -> u32 {
         let sql = "SELECT count(*) FROM users WHERE password LIKE '$argon2id$%'";
-        server.database().query_row(sql, [], |row| row.get(0)).unwrap()
+        server
+            .database()
+            .query_row(sql, [], |row| row.get(0))
+            .unwrap()
     };
     while wrapped() == 0 {
         std::thread::yield_now();
     }
     let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-s", "INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
     // A password that changes before it is wrapped stays as it was changed.
-    let change = json!({"username": "user400", "old_passwd": "a password", "new_passwd": "changed"});
-    assert_eq!(server.post_solved("/api/update_password", change).code(), 200);
+    let change =
+        json!({"username": "user400", "old_passwd": "a password", "new_passwd": "changed"});
+    assert_eq!(
+        server.post_solved("/api/update_password", change).code(),
+        200
+    );
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let mut error = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut error).unwrap();
     let done = wrapped();
-    assert!(done < 400 && error.contains("interrupted: ") && error.contains("another run goes on"), "{done} {error}");
-    let login = server.post_solved("/api/login", json!({"username": "user400", "passwd": "changed"}));
+    assert!(
+        done < 400 && error.contains("interrupted: ") && error.contains("another run goes on"),
+        "{done} {error}"
+    );
+    let login = server.post_solved(
+        "/api/login",
+        json!({"username": "user400", "passwd": "changed"}),
+    );
     assert_eq!(login.code(), 200);
     server.login("user1");
     server.login("user399");

@@ -1,5 +1,5 @@
-//! The web page as it is sent: its files, what they say of the settings, and how browsers keep them. What it does in a
-//! browser, scripts/page.sh tests.
+//! The web page as it is sent: its files, what they say of the settings, and how browsers keep
+//! them. What it does in a browser, scripts/page.sh tests.
 
 use crate::support::{Response, Server, root};
 use accountd::contract::{CAPTCHA, DOCUMENT, LOGOUT};
@@ -13,14 +13,20 @@ fn get(server: &Server, path: &str) -> Response {
 
 /// What stands behind each place of this text, up to a quotation mark.
 fn behind<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
-    text.split(mark).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap()).collect()
+    text.split(mark)
+        .skip(1)
+        .map(|rest| rest.split(['"', '\'']).next().unwrap())
+        .collect()
 }
 
 /// The paths of all files: those that the page names, and those that its modules name.
 fn paths(server: &Server) -> BTreeSet<String> {
     let index = get(server, "/").text();
     let mut found: BTreeSet<String> = ["/".to_string()].into();
-    let mut left: Vec<String> = behind(&index, "\"page/").into_iter().map(str::to_string).collect();
+    let mut left: Vec<String> = behind(&index, "\"page/")
+        .into_iter()
+        .map(str::to_string)
+        .collect();
     while let Some(name) = left.pop() {
         if found.insert(format!("/page/{name}")) {
             let text = get(server, &format!("/page/{name}")).text();
@@ -40,10 +46,18 @@ fn it_is_whole_small_and_kept_to_itself() {
         assert_eq!(response.status, 200, "{path}");
         size += response.body.len();
         let policy = response.header("Content-Security-Policy").unwrap();
-        for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        ] {
             assert!(policy.contains(part), "{path}: {policy}");
         }
-        assert!(!policy.contains("unsafe") && !policy.contains("http"), "{path}: {policy}");
+        assert!(
+            !policy.contains("unsafe") && !policy.contains("http"),
+            "{path}: {policy}"
+        );
         assert_eq!(response.header("X-Content-Type-Options"), Some("nosniff"));
         let kind = match path.rsplit_once('.') {
             None => "text/html; charset=utf-8",
@@ -55,7 +69,10 @@ fn it_is_whole_small_and_kept_to_itself() {
         let text = response.text();
         let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("://"), "{path} names another host");
-        assert!(!text.contains("<style") && !text.contains(" style=") && !text.contains(" onclick"), "{path}");
+        assert!(
+            !text.contains("<style") && !text.contains(" style=") && !text.contains(" onclick"),
+            "{path}"
+        );
     }
     assert!(size <= 60_000, "{size} bytes");
     // Nothing is in the folder that nobody sends.
@@ -72,9 +89,18 @@ fn browsers_keep_it_until_it_changes() {
         let tag = response.header("ETag").unwrap().to_string();
         for known in [&tag, &format!("W/{tag}"), &format!("\"x\", {tag}"), "*"] {
             let again = server.send("GET", &path, &[("If-None-Match", known)], b"");
-            assert_eq!((again.status, again.body.len(), again.header("ETag")), (304, 0, Some(&*tag)), "{path} {known}");
+            assert_eq!(
+                (again.status, again.body.len(), again.header("ETag")),
+                (304, 0, Some(&*tag)),
+                "{path} {known}"
+            );
         }
-        assert_eq!(server.send("GET", &path, &[("If-None-Match", "\"x\"")], b"").status, 200);
+        assert_eq!(
+            server
+                .send("GET", &path, &[("If-None-Match", "\"x\"")], b"")
+                .status,
+            200
+        );
     }
     // The same page of the same settings, and another one of others.
     let tag = |server: &Server, path: &str| get(server, path).header("ETag").unwrap().to_string();
@@ -90,19 +116,33 @@ fn get_and_head_alone_and_no_other_path() {
     for path in ["/", "/?a=b", "/page/main.js", "/page/style.css?v=1"] {
         let whole = get(&server, path);
         let mut stream = server.connect();
-        std::io::Write::write_all(&mut stream, &crate::support::request("HEAD", path, &[], b"")).unwrap();
+        std::io::Write::write_all(
+            &mut stream,
+            &crate::support::request("HEAD", path, &[], b""),
+        )
+        .unwrap();
         let head = Response::read(&mut stream, true);
         assert_eq!(head.status, 200, "{path}");
         for name in ["Content-Length", "Content-Type", "ETag"] {
             assert_eq!(head.header(name), whole.header(name), "{path}");
         }
         for method in ["POST", "PUT", "DELETE"] {
-            assert_eq!(server.send(method, path, &[], b"").status, 404, "{method} {path}");
+            assert_eq!(
+                server.send(method, path, &[], b"").status,
+                404,
+                "{method} {path}"
+            );
         }
     }
-    for path in
-        ["/page", "/page/", "/page/nothing.js", "/page/../page.rs", "/page//main.js", "/Page/main.js", "/main.js"]
-    {
+    for path in [
+        "/page",
+        "/page/",
+        "/page/nothing.js",
+        "/page/../page.rs",
+        "/page//main.js",
+        "/Page/main.js",
+        "/main.js",
+    ] {
         assert_eq!(get(&server, path).status, 404, "{path}");
     }
 }
@@ -121,16 +161,38 @@ fn it_can_be_switched_off() {
 fn it_says_what_the_settings_allow() {
     let says = |settings: Value| {
         let index = get(&Server::with(settings), "/").text();
-        assert!(!index.contains('{') || index.matches('{').count() == 1, "a place that nobody fills in");
-        let of = |name: &str| behind(&index, &format!("data-{name}=\"")).first().map(ToString::to_string).unwrap();
-        ["registration", "reset", "too-small", "largest", "least", "common"].map(of)
+        assert!(
+            !index.contains('{') || index.matches('{').count() == 1,
+            "a place that nobody fills in"
+        );
+        let of = |name: &str| {
+            behind(&index, &format!("data-{name}=\""))
+                .first()
+                .map(ToString::to_string)
+                .unwrap()
+        };
+        [
+            "registration",
+            "reset",
+            "too-small",
+            "largest",
+            "least",
+            "common",
+        ]
+        .map(of)
     };
-    assert_eq!(says(json!({})), ["open", "open", "10240", "10485760", "0", "allowed"]);
     assert_eq!(
-        says(json!({"registration_function_status": false, "max_avatar_bytes": 20_000, "min_password_length": 8})),
+        says(json!({})),
+        ["open", "open", "10240", "10485760", "0", "allowed"]
+    );
+    assert_eq!(
+        says(
+            json!({"registration_function_status": false, "max_avatar_bytes": 20_000, "min_password_length": 8})
+        ),
         ["closed", "open", "10240", "20000", "8", "allowed"]
     );
-    let off = says(json!({"forgot_password_function_status": false, "refuse_common_passwords": true}));
+    let off =
+        says(json!({"forgot_password_function_status": false, "refuse_common_passwords": true}));
     assert_eq!((&*off[1], &*off[5]), ("closed", "refused"));
 }
 
@@ -142,9 +204,16 @@ fn its_forms_are_those_of_the_interfaces() {
     for form in index.split("<form").skip(1) {
         let form = form.split("</form>").next().unwrap();
         let api = behind(form, "data-api=\"")[0];
-        let endpoint = DOCUMENT.iter().find(|endpoint| endpoint.path == format!("/api/{api}")).expect(api);
+        let endpoint = DOCUMENT
+            .iter()
+            .find(|endpoint| endpoint.path == format!("/api/{api}"))
+            .expect(api);
         let expected: BTreeSet<&str> = endpoint.fields.iter().map(|field| field.name).collect();
-        assert_eq!(BTreeSet::from_iter(behind(form, " name=\"")), expected, "{api}");
+        assert_eq!(
+            BTreeSet::from_iter(behind(form, " name=\"")),
+            expected,
+            "{api}"
+        );
         assert_eq!(form.contains("data-captcha"), endpoint.captcha, "{api}");
         forms.insert(api);
     }
@@ -157,12 +226,21 @@ fn its_forms_are_those_of_the_interfaces() {
     let account = get(&server, "/page/account.js").text() + &get(&server, "/page/api.js").text();
     for endpoint in DOCUMENT.iter().chain([&&LOGOUT]) {
         let name = endpoint.path.strip_prefix("/api/").unwrap();
-        assert!(forms.contains(name) || account.contains(&format!("\"{name}\"")), "{name}");
+        assert!(
+            forms.contains(name) || account.contains(&format!("\"{name}\"")),
+            "{name}"
+        );
     }
 }
 
 fn behind_brace(index: &str) -> &str {
-    index.split_once("data-limits='").unwrap().1.split('\'').next().unwrap()
+    index
+        .split_once("data-limits='")
+        .unwrap()
+        .1
+        .split('\'')
+        .next()
+        .unwrap()
 }
 
 #[test]
@@ -170,12 +248,27 @@ fn its_texts_are_all_there_in_both_languages() {
     let server = Server::start();
     let texts = get(&server, "/page/texts.js").text();
     let index = get(&server, "/").text();
-    for name in behind(&index, "data-t=\"").into_iter().chain(behind(&index, "data-label=\"")) {
-        let row =
-            [format!("\n  {name}: [\""), format!("\n  \"{name}\": [\"")].into_iter().find(|row| texts.contains(row));
+    for name in behind(&index, "data-t=\"")
+        .into_iter()
+        .chain(behind(&index, "data-label=\""))
+    {
+        let row = [format!("\n  {name}: [\""), format!("\n  \"{name}\": [\"")]
+            .into_iter()
+            .find(|row| texts.contains(row));
         let row = row.unwrap_or_else(|| panic!("no text {name}"));
-        let rest = texts.split_once(&row).unwrap().1.split_once('\n').unwrap().0;
-        let (chinese, english) = rest.split_once("\", \"").unwrap_or_else(|| panic!("{name} in one language"));
-        assert!(!chinese.is_ascii() && english.is_ascii() || english.contains(['’', '…', '−']), "{name}: {rest}");
+        let rest = texts
+            .split_once(&row)
+            .unwrap()
+            .1
+            .split_once('\n')
+            .unwrap()
+            .0;
+        let (chinese, english) = rest
+            .split_once("\", \"")
+            .unwrap_or_else(|| panic!("{name} in one language"));
+        assert!(
+            !chinese.is_ascii() && english.is_ascii() || english.contains(['’', '…', '−']),
+            "{name}: {rest}"
+        );
     }
 }

@@ -26,10 +26,16 @@ fn reload(server: &Server, nth: usize) -> String {
 /// Whether a new connection gets its answer.
 fn ask(address: &str) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
-    stream.write_all(b"POST /api/login HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")?;
+    stream.write_all(
+        b"POST /api/login HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    if answer.contains("\"code\":504") { Ok(()) } else { Err(io::Error::other(answer)) }
+    if answer.contains("\"code\":504") {
+        Ok(())
+    } else {
+        Err(io::Error::other(answer))
+    }
 }
 
 #[test]
@@ -50,7 +56,9 @@ fn nobody_is_refused_while_it_reloads() {
             let before = served.load(Ordering::Relaxed);
             reload(&server, nth);
             // Under load all the time, or this would show nothing.
-            while served.load(Ordering::Relaxed) < before + 20 && clients.iter().all(|one| !one.is_finished()) {
+            while served.load(Ordering::Relaxed) < before + 20
+                && clients.iter().all(|one| !one.is_finished())
+            {
                 thread::yield_now();
             }
             processes.extend(children(&server));
@@ -67,31 +75,56 @@ fn nobody_is_refused_while_it_reloads() {
 fn another_configuration_takes_effect() {
     let server = Server::measured(json!({}));
     let open = server.solved(new_user("rei"));
-    configure(&server, json!({"registration_function_status": false, "listen": "127.0.0.1:1"}));
+    configure(
+        &server,
+        json!({"registration_function_status": false, "listen": "127.0.0.1:1"}),
+    );
     // The address of the command line goes before the file.
     assert!(reload(&server, 1).ends_with("info reloaded"));
     assert_eq!(server.post("/api/registered", &open).code(), 503);
     configure(&server, json!({"socket_mode": "0600", "supervise": false}));
-    assert!(reload(&server, 2).ends_with("info reloaded; socket_mode needs a restart; supervise needs a restart"));
-    assert_eq!(server.post_solved("/api/registered", new_user("rei")).code(), 200);
+    assert!(
+        reload(&server, 2)
+            .ends_with("info reloaded; socket_mode needs a restart; supervise needs a restart")
+    );
+    assert_eq!(
+        server
+            .post_solved("/api/registered", new_user("rei"))
+            .code(),
+        200
+    );
     let metrics = server.metrics();
-    assert!(metrics.contains("accountd_renewals_total{reason=\"reload\"} 2\n"), "{metrics}");
+    assert!(
+        metrics.contains("accountd_renewals_total{reason=\"reload\"} 2\n"),
+        "{metrics}"
+    );
 }
 
 #[test]
 fn a_bad_configuration_is_reported_and_the_old_one_stays_whatever_happens() {
     let server = Server::with(json!({"registration_function_status": false}));
-    for (nth, bad) in ["{\"threads\": 0}", "{", "{\"unknown\": 1}"].into_iter().enumerate() {
+    for (nth, bad) in ["{\"threads\": 0}", "{", "{\"unknown\": 1}"]
+        .into_iter()
+        .enumerate()
+    {
         fs::write(server.path("config.json"), bad).unwrap();
         let lines = server.lines.all().len();
         server.signal("HUP");
         let line = server.lines.wait_for("error reload failed: ", nth + 1);
-        assert!(line.contains("config.json") && line.ends_with("; what was in force stays"), "{line}");
+        assert!(
+            line.contains("config.json") && line.ends_with("; what was in force stays"),
+            "{line}"
+        );
         // Lines of requests come when they come.
         let own = |line: &&String| !line.contains(" debug ") && !line.contains(" info 127.0.0.1 ");
         let said: Vec<_> = server.lines.all().into_iter().skip(lines).collect();
         assert_eq!(said.iter().filter(own).count(), 1, "{said:#?}");
-        assert_eq!(server.post_solved("/api/registered", new_user("rei")).code(), 503);
+        assert_eq!(
+            server
+                .post_solved("/api/registered", new_user("rei"))
+                .code(),
+            503
+        );
     }
     // Nor does a later process of its own accord go by what is no good.
     let before = children(&server);
@@ -99,15 +132,27 @@ fn a_bad_configuration_is_reported_and_the_old_one_stays_whatever_happens() {
     while children(&server).iter().all(|pid| before.contains(pid)) {
         thread::yield_now();
     }
-    assert_eq!(server.post_solved("/api/registered", new_user("rei")).code(), 503);
+    assert_eq!(
+        server
+            .post_solved("/api/registered", new_user("rei"))
+            .code(),
+        503
+    );
     configure(&server, json!({}));
     reload(&server, 1);
-    assert_eq!(server.post_solved("/api/registered", new_user("rei")).code(), 200);
+    assert_eq!(
+        server
+            .post_solved("/api/registered", new_user("rei"))
+            .code(),
+        200
+    );
 }
 
 /// The file that the newest serving process runs, by its number.
 fn inode(server: &Server) -> u64 {
-    fs::metadata(format!("/proc/{}/exe", children(server).last().unwrap())).unwrap().ino()
+    fs::metadata(format!("/proc/{}/exe", children(server).last().unwrap()))
+        .unwrap()
+        .ino()
 }
 
 #[test]
@@ -124,7 +169,15 @@ fn a_program_that_took_the_place_of_the_old_one_is_started() {
     };
     let old = put(&program);
     let mut command = Command::new(&program);
-    command.args(["--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA, "--data"]).arg(&data.0);
+    command
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--captcha-answer",
+            CAPTCHA,
+            "--data",
+        ])
+        .arg(&data.0);
     let server = Server::started(data.clone(), command);
     let open = server.solved(new_user("rei"));
     assert_eq!(inode(&server), old);
@@ -132,12 +185,19 @@ fn a_program_that_took_the_place_of_the_old_one_is_started() {
     assert_ne!(new, old);
     reload(&server, 1);
     assert_eq!(inode(&server), new);
-    assert_eq!(server.post("/api/registered", &open).code(), 200, "a captcha from before");
+    assert_eq!(
+        server.post("/api/registered", &open).code(),
+        200,
+        "a captcha from before"
+    );
     // One that is no program at all changes nothing.
     fs::remove_file(&program).unwrap();
     server.signal("HUP");
     server.lines.wait("error reload failed: ");
-    assert_eq!((inode(&server), server.post("/api/login", &json!({})).code()), (new, 504));
+    assert_eq!(
+        (inode(&server), server.post("/api/login", &json!({})).code()),
+        (new, 504)
+    );
 }
 
 #[test]
@@ -154,7 +214,9 @@ fn a_link_to_one_of_several_versions_is_followed_anew() {
     };
     let old = point("accountd-1");
     let mut command = Command::new(&link);
-    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(&data.0);
+    command
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(&data.0);
     let server = Server::started(data.clone(), command);
     assert_eq!(inode(&server), old);
     let new = point("accountd-2");
@@ -166,6 +228,8 @@ fn a_link_to_one_of_several_versions_is_followed_anew() {
 fn without_a_supervisor_it_says_so_and_goes_on() {
     let server = Server::with(json!({"supervise": false}));
     server.signal("HUP");
-    server.lines.wait("error reload failed: it takes `supervise`; what was in force stays");
+    server
+        .lines
+        .wait("error reload failed: it takes `supervise`; what was in force stays");
     assert_eq!(server.post("/api/login", &json!({})).code(), 504);
 }

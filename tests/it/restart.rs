@@ -12,11 +12,20 @@ use std::thread;
 pub fn children(server: &Server) -> Vec<u32> {
     let pid = server.pid();
     let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    listed.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    listed
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect()
 }
 
 pub fn kill(pid: u32) {
-    assert!(Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-s", "KILL", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -32,13 +41,20 @@ fn a_worker_that_dies_is_replaced() {
         assert_eq!(server.info(&token)["name"], "rei");
         assert!(!children(&server).contains(&before[0]));
     }
-    server.lines.wait("a worker ended (signal: 9 (SIGKILL)); open captchas are lost");
+    server
+        .lines
+        .wait("a worker ended (signal: 9 (SIGKILL)); open captchas are lost");
 }
 
 /// Reloads so many times, one after the other.
 fn reload(server: &Server, times: usize) {
     for _ in 0..times {
-        let before = server.lines.all().iter().filter(|line| line.ends_with("info reloaded")).count();
+        let before = server
+            .lines
+            .all()
+            .iter()
+            .filter(|line| line.ends_with("info reloaded"))
+            .count();
         server.signal("HUP");
         server.lines.wait_for("info reloaded", before + 1);
     }
@@ -58,10 +74,22 @@ fn a_worker_gives_away_its_state_and_answers_what_it_had_begun() {
     upload.read_exact(&mut [0; 25]).unwrap();
     reload(&server, 1);
     assert!(children(&server).contains(&before[0]) && children(&server).len() == 2);
-    assert_eq!(server.post("/api/registered", &open).code(), 200, "a captcha from before");
-    assert_eq!(server.post("/api/registered", &open).code(), 504, "and it is used up");
+    assert_eq!(
+        server.post("/api/registered", &open).code(),
+        200,
+        "a captcha from before"
+    );
+    assert_eq!(
+        server.post("/api/registered", &open).code(),
+        504,
+        "and it is used up"
+    );
     upload.write_all(&[b'x'; 2000]).unwrap();
-    assert_eq!(Response::read(&mut upload, false).code(), 169, "what was begun is answered");
+    assert_eq!(
+        Response::read(&mut upload, false).code(),
+        169,
+        "what was begun is answered"
+    );
 }
 
 #[test]
@@ -69,7 +97,10 @@ fn a_connection_is_kept_across_reloads_with_what_was_sent_of_a_request() {
     let server = Server::start();
     let token = server.user("rei");
     let body = json!({"token": token}).to_string();
-    let request = format!("POST /api/user_info HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let request = format!(
+        "POST /api/user_info HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let (mut idle, mut begun) = (server.connect(), server.connect());
     for half in [10, request.len() - 5] {
         idle.write_all(request.as_bytes()).unwrap();
@@ -88,9 +119,21 @@ fn there_are_never_more_than_two_workers_and_a_slow_upload_is_not_cut_off() {
     let body = form("file", &picture(20_000));
     let mut upload = server.connect();
     upload
-        .write_all(&request("POST", "/api/upload_avatar", &[("token", &token), ("Content-Type", FORM)], &body)[..500])
+        .write_all(
+            &request(
+                "POST",
+                "/api/upload_avatar",
+                &[("token", &token), ("Content-Type", FORM)],
+                &body,
+            )[..500],
+        )
         .unwrap();
-    let rest = &request("POST", "/api/upload_avatar", &[("token", &token), ("Content-Type", FORM)], &body)[500..];
+    let rest = &request(
+        "POST",
+        "/api/upload_avatar",
+        &[("token", &token), ("Content-Type", FORM)],
+        &body,
+    )[500..];
     // It is being read once it has its permit; a later request is answered behind it.
     assert_eq!(server.info(&token)["name"], "rei");
     reload(&server, 1);
@@ -108,8 +151,14 @@ fn there_are_never_more_than_two_workers_and_a_slow_upload_is_not_cut_off() {
 #[test]
 fn a_hand_over_forgets_no_guess() {
     let server = Server::with(json!({"throttle": true}));
-    let guess = |name: u32| server.post_solved("/api/login", json!({"username": name.to_string(), "passwd": "x"}));
-    // Another name each time: the budget of the source, of which there is one more only after twelve seconds.
+    let guess = |name: u32| {
+        server.post_solved(
+            "/api/login",
+            json!({"username": name.to_string(), "passwd": "x"}),
+        )
+    };
+    // Another name each time: the budget of the source, of which there is one more only after
+    // twelve seconds.
     let last = (0..1000).find(|name| guess(*name).status == 429).unwrap();
     reload(&server, 2);
     assert_eq!(guess(last + 1).status, 429);
@@ -126,11 +175,15 @@ fn a_captcha_is_accepted_once_however_often_workers_hand_over() {
                 scope.spawn(|| {
                     let mut logins = 0;
                     while !over.load(Ordering::SeqCst) {
-                        let login = server.solved(json!({"username": "rei", "passwd": "a password"}));
+                        let login =
+                            server.solved(json!({"username": "rei", "passwd": "a password"}));
                         // Twice at once: one of them is the second.
                         let (one, other) = thread::scope(|scope| {
                             let one = scope.spawn(|| server.post("/api/login", &login).code());
-                            (server.post("/api/login", &login).code(), one.join().unwrap())
+                            (
+                                server.post("/api/login", &login).code(),
+                                one.join().unwrap(),
+                            )
                         });
                         let mut codes = [one, other];
                         codes.sort_unstable();
@@ -143,7 +196,10 @@ fn a_captcha_is_accepted_once_however_often_workers_hand_over() {
             .collect();
         reload(&server, 15);
         over.store(true, Ordering::SeqCst);
-        let logins: u32 = clients.into_iter().map(|client| client.join().unwrap()).sum();
+        let logins: u32 = clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum();
         assert!(logins > 15, "{logins}");
     });
 }
@@ -157,7 +213,11 @@ fn work_that_needs_memory_replaces_no_worker() {
         // Several at once, each with 19 MiB.
         thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| server.login("rei")))));
         assert_eq!(children(&server), before);
-        assert!(!server.lines.all().concat().contains("replaced"), "{:#?}", server.lines.all());
+        assert!(
+            !server.lines.all().concat().contains("replaced"),
+            "{:#?}",
+            server.lines.all()
+        );
     }
 }
 
@@ -165,7 +225,8 @@ fn work_that_needs_memory_replaces_no_worker() {
 fn a_worker_ends_with_its_supervisor() {
     let mut server = Server::start();
     let mut idle = server.connect();
-    idle.write_all(b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    idle.write_all(b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
     server.signal("KILL");
     server.wait();
     // The connection ends when the process does; while it lived, it would be kept for seconds.
@@ -189,7 +250,10 @@ fn it_serves_without_a_supervisor_too() {
 fn a_start_removes_what_a_crash_left_behind() {
     let mut server = Server::start();
     let token = server.user("rei");
-    let name = server.upload(&token, &picture(20_000)).json()["message"].as_str().unwrap().to_string();
+    let name = server.upload(&token, &picture(20_000)).json()["message"]
+        .as_str()
+        .unwrap()
+        .to_string();
     server.signal("TERM");
     server.wait();
     for left in ["aaaaaaaaaa1700000000.png", ".abcdefghijklmnopqrst"] {
@@ -197,11 +261,16 @@ fn a_start_removes_what_a_crash_left_behind() {
     }
     fs::write(server.path("avatars").join("somebody's own.txt"), "x").unwrap();
     let again = Server::on(server.data.clone());
-    again.lines.wait("2 pictures that belong to nobody were removed");
+    again
+        .lines
+        .wait("2 pictures that belong to nobody were removed");
     let mut files = again.avatars();
     files.sort();
     let mut expected = ["somebody's own.txt".to_string(), name.clone()];
     expected.sort();
     assert_eq!(files, expected);
-    assert_eq!(again.send("GET", &format!("/s/{name}"), &[], b"").status, 200);
+    assert_eq!(
+        again.send("GET", &format!("/s/{name}"), &[], b"").status,
+        200
+    );
 }

@@ -1,4 +1,5 @@
-//! A server on a free port over a fresh folder, and a client that sends what it is told to, byte by byte.
+//! A server on a free port over a fresh folder, and a client that sends what it is told to, byte by
+//! byte.
 
 use serde_json::{Value, json};
 use std::fs;
@@ -28,7 +29,8 @@ pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new() -> Folder {
-        let path = std::env::temp_dir().join(format!("accountd-it-{}", accountd::secret::letters(12)));
+        let path =
+            std::env::temp_dir().join(format!("accountd-it-{}", accountd::secret::letters(12)));
         fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
         Folder(path)
     }
@@ -43,7 +45,9 @@ impl Folder {
     /// Writes these settings, beside [`settings`], into the folder.
     pub fn configure(&self, more: Value) {
         let mut all = settings();
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         fs::write(self.0.join("config.json"), all.to_string()).unwrap();
     }
 }
@@ -60,12 +64,20 @@ pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
     fn push(&self, line: String) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.0
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
         self.0.1.notify_all();
     }
 
     pub fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits for a line that contains this text.
@@ -75,9 +87,19 @@ impl Lines {
 
     /// Waits until so many lines contain this text, and says the last of them.
     pub fn wait_for(&self, text: &str, count: usize) -> String {
-        let found = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).nth(count - 1).cloned();
+        let found = |lines: &Vec<String>| {
+            lines
+                .iter()
+                .filter(|line| line.contains(text))
+                .nth(count - 1)
+                .cloned()
+        };
         let lines = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (lines, _) = self.0.1.wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none()).unwrap();
+        let (lines, _) = self
+            .0
+            .1
+            .wait_timeout_while(lines, PATIENCE, |lines| found(lines).is_none())
+            .unwrap();
         found(&lines).unwrap_or_else(|| panic!("no {count} lines {text:?} among {lines:#?}"))
     }
 }
@@ -115,7 +137,10 @@ impl Server {
         let data = Folder::with(more);
         let mut command = Server::command(&data);
         // A variable, so that a test may write the file anew.
-        command.env("ACCOUNTD_METRICS_LISTEN", format!("unix:{}", data.0.join(METRICS).display()));
+        command.env(
+            "ACCOUNTD_METRICS_LISTEN",
+            format!("unix:{}", data.0.join(METRICS).display()),
+        );
         Server::started(data, command)
     }
 
@@ -128,7 +153,16 @@ impl Server {
     /// What starts a server on a folder and a free port.
     pub fn command(data: &Folder) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA, "--data"]).arg(&data.0);
+        command
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--captcha-answer",
+                CAPTCHA,
+                "--data",
+            ])
+            .arg(&data.0);
         command
     }
 
@@ -157,10 +191,23 @@ impl Server {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = Lines::default();
         let (stderr, sink) = (child.stderr.take().unwrap(), lines.clone());
-        thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| sink.push(line)));
+        thread::spawn(move || {
+            BufReader::new(stderr)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| sink.push(line))
+        });
         let line = lines.wait("listening on ");
-        let address = line.trim_start_matches("listening on ").trim_start_matches("http://").to_string();
-        Server { data, address, lines, child }
+        let address = line
+            .trim_start_matches("listening on ")
+            .trim_start_matches("http://")
+            .to_string();
+        Server {
+            data,
+            address,
+            lines,
+            child,
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -169,7 +216,13 @@ impl Server {
 
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits for the end and says the exit code.
@@ -197,7 +250,13 @@ impl Server {
         Response::read(&mut stream, head)
     }
 
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
         self.raw(&request(method, path, headers, body))
     }
 
@@ -209,7 +268,10 @@ impl Server {
     /// The key of a fresh captcha.
     pub fn captcha(&self) -> String {
         let response = self.send("GET", "/api/get_verification_code/", &[], b"");
-        response.header("VerificationCodeKey").expect("a key").to_string()
+        response
+            .header("VerificationCodeKey")
+            .expect("a key")
+            .to_string()
     }
 
     /// The members with a captcha that is right.
@@ -231,7 +293,10 @@ impl Server {
 
     /// Logs in with the password of [`new_user`].
     pub fn login(&self, name: &str) -> String {
-        let response = self.post_solved("/api/login/", json!({"username": name, "passwd": "a password"}));
+        let response = self.post_solved(
+            "/api/login/",
+            json!({"username": name, "passwd": "a password"}),
+        );
         assert_eq!(response.code(), 200, "{}", response.text());
         response.json()["message"].as_str().unwrap().to_string()
     }
@@ -242,17 +307,28 @@ impl Server {
     }
 
     pub fn info(&self, token: &str) -> Value {
-        self.post("/api/user_info/", &json!({"token": token})).json()["message"].clone()
+        self.post("/api/user_info/", &json!({"token": token}))
+            .json()["message"]
+            .clone()
     }
 
     pub fn upload(&self, token: &str, file: &[u8]) -> Response {
         let body = form("file", file);
-        self.send("POST", "/api/upload_avatar/", &[("token", token), ("Content-Type", FORM)], &body)
+        self.send(
+            "POST",
+            "/api/upload_avatar/",
+            &[("token", token), ("Content-Type", FORM)],
+            &body,
+        )
     }
 
     pub fn avatars(&self) -> Vec<String> {
-        let Ok(folder) = fs::read_dir(self.path("avatars")) else { return Vec::new() };
-        folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let Ok(folder) = fs::read_dir(self.path("avatars")) else {
+            return Vec::new();
+        };
+        folder
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 
     /// A second connection to the database, as another process would have it.
@@ -299,7 +375,11 @@ pub fn picture(bytes: usize) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, side, side);
     encoder.set_color(png::ColorType::Grayscale);
-    encoder.write_header().unwrap().write_image_data(&noise).unwrap();
+    encoder
+        .write_header()
+        .unwrap()
+        .write_image_data(&noise)
+        .unwrap();
     file
 }
 
@@ -324,27 +404,44 @@ pub struct Response {
 }
 
 impl Response {
-    /// Reads one answer; `bare` if it has no body whatever its head says. Interim answers are skipped.
+    /// Reads one answer; `bare` if it has no body whatever its head says. Interim answers are
+    /// skipped.
     pub fn read(stream: &mut impl Read, bare: bool) -> Response {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            stream
-                .read_exact(&mut byte)
-                .unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&head)));
+            stream.read_exact(&mut byte).unwrap_or_else(|error| {
+                panic!("{error} after {:?}", String::from_utf8_lossy(&head))
+            });
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.trim_end().split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
         if status == 100 {
             return Response::read(stream, bare);
         }
-        let split =
-            |line: &str| line.split_once(": ").map(|(name, value)| (name.to_string(), value.to_string())).unwrap();
-        let mut response = Response { status, headers: lines.map(split).collect(), body: Vec::new() };
+        let split = |line: &str| {
+            line.split_once(": ")
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .unwrap()
+        };
+        let mut response = Response {
+            status,
+            headers: lines.map(split).collect(),
+            body: Vec::new(),
+        };
         if !bare {
-            let length = response.header("Content-Length").map_or(0, |length| length.parse().unwrap());
+            let length = response
+                .header("Content-Length")
+                .map_or(0, |length| length.parse().unwrap());
             response.body = vec![0; length];
             stream.read_exact(&mut response.body).unwrap();
         }
@@ -352,7 +449,10 @@ impl Response {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|header| header.0.eq_ignore_ascii_case(name)).map(|header| &*header.1)
+        self.headers
+            .iter()
+            .find(|header| header.0.eq_ignore_ascii_case(name))
+            .map(|header| &*header.1)
     }
 
     pub fn text(&self) -> String {
@@ -360,7 +460,8 @@ impl Response {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
     }
 
     /// The `code` of the body.

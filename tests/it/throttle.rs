@@ -8,21 +8,37 @@ use std::thread;
 /// A server that slows guesses down, and believes each request's `X-Forwarded-For`.
 fn strict(more: Value) -> Server {
     let mut settings = json!({"throttle": true, "trusted_proxies": ["127.0.0.1"]});
-    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    settings
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     Server::with(settings)
 }
 
 /// The key of a captcha that is fetched from this address.
 fn captcha(server: &Server, from: &str) -> String {
-    let response = server.send("GET", "/api/get_verification_code", &[("X-Forwarded-For", from)], b"");
-    response.header("VerificationCodeKey").expect("a key").to_string()
+    let response = server.send(
+        "GET",
+        "/api/get_verification_code",
+        &[("X-Forwarded-For", from)],
+        b"",
+    );
+    response
+        .header("VerificationCodeKey")
+        .expect("a key")
+        .to_string()
 }
 
 /// Posts from this address with this captcha.
 fn post(server: &Server, from: &str, path: &str, mut body: Value, captcha: &str) -> Response {
     body["verification_code_key"] = captcha.into();
     body["verification_code"] = CAPTCHA.into();
-    server.send("POST", path, &[("X-Forwarded-For", from)], body.to_string().as_bytes())
+    server.send(
+        "POST",
+        path,
+        &[("X-Forwarded-For", from)],
+        body.to_string().as_bytes(),
+    )
 }
 
 /// The same with a captcha of its own.
@@ -31,7 +47,12 @@ fn post_solved(server: &Server, from: &str, path: &str, body: Value) -> Response
 }
 
 fn assert_too_often(response: &Response) {
-    assert_eq!((response.status, response.code()), (429, 429), "{}", response.text());
+    assert_eq!(
+        (response.status, response.code()),
+        (429, 429),
+        "{}",
+        response.text()
+    );
     assert_eq!(response.header("Retry-After"), Some("1"));
 }
 
@@ -49,12 +70,26 @@ fn guesses_at_the_registration_key_wait_longer_and_longer() {
     assert_too_often(&register("rei", KEY, "192.0.2.1"));
     // The right key is let in from elsewhere, as often as it likes, whatever others guess.
     for nth in 0..20 {
-        assert_eq!(register("x", "wrong", &format!("198.51.100.{nth}")).code(), 403);
-        assert_eq!(register(&format!("user{nth}"), KEY, "192.0.2.2").code(), 200);
+        assert_eq!(
+            register("x", "wrong", &format!("198.51.100.{nth}")).code(),
+            403
+        );
+        assert_eq!(
+            register(&format!("user{nth}"), KEY, "192.0.2.2").code(),
+            200
+        );
         // A name that is taken is not a wrong key.
-        assert_eq!(register(&format!("user{nth}"), KEY, "192.0.2.2").code(), 604);
+        assert_eq!(
+            register(&format!("user{nth}"), KEY, "192.0.2.2").code(),
+            604
+        );
     }
-    let refused = server.lines.all().iter().filter(|line| line.contains("sign-in from 192.0.2.1 at /api/reg")).count();
+    let refused = server
+        .lines
+        .all()
+        .iter()
+        .filter(|line| line.contains("sign-in from 192.0.2.1 at /api/reg"))
+        .count();
     assert_eq!(refused, 3, "what is not looked at is not a failed sign-in");
 }
 
@@ -68,8 +103,14 @@ fn log_ins(server: &Server, count: usize, password: &str, from: &str) -> Vec<u64
         post(server, from, "/api/login", body.clone(), captcha).code()
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = captchas.iter().map(|captcha| scope.spawn(|| log_in(captcha))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = captchas
+            .iter()
+            .map(|captcha| scope.spawn(|| log_in(captcha)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     })
 }
 
@@ -81,7 +122,10 @@ fn many_guesses_at_once_are_not_all_checked_and_an_honest_client_is_let_in() {
     let checked = guesses.iter().filter(|code| **code == 604).count();
     // 8, and one more if the machine is so slow that the first wait is over before all have come.
     assert!((3..=9).contains(&checked), "{guesses:?}");
-    assert!(guesses.iter().all(|code| [604, 429].contains(code)), "{guesses:?}");
+    assert!(
+        guesses.iter().all(|code| [604, 429].contains(code)),
+        "{guesses:?}"
+    );
     // From another address, with two typing errors before.
     assert_eq!(log_ins(&server, 2, "wrong", "192.0.2.3"), [604, 604]);
     assert_eq!(log_ins(&server, 6, "a password", "192.0.2.3"), [200; 6]);
@@ -92,11 +136,23 @@ fn a_fault_of_the_server_is_not_a_wrong_guess() {
     let server = strict(json!({}));
     let from = "192.0.2.1";
     post_solved(&server, from, "/api/registered", new_user("rei"));
-    let log_in =
-        |password: &str| post_solved(&server, from, "/api/login", json!({"username": "rei", "passwd": password}));
-    server.database().execute_batch("ALTER TABLE users RENAME TO hidden").unwrap();
+    let log_in = |password: &str| {
+        post_solved(
+            &server,
+            from,
+            "/api/login",
+            json!({"username": "rei", "passwd": password}),
+        )
+    };
+    server
+        .database()
+        .execute_batch("ALTER TABLE users RENAME TO hidden")
+        .unwrap();
     (0..10).for_each(|_| assert_eq!(log_in("a password").status, 500));
-    server.database().execute_batch("ALTER TABLE hidden RENAME TO users").unwrap();
+    server
+        .database()
+        .execute_batch("ALTER TABLE hidden RENAME TO users")
+        .unwrap();
     (0..3).for_each(|_| assert_eq!(log_in("wrong").code(), 604));
     assert_too_often(&log_in("a password"));
 }
@@ -105,15 +161,26 @@ fn a_fault_of_the_server_is_not_a_wrong_guess() {
 fn changes_have_a_budget_and_others_change_on() {
     let server = strict(json!({}));
     let [rei, asuka] = ["rei", "asuka"].map(|name| {
-        assert_eq!(post_solved(&server, "192.0.2.1", "/api/registered", new_user(name)).code(), 200);
+        assert_eq!(
+            post_solved(&server, "192.0.2.1", "/api/registered", new_user(name)).code(),
+            200
+        );
         let log_in = json!({"username": name, "passwd": "a password"});
-        post_solved(&server, "192.0.2.1", "/api/login", log_in).json()["message"].as_str().unwrap().to_string()
+        post_solved(&server, "192.0.2.1", "/api/login", log_in).json()["message"]
+            .as_str()
+            .unwrap()
+            .to_string()
     });
     // Each time from another network.
     let change = |nth: u32, path: &str, token: &str| {
         let from = format!("2001:db8:{nth:x}::1");
         let body = json!({"token": token, "new_show_name": "Rei"}).to_string();
-        server.send("POST", path, &[("X-Forwarded-For", &*from)], body.as_bytes())
+        server.send(
+            "POST",
+            path,
+            &[("X-Forwarded-For", &*from)],
+            body.as_bytes(),
+        )
     };
     let refused = (0..10_000).find_map(|nth| {
         let response = change(nth, "/api/update_key", &rei);
@@ -124,13 +191,23 @@ fn changes_have_a_budget_and_others_change_on() {
     assert_too_often(&refused);
     for path in ["/api/update_key", "/api/update_show_name"] {
         // There is one more each second.
-        assert!((0..10).any(|nth| change(nth, path, &rei).status == 429), "{path}");
+        assert!(
+            (0..10).any(|nth| change(nth, path, &rei).status == 429),
+            "{path}"
+        );
         assert_eq!(change(1, path, &asuka).code(), 200, "{path}");
     }
-    assert_eq!(change(1, "/api/update_key", "unknown").code(), 403, "without a token there is nothing to spend");
+    assert_eq!(
+        change(1, "/api/update_key", "unknown").code(),
+        403,
+        "without a token there is nothing to spend"
+    );
     assert_eq!(change(1, "/api/logout", &asuka).code(), 200);
     let lines = "SELECT count(*) FROM audit_done WHERE event = 'update_key'";
-    let lines: u32 = server.database().query_row(lines, [], |row| row.get(0)).unwrap();
+    let lines: u32 = server
+        .database()
+        .query_row(lines, [], |row| row.get(0))
+        .unwrap();
     assert!(lines < count + 100, "{lines}");
 }
 
@@ -138,8 +215,40 @@ fn changes_have_a_budget_and_others_change_on() {
 fn a_flood_of_captchas_evicts_its_own() {
     let server = strict(json!({"max_captchas": 40}));
     let honest = captcha(&server, "192.0.2.1");
-    let flood: Vec<String> = (0..200).map(|nth| captcha(&server, &format!("2001:db8:0:{nth:x}::1"))).collect();
-    assert_eq!(post(&server, "192.0.2.1", "/api/registered", new_user("rei"), &honest).code(), 200);
-    assert_eq!(post(&server, "192.0.2.1", "/api/registered", new_user("asuka"), &flood[0]).code(), 504);
-    assert_eq!(post(&server, "192.0.2.1", "/api/registered", new_user("asuka"), &flood[199]).code(), 200);
+    let flood: Vec<String> = (0..200)
+        .map(|nth| captcha(&server, &format!("2001:db8:0:{nth:x}::1")))
+        .collect();
+    assert_eq!(
+        post(
+            &server,
+            "192.0.2.1",
+            "/api/registered",
+            new_user("rei"),
+            &honest
+        )
+        .code(),
+        200
+    );
+    assert_eq!(
+        post(
+            &server,
+            "192.0.2.1",
+            "/api/registered",
+            new_user("asuka"),
+            &flood[0]
+        )
+        .code(),
+        504
+    );
+    assert_eq!(
+        post(
+            &server,
+            "192.0.2.1",
+            "/api/registered",
+            new_user("asuka"),
+            &flood[199]
+        )
+        .code(),
+        200
+    );
 }

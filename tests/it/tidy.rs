@@ -18,8 +18,17 @@ fn sources() -> Vec<(String, String)> {
     }
     let mut found = Vec::new();
     walk(&root().join("src"), &mut found);
-    let name = |path: &Path| path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_string();
-    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+    let name = |path: &Path| {
+        path.strip_prefix(root().join("src"))
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_string()
+    };
+    found
+        .iter()
+        .map(|path| (name(path), fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 /// The code of a file without its tests.
@@ -31,7 +40,10 @@ fn code(text: &str) -> &str {
 fn every_file_opens_with_a_sentence() {
     for (name, text) in sources() {
         let first = text.lines().next().unwrap_or_default();
-        assert!(first.starts_with("//! ") && first.len() > 20, "{name}: {first}");
+        assert!(
+            first.starts_with("//! ") && first.len() > 20,
+            "{name}: {first}"
+        );
     }
 }
 
@@ -40,7 +52,10 @@ fn packages_are_named_where_they_belong() {
     let rooms: [(&str, &[&str]); 15] = [
         ("tiny_http::", &["server/queue.rs"]),
         ("httparse::", &["server/head.rs"]),
-        ("rusqlite::", &["store/", "app.rs", "api/mod.rs", "admin/mod.rs"]),
+        (
+            "rusqlite::",
+            &["store/", "app.rs", "api/mod.rs", "admin/mod.rs"],
+        ),
         ("multipart::", &["upload.rs"]),
         ("md5::", &["secret.rs"]),
         ("sha2::", &["secret.rs"]),
@@ -48,7 +63,10 @@ fn packages_are_named_where_they_belong() {
         ("subtle::", &["secret.rs"]),
         ("rand::", &["secret.rs", "captcha.rs", "captcha/"]),
         ("png::", &["captcha/draw.rs", "picture/mod.rs"]),
-        ("rustix::", &["clock.rs", "server/", "process/", "admin/password.rs"]),
+        (
+            "rustix::",
+            &["clock.rs", "server/", "process/", "admin/password.rs"],
+        ),
         ("signal_hook::", &["process/", "admin/progress.rs"]),
         ("lexopt::", &["cli/"]),
         ("unicode_width::", &["admin/text.rs"]),
@@ -59,11 +77,14 @@ fn packages_are_named_where_they_belong() {
             let named = code(&text).lines().any(|line| {
                 let line = line.trim();
                 !line.starts_with("//")
-                    && line
-                        .match_indices(package)
-                        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
+                    && line.match_indices(package).any(|(at, _)| {
+                        !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+                    })
             });
-            assert!(!named || allowed.iter().any(|room| name.starts_with(room)), "{name} names {package}");
+            assert!(
+                !named || allowed.iter().any(|room| name.starts_with(room)),
+                "{name} names {package}"
+            );
         }
     }
 }
@@ -95,30 +116,52 @@ fn who_imports_whom() {
         ("picture/", &[]),
     ];
     for (name, text) in sources() {
-        let Some((_, allowed)) = ground.iter().find(|(room, _)| name.starts_with(room)) else { continue };
+        let Some((_, allowed)) = ground.iter().find(|(room, _)| name.starts_with(room)) else {
+            continue;
+        };
         for line in code(&text).lines() {
             if let Some((_, rest)) = line.split_once("crate::") {
-                let module: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let module: String = rest
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 let own = name.starts_with(&module);
-                assert!(own || allowed.contains(&&*module), "{name} imports {module}");
+                assert!(
+                    own || allowed.contains(&&*module),
+                    "{name} imports {module}"
+                );
             }
         }
     }
 }
 
-/// Docker's default seccomp profile refuses this system call, and closing slow connections must not depend on it.
+/// Docker's default seccomp profile refuses this system call, and closing slow connections must not
+/// depend on it.
 #[test]
 fn only_socket_activation_needs_pidfd_getfd() {
-    let users = sources().into_iter().filter(|(_, text)| code(text).contains("pidfd_getfd"));
-    assert_eq!(users.map(|(name, _)| name).collect::<Vec<_>>(), ["process/activation.rs"]);
+    let users = sources()
+        .into_iter()
+        .filter(|(_, text)| code(text).contains("pidfd_getfd"));
+    assert_eq!(
+        users.map(|(name, _)| name).collect::<Vec<_>>(),
+        ["process/activation.rs"]
+    );
 }
 
 #[test]
 fn handlers_know_no_number_and_no_sentence() {
-    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("api/") && name != "api/mod.rs") {
-        for line in code(text).lines().filter(|line| !line.trim().starts_with("//")) {
+    for (name, text) in sources()
+        .iter()
+        .filter(|(name, _)| name.starts_with("api/") && name != "api/mod.rs")
+    {
+        for line in code(text)
+            .lines()
+            .filter(|line| !line.trim().starts_with("//"))
+        {
             assert!(line.is_ascii(), "{name}: {line}");
-            let numbers = line.split(|c: char| !c.is_ascii_digit()).any(|number| number.len() == 3);
+            let numbers = line
+                .split(|c: char| !c.is_ascii_digit())
+                .any(|number| number.len() == 3);
             assert!(!numbers, "{name}: {line}");
         }
     }
@@ -127,10 +170,19 @@ fn handlers_know_no_number_and_no_sentence() {
 #[test]
 fn every_package_has_its_reason() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let further = manifest.split("# What those seven can't do.").nth(1).unwrap().split("\n[").next().unwrap();
+    let further = manifest
+        .split("# What those seven can't do.")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
     let mut before = "";
     for line in further.lines().filter(|line| !line.is_empty()) {
-        assert!(line.starts_with('#') || before.starts_with("# "), "no reason beside {line}");
+        assert!(
+            line.starts_with('#') || before.starts_with("# "),
+            "no reason beside {line}"
+        );
         before = line;
     }
 }
@@ -138,25 +190,58 @@ fn every_package_has_its_reason() {
 #[test]
 fn the_openapi_document_is_the_table() {
     let document = accountd::openapi::document();
-    for (endpoint, tag) in
-        DOCUMENT.iter().map(|one| (one, "document")).chain(ADDITIONS.iter().map(|one| (one, "additions")))
+    for (endpoint, tag) in DOCUMENT
+        .iter()
+        .map(|one| (one, "document"))
+        .chain(ADDITIONS.iter().map(|one| (one, "additions")))
     {
         let operation = &document["paths"][endpoint.path][endpoint.method.to_lowercase()];
         assert_eq!(operation["tags"][0], tag, "{}", endpoint.path);
-        assert!(operation["summary"].is_string(), "{} has no summary in src/openapi/interface.rs", endpoint.path);
+        assert!(
+            operation["summary"].is_string(),
+            "{} has no summary in src/openapi/interface.rs",
+            endpoint.path
+        );
         let answers =
-            operation["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"].as_array().unwrap();
-        for row in endpoint.refusals.iter().chain([&endpoint.done]).filter(|row| !row.message.is_empty()) {
-            let found = answers.iter().find(|answer| answer["properties"]["code"]["const"] == row.code);
-            let message = &found.unwrap_or_else(|| panic!("{} {}", endpoint.path, row.code))["properties"]["message"];
-            assert!(row.code == 200 || message["const"] == row.message, "{} {message}", endpoint.path);
+            operation["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"]
+                .as_array()
+                .unwrap();
+        for row in endpoint
+            .refusals
+            .iter()
+            .chain([&endpoint.done])
+            .filter(|row| !row.message.is_empty())
+        {
+            let found = answers
+                .iter()
+                .find(|answer| answer["properties"]["code"]["const"] == row.code);
+            let message = &found.unwrap_or_else(|| panic!("{} {}", endpoint.path, row.code))["properties"]
+                ["message"];
+            assert!(
+                row.code == 200 || message["const"] == row.message,
+                "{} {message}",
+                endpoint.path
+            );
         }
         let has_budget = !["/api/user_info", "/health"].contains(&endpoint.path);
-        assert_eq!(operation["responses"]["429"].is_object(), has_budget, "{}", endpoint.path);
-        let members = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+        assert_eq!(
+            operation["responses"]["429"].is_object(),
+            has_budget,
+            "{}",
+            endpoint.path
+        );
+        let members =
+            &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
         for field in endpoint.fields {
-            assert_eq!(members[field.name]["maxLength"], field.limit, "{} {}", endpoint.path, field.name);
+            assert_eq!(
+                members[field.name]["maxLength"], field.limit,
+                "{} {}",
+                endpoint.path, field.name
+            );
         }
     }
-    assert_eq!(document["paths"].as_object().unwrap().len(), DOCUMENT.len() + ADDITIONS.len() + 2);
+    assert_eq!(
+        document["paths"].as_object().unwrap().len(),
+        DOCUMENT.len() + ADDITIONS.len() + 2
+    );
 }

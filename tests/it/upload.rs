@@ -1,16 +1,39 @@
-//! Pictures as browsers, scripts and old phones send them: forms that are written in other ways, and files that are repaired.
+//! Pictures as browsers, scripts and old phones send them: forms that are written in other ways,
+//! and files that are repaired.
 
 use crate::support::{Response, Server, picture};
 
-/// Uploads a form with this boundary parameter and these parts, of which each has its headers, and reads the answer.
-fn upload(server: &Server, token: &str, parameter: &str, boundary: &str, parts: &[(&[u8], &[u8])]) -> Response {
+/// Uploads a form with this boundary parameter and these parts, of which each has its headers, and
+/// reads the answer.
+fn upload(
+    server: &Server,
+    token: &str,
+    parameter: &str,
+    boundary: &str,
+    parts: &[(&[u8], &[u8])],
+) -> Response {
     let mut body = Vec::new();
     for (headers, data) in parts {
-        body.extend([b"--", boundary.as_bytes(), *headers, b"\r\n\r\n", *data, b"\r\n"].concat());
+        body.extend(
+            [
+                b"--",
+                boundary.as_bytes(),
+                *headers,
+                b"\r\n\r\n",
+                *data,
+                b"\r\n",
+            ]
+            .concat(),
+        );
     }
     body.extend(format!("--{boundary}--\r\n").as_bytes());
     let kind = format!("multipart/form-data; {parameter}");
-    server.send("POST", "/api/upload_avatar/", &[("token", token), ("Content-Type", &kind)], &body)
+    server.send(
+        "POST",
+        "/api/upload_avatar/",
+        &[("token", token), ("Content-Type", &kind)],
+        &body,
+    )
 }
 
 /// The avatar that an answer names, as it is served.
@@ -27,7 +50,10 @@ fn forms_are_read_as_clients_write_them() {
     let file = picture(30_000);
     let plain: &[u8] = b"\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"";
     let other: &[u8] = b"\r\nContent-Disposition: form-data; name=\"other\"; filename=\"file\"";
-    for (parameter, boundary) in [("boundary=XyZ", "XyZ"), ("Boundary=\"a;b\"; charset=utf-8", "a;b")] {
+    for (parameter, boundary) in [
+        ("boundary=XyZ", "XyZ"),
+        ("Boundary=\"a;b\"; charset=utf-8", "a;b"),
+    ] {
         for headers in [
             plain,
             b"\r\nContent-Disposition: form-data; filename=\"a.png\"; name=\"file\"",
@@ -60,14 +86,35 @@ fn what_browsers_show_is_repaired() {
     let scan = [0x55; 20_000];
     let jpeg = |stray: &[u8]| {
         let frame: &[u8] = b"\xff\xc0\0\x0b\x08\0\x02\0\x03\x01\x01\x11\0";
-        [b"\xff\xd8\xff\xdb\0\x03a", stray, frame, stray, b"\xff\xda\0\x02", &scan, b"\xff\xd9"].concat()
+        [
+            b"\xff\xd8\xff\xdb\0\x03a",
+            stray,
+            frame,
+            stray,
+            b"\xff\xda\0\x02",
+            &scan,
+            b"\xff\xd9",
+        ]
+        .concat()
     };
     assert!(served(&server, &server.upload(&token, &jpeg(b"stray"))) == jpeg(b""));
 
     let gif = |width: u8, height: u8, zero: &[u8]| {
-        let image =
-            [b"\x2c\0\0\0\0\x03\0\x02\0\0\x02", &[b"\x7f", &[1; 127][..]].concat().repeat(100)[..], b"\0"].concat();
-        [b"GIF89a", &[width, 0, height, 0, 0, 0, 0][..], zero, &image, zero, b"\x3b"].concat()
+        let image = [
+            b"\x2c\0\0\0\0\x03\0\x02\0\0\x02",
+            &[b"\x7f", &[1; 127][..]].concat().repeat(100)[..],
+            b"\0",
+        ]
+        .concat();
+        [
+            b"GIF89a",
+            &[width, 0, height, 0, 0, 0, 0][..],
+            zero,
+            &image,
+            zero,
+            b"\x3b",
+        ]
+        .concat()
     };
     assert!(served(&server, &server.upload(&token, &gif(0, 0, b"\0"))) == gif(3, 2, b""));
 }
@@ -75,9 +122,14 @@ fn what_browsers_show_is_repaired() {
 #[test]
 fn the_openapi_document_has_the_detail() {
     let document = accountd::openapi::document();
-    let path = "/paths/~1api~1upload_avatar/post/responses/200/content/application~1json/schema/oneOf";
+    let path =
+        "/paths/~1api~1upload_avatar/post/responses/200/content/application~1json/schema/oneOf";
     for row in document.pointer(path).unwrap().as_array().unwrap() {
         let is_described = row["properties"]["detail"]["description"].is_string();
-        assert_eq!(is_described, row["properties"]["code"]["const"] == 169, "{row}");
+        assert_eq!(
+            is_described,
+            row["properties"]["code"]["const"] == 169,
+            "{row}"
+        );
     }
 }

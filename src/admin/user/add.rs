@@ -9,10 +9,19 @@ use crate::secret;
 use crate::store::audit;
 use crate::store::users::{self, New};
 
-const NAME: Argument = Argument { name: "NAME", doc: "the name to log in with, at most 64 characters" };
-const EMAIL: Argument = Argument { name: "EMAIL", doc: "the email, at most 254 characters" };
-const SHOW_NAME: Opt =
-    Opt { name: "show-name", value: "TEXT", doc: "the display name, at most 64 characters (default: NAME)" };
+const NAME: Argument = Argument {
+    name: "NAME",
+    doc: "the name to log in with, at most 64 characters",
+};
+const EMAIL: Argument = Argument {
+    name: "EMAIL",
+    doc: "the email, at most 254 characters",
+};
+const SHOW_NAME: Opt = Opt {
+    name: "show-name",
+    value: "TEXT",
+    doc: "the display name, at most 64 characters (default: NAME)",
+};
 
 /// `user add`
 pub const ADD: Command = Command {
@@ -25,8 +34,14 @@ pub const ADD: Command = Command {
     options: &[SHOW_NAME, JSON, DATA],
     exit: &[],
     examples: &[
-        ("user add rei rei@example.org --show-name 'Rei Ayanami'", "ask for a password and add rei"),
-        ("user add rei rei@example.org < password.txt", "take the password from a file"),
+        (
+            "user add rei rei@example.org --show-name 'Rei Ayanami'",
+            "ask for a password and add rei",
+        ),
+        (
+            "user add rei rei@example.org < password.txt",
+            "take the password from a file",
+        ),
     ],
     run: add,
 };
@@ -48,8 +63,15 @@ fn add(given: &Given) -> Result<(), Failure> {
     };
     let added = folder.change(|db, event| {
         let added = users::add(db, &user, event.at)?;
-        added.map(|id| audit::done(db, event, Some(id)).map(|()| id)).transpose()
+        added
+            .map(|id| audit::done(db, event, Some(id)).map(|()| id))
+            .transpose()
     })?;
-    let id = added.ok_or_else(|| Failure::new(1, "a user with this name or this email is there already".into()))?;
+    let id = added.ok_or_else(|| {
+        Failure::new(
+            1,
+            "a user with this name or this email is there already".into(),
+        )
+    })?;
     report(&folder, given, id, "added")
 }

@@ -8,7 +8,10 @@ use crate::failure::Failure;
 use crate::store::users::User;
 use crate::store::{accounts, audit, sessions};
 
-const NEW_NAME: Argument = Argument { name: "NEW_NAME", doc: "the name that takes its place, at most 64 characters" };
+const NEW_NAME: Argument = Argument {
+    name: "NEW_NAME",
+    doc: "the name that takes its place, at most 64 characters",
+};
 
 /// `user set-password`
 pub const SET_PASSWORD: Command = Command {
@@ -21,7 +24,10 @@ pub const SET_PASSWORD: Command = Command {
     exit: &[],
     examples: &[
         ("user set-password rei", "ask for a password and set it"),
-        ("user set-password rei < password.txt", "take the password from a file"),
+        (
+            "user set-password rei < password.txt",
+            "take the password from a file",
+        ),
     ],
     run: |given| {
         let mut folder = Folder::open(given)?;
@@ -31,7 +37,12 @@ pub const SET_PASSWORD: Command = Command {
             audit::done(db, event, Some(id))?;
             accounts::set_password(db, id, &password)
         })?;
-        report(&folder, given, id, "the password is set, every session has ended")
+        report(
+            &folder,
+            given,
+            id,
+            "the password is set, every session has ended",
+        )
     },
 };
 
@@ -43,7 +54,10 @@ pub const RENAME: Command = Command {
     arguments: &[USER, NEW_NAME],
     options: &[ID, JSON, DATA],
     exit: &[],
-    examples: &[("user rename rei ayanami", "from now on rei logs in as ayanami")],
+    examples: &[(
+        "user rename rei ayanami",
+        "from now on rei logs in as ayanami",
+    )],
     run: |given| {
         let mut folder = Folder::open(given)?;
         let id = named(&folder, given)?.user.id;
@@ -73,7 +87,11 @@ pub const DISABLE: Command = Command {
     options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[("user disable rei", "rei is out at once")],
-    run: |given| switch(given, "disabled, every session has ended", |db, id| accounts::disable(db, id, clock::now())),
+    run: |given| {
+        switch(given, "disabled, every session has ended", |db, id| {
+            accounts::disable(db, id, clock::now())
+        })
+    },
 };
 
 /// `user enable`
@@ -96,7 +114,10 @@ pub const LOGOUT: Command = Command {
     arguments: &[USER],
     options: &[ID, JSON, DATA],
     exit: &[],
-    examples: &[("user logout rei", "every token of rei is unknown from now on")],
+    examples: &[(
+        "user logout rei",
+        "every token of rei is unknown from now on",
+    )],
     run: |given| switch(given, "every session has ended", sessions::end_all),
 };
 

@@ -26,7 +26,10 @@ pub const LIST: Command = Command {
     exit: &[],
     examples: &[
         ("user list", "print the users of ./data"),
-        ("user list --json | jq -r 'select(.disabled_at) | .email'", "print the emails of users who are disabled"),
+        (
+            "user list --json | jq -r 'select(.disabled_at) | .email'",
+            "print the emails of users who are disabled",
+        ),
     ],
     run: list,
 };
@@ -39,14 +42,25 @@ pub const SHOW: Command = Command {
     arguments: &[USER],
     options: &[ID, JSON, DATA],
     exit: &[],
-    examples: &[("user show rei", "print the account of rei"), ("user show id:7", "print the account with the id 7")],
+    examples: &[
+        ("user show rei", "print the account of rei"),
+        ("user show id:7", "print the account with the id 7"),
+    ],
     run: show,
 };
 
 fn list(given: &Given) -> Result<(), Failure> {
     let folder = Folder::open(given)?;
     let look_alikes = LookAlikes::find(&folder)?;
-    let mut table = Table::with(["ID", "NAME", "SHOW NAME", "EMAIL", "REGISTERED", "SESSIONS", "STATE"]);
+    let mut table = Table::with([
+        "ID",
+        "NAME",
+        "SHOW NAME",
+        "EMAIL",
+        "REGISTERED",
+        "SESSIONS",
+        "STATE",
+    ]);
     let mut last = 0;
     loop {
         let page = folder.read(|db| accounts::list(db, last, PAGE, clock::now()))?;
@@ -54,7 +68,12 @@ fn list(given: &Given) -> Result<(), Failure> {
             let json = |account: &Account| json(account, Some(&look_alikes.of(account.user.id)));
             print(&page.iter().map(json).collect::<String>())?;
         } else {
-            print(&table.page(page.iter().map(|account| row(account, &look_alikes.of(account.user.id)))))?;
+            print(
+                &table.page(
+                    page.iter()
+                        .map(|account| row(account, &look_alikes.of(account.user.id))),
+                ),
+            )?;
         }
         match page.last() {
             Some(account) => last = account.user.id,
@@ -64,13 +83,35 @@ fn list(given: &Given) -> Result<(), Failure> {
 }
 
 fn row(account: &Account, looks_like: &[i64]) -> [String; 7] {
-    let Account { user, created_at, disabled_at, sessions, .. } = account;
+    let Account {
+        user,
+        created_at,
+        disabled_at,
+        sessions,
+        ..
+    } = account;
     let ids: Vec<String> = looks_like.iter().map(ToString::to_string).collect();
-    let looks_like = if ids.is_empty() { String::new() } else { format!("looks like id {}", ids.join(", ")) };
+    let looks_like = if ids.is_empty() {
+        String::new()
+    } else {
+        format!("looks like id {}", ids.join(", "))
+    };
     let disabled = disabled_at.map_or("", |_| "disabled");
-    let state: Vec<&str> = [disabled, &looks_like].into_iter().filter(|one| !one.is_empty()).collect();
-    let [name, show_name, email] = [&user.name, &user.show_name, &user.email].map(|text| plain(text));
-    [user.id.to_string(), name, show_name, email, time(*created_at), sessions.to_string(), state.join("; ")]
+    let state: Vec<&str> = [disabled, &looks_like]
+        .into_iter()
+        .filter(|one| !one.is_empty())
+        .collect();
+    let [name, show_name, email] =
+        [&user.name, &user.show_name, &user.email].map(|text| plain(text));
+    [
+        user.id.to_string(),
+        name,
+        show_name,
+        email,
+        time(*created_at),
+        sessions.to_string(),
+        state.join("; "),
+    ]
 }
 
 fn show(given: &Given) -> Result<(), Failure> {
@@ -78,17 +119,32 @@ fn show(given: &Given) -> Result<(), Failure> {
     if given.has(JSON.name) {
         return print(&json(&account, None));
     }
-    let Account { user, password, created_at, disabled_at, sessions, sessions_end_at } = &account;
-    let until = sessions_end_at.map(|end| format!(", the last until {}", time(end))).unwrap_or_default();
+    let Account {
+        user,
+        password,
+        created_at,
+        disabled_at,
+        sessions,
+        sessions_end_at,
+    } = &account;
+    let until = sessions_end_at
+        .map(|end| format!(", the last until {}", time(end)))
+        .unwrap_or_default();
     let rows = [
         ("id", user.id.to_string()),
         ("name", plain(&user.name)),
         ("show name", plain(&user.show_name)),
         ("email", plain(&user.email)),
         ("avatar", plain(&user.avatar)),
-        ("password", format!("stored as {}", Scheme::of(password).name())),
+        (
+            "password",
+            format!("stored as {}", Scheme::of(password).name()),
+        ),
         ("registered", time(*created_at)),
-        ("disabled", disabled_at.map_or_else(|| "no".into(), |since| format!("since {}", time(since)))),
+        (
+            "disabled",
+            disabled_at.map_or_else(|| "no".into(), |since| format!("since {}", time(since))),
+        ),
         ("sessions", format!("{sessions}{until}")),
     ]
     .map(|(name, value)| [name.into(), value]);

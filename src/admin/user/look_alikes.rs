@@ -9,7 +9,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Names that are read at once.
 const PAGE: i64 = 10_000;
-/// Others of whom the ids are shown, so that a thousand names that look alike make no list of a million ids.
+/// Others of whom the ids are shown, so that a thousand names that look alike make no list of a
+/// million ids.
 const SHOWN: usize = 5;
 
 /// Users whose names look like another one's.
@@ -30,20 +31,30 @@ impl LookAlikes {
         let mut last = 0;
         loop {
             let page = folder.read(|db| accounts::names(db, last, PAGE))?;
-            let Some((id, _)) = page.last() else { return Ok(LookAlikes::among(all)) };
+            let Some((id, _)) = page.last() else {
+                return Ok(LookAlikes::among(all));
+            };
             last = *id;
             all.extend(page.iter().map(|(id, name)| (hash(&skeleton(name)), *id)));
         }
     }
 
-    /// The users whose skeleton another user has too. Sixteen bytes a user: of a million, two skeletons have the same hash once in
-    /// forty million.
+    /// The users whose skeleton another user has too. Sixteen bytes a user: of a million, two
+    /// skeletons have the same hash once in forty million.
     fn among(mut all: Vec<(u64, i64)>) -> LookAlikes {
         all.sort_unstable();
-        let mut found = LookAlikes { alike: Vec::new(), starts: HashMap::new() };
-        for group in all.chunk_by(|one, other| one.0 == other.0).filter(|group| group.len() > 1) {
+        let mut found = LookAlikes {
+            alike: Vec::new(),
+            starts: HashMap::new(),
+        };
+        for group in all
+            .chunk_by(|one, other| one.0 == other.0)
+            .filter(|group| group.len() > 1)
+        {
             let start = found.alike.len();
-            found.starts.extend(group.iter().map(|(_, id)| (*id, start)));
+            found
+                .starts
+                .extend(group.iter().map(|(_, id)| (*id, start)));
             found.alike.extend(group);
         }
         found
@@ -51,10 +62,16 @@ impl LookAlikes {
 
     /// The ids of some others whose names look like that of the user with this id.
     pub fn of(&self, id: i64) -> Vec<i64> {
-        let Some(start) = self.starts.get(&id) else { return Vec::new() };
+        let Some(start) = self.starts.get(&id) else {
+            return Vec::new();
+        };
         let from = &self.alike[*start..];
         let group = from.iter().take_while(|(hash, _)| *hash == from[0].0);
-        group.map(|(_, one)| *one).filter(|one| *one != id).take(SHOWN).collect()
+        group
+            .map(|(_, one)| *one)
+            .filter(|one| *one != id)
+            .take(SHOWN)
+            .collect()
     }
 }
 
@@ -64,16 +81,21 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// What is left of a name without what the eye may miss: characters that are not seen, spaces at its ends, the kind of a
-/// space, upper and lower case, full-width forms.
+/// What is left of a name without what the eye may miss: characters that are not seen, spaces at
+/// its ends, the kind of a space, upper and lower case, full-width forms.
 fn skeleton(name: &str) -> String {
     // Upper case first: some letters have two lower-case forms, as sigma has.
-    let seen = name.chars().filter(|c| !is_unseen(*c)).map(narrow).flat_map(char::to_uppercase);
+    let seen = name
+        .chars()
+        .filter(|c| !is_unseen(*c))
+        .map(narrow)
+        .flat_map(char::to_uppercase);
     let skeleton: String = seen.flat_map(char::to_lowercase).collect();
     skeleton.trim().into()
 }
 
-/// A full-width form as the character of usual width (Unicode's block U+FF00 to U+FFEF), and any space as the usual one.
+/// A full-width form as the character of usual width (Unicode's block U+FF00 to U+FFEF), and any
+/// space as the usual one.
 fn narrow(c: char) -> char {
     match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xff01 + u32::from('!')).unwrap_or(c),
@@ -109,7 +131,13 @@ mod tests {
         ] {
             assert_eq!(skeleton(name), skeleton(other), "{other:?}");
         }
-        for (name, other) in [("rei", "rey"), ("rei", "re i"), ("阿巴", "阿八"), ("a", "á"), ("1", "l")] {
+        for (name, other) in [
+            ("rei", "rey"),
+            ("rei", "re i"),
+            ("阿巴", "阿八"),
+            ("a", "á"),
+            ("1", "l"),
+        ] {
             assert_ne!(skeleton(name), skeleton(other), "{other:?}");
         }
     }
@@ -118,7 +146,10 @@ mod tests {
     fn ids_are_those_of_the_others_and_not_too_many() {
         let alike = LookAlikes::among(vec![(7, 1), (9, 2), (7, 3), (8, 4), (9, 5)]);
         assert_eq!((alike.of(1), alike.of(3)), (vec![3], vec![1]));
-        assert_eq!((alike.of(2), alike.of(5), alike.of(4)), (vec![5], vec![2], vec![]));
+        assert_eq!(
+            (alike.of(2), alike.of(5), alike.of(4)),
+            (vec![5], vec![2], vec![])
+        );
         let many = LookAlikes::among((0..1000).map(|id| (7, id)).collect());
         assert_eq!(many.of(3), [0, 1, 2, 4, 5]);
     }

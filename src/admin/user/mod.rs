@@ -22,8 +22,10 @@ use crate::secret::Scheme;
 use crate::store::accounts::{self, Account, Who};
 use serde::Serialize;
 
-const USER: Argument =
-    Argument { name: "USER", doc: "the user's name, or id:N for the one with this id; --id N can stand in its place" };
+const USER: Argument = Argument {
+    name: "USER",
+    doc: "the user's name, or id:N for the one with this id; --id N can stand in its place",
+};
 
 /// An account as programs read it. What opens it, password and key, is left out.
 #[derive(Serialize)]
@@ -44,7 +46,14 @@ struct View<'a> {
 }
 
 fn json(account: &Account, looks_like: Option<&[i64]>) -> String {
-    let Account { user, password, created_at, disabled_at, sessions, sessions_end_at } = account;
+    let Account {
+        user,
+        password,
+        created_at,
+        disabled_at,
+        sessions,
+        sessions_end_at,
+    } = account;
     let view = View {
         id: user.id,
         name: &user.name,
@@ -61,7 +70,8 @@ fn json(account: &Account, looks_like: Option<&[i64]>) -> String {
     text::json(&view)
 }
 
-/// The user that the command line names: with `--id`, or at `place`, an argument or an option, by name or as `id:N`.
+/// The user that the command line names: with `--id`, or at `place`, an argument or an option, by
+/// name or as `id:N`.
 ///
 /// # Errors
 /// If an id is not a number, or `id:N` is one user's id and another one's name.
@@ -70,23 +80,36 @@ pub(super) fn who(folder: &Folder, given: &Given, place: &str) -> Result<Option<
     let text = given.text(place)?;
     match given.text(ID.name)? {
         Some(_) if text.is_some() => {
-            return Err(usage(given.command(), format!("--id and --{place} exclude each other")));
+            return Err(usage(
+                given.command(),
+                format!("--id and --{place} exclude each other"),
+            ));
         }
-        Some(id) => return id.parse().map(|id| Some(Who::Id(id))).map_err(|_| not_a_number(&format!("--id {id}"))),
+        Some(id) => {
+            return id
+                .parse()
+                .map(|id| Some(Who::Id(id)))
+                .map_err(|_| not_a_number(&format!("--id {id}")));
+        }
         None => {}
     }
     let Some(text) = text else { return Ok(None) };
-    let Some(number) = text.strip_prefix("id:") else { return Ok(Some(Who::Name(text))) };
+    let Some(number) = text.strip_prefix("id:") else {
+        return Ok(Some(Who::Name(text)));
+    };
     let find = |who: Who| folder.read(|db| accounts::find(db, &who, clock::now()));
     let Some(named) = find(Who::Name(text.clone()))? else {
-        return number.parse().map(|id| Some(Who::Id(id))).map_err(|_| not_a_number(&text));
+        return number
+            .parse()
+            .map(|id| Some(Who::Id(id)))
+            .map_err(|_| not_a_number(&text));
     };
     let other = number.parse().map_or(Ok(None), |id| find(Who::Id(id)))?;
     match other {
         Some(other) if other.user.id != named.user.id => {
             let ids = [other.user.id, named.user.id];
-            let [first, second] =
-                [other, named].map(|one| format!("{} (id {})", text::plain(&one.user.name), one.user.id));
+            let [first, second] = [other, named]
+                .map(|one| format!("{} (id {})", text::plain(&one.user.name), one.user.id));
             let sentence = format!(
                 "{text} fits two users, {first} and {second}: name one with --id {} or --id {}",
                 ids[0], ids[1]
@@ -99,21 +122,31 @@ pub(super) fn who(folder: &Folder, given: &Given, place: &str) -> Result<Option<
 
 /// The account that the command line names.
 fn named(folder: &Folder, given: &Given) -> Result<Account, Failure> {
-    let who = who(folder, given, USER.name)?.expect("an argument is there, or what stands in its place");
+    let who =
+        who(folder, given, USER.name)?.expect("an argument is there, or what stands in its place");
     let found = folder.read(|db| accounts::find(db, &who, clock::now()))?;
     let shown = match &who {
         Who::Name(name) => text::plain(name),
         Who::Id(id) => format!("id:{id}"),
     };
-    found.ok_or_else(|| Failure::new(1, format!("there is no user {shown}; accountd user list shows all")))
+    found.ok_or_else(|| {
+        Failure::new(
+            1,
+            format!("there is no user {shown}; accountd user list shows all"),
+        )
+    })
 }
 
-/// Says what has become of an account: with `--json` the account as it is now, otherwise a sentence.
+/// Says what has become of an account: with `--json` the account as it is now, otherwise a
+/// sentence.
 fn report(folder: &Folder, given: &Given, id: i64, sentence: &str) -> Result<(), Failure> {
     let account = folder.read(|db| accounts::find(db, &Who::Id(id), clock::now()))?;
     match account {
         Some(account) if given.has(JSON.name) => print(&json(&account, None)),
-        Some(account) => print(&format!("{} (id {id}): {sentence}\n", text::plain(&account.user.name))),
+        Some(account) => print(&format!(
+            "{} (id {id}): {sentence}\n",
+            text::plain(&account.user.name)
+        )),
         // Somebody has deleted it meanwhile.
         None => Ok(()),
     }
@@ -121,12 +154,20 @@ fn report(folder: &Folder, given: &Given, id: i64, sentence: &str) -> Result<(),
 
 /// Asks that a text would pass as this field of a registration.
 fn fit(shown: &str, field: &str, text: &str) -> Result<(), Failure> {
-    let limit = REGISTERED.fields.iter().find(|one| one.name == field).expect("a field of the contract").limit;
+    let limit = REGISTERED
+        .fields
+        .iter()
+        .find(|one| one.name == field)
+        .expect("a field of the contract")
+        .limit;
     if form::is_absent(text) {
         return Err(Failure::new(1, format!("{shown} is empty")));
     }
     if text.chars().count() > limit {
-        return Err(Failure::new(1, format!("{shown} has more than {limit} characters")));
+        return Err(Failure::new(
+            1,
+            format!("{shown} has more than {limit} characters"),
+        ));
     }
     Ok(())
 }

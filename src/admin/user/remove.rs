@@ -37,16 +37,25 @@ fn delete(given: &Given) -> Result<(), Failure> {
     })?;
     let removed = picture.map_or(Ok(true), |picture| avatar::remove(&folder.data, &picture));
     if !folder.settle()? {
-        eprintln!("accountd: somebody reads the database at length: accountd.db-wal has copies until that ends");
+        eprintln!(
+            "accountd: somebody reads the database at length: accountd.db-wal has copies until that ends"
+        );
     }
     let picture = text::plain(&account.user.avatar);
     match removed {
         Ok(true) => {}
-        Ok(false) => eprintln!("accountd: a backup keeps the picture {picture}: it goes when the server starts again"),
+        Ok(false) => eprintln!(
+            "accountd: a backup keeps the picture {picture}: it goes when the server starts again"
+        ),
         Err(error) => {
-            let sentence = format!("{name} (id {id}) is deleted, but not the picture {picture}: {error}");
+            let sentence =
+                format!("{name} (id {id}) is deleted, but not the picture {picture}: {error}");
             return Err(Failure::new(1, sentence));
         }
     }
-    print(&if given.has(JSON.name) { json(&account, None) } else { format!("{name} (id {id}): deleted\n") })
+    print(&if given.has(JSON.name) {
+        json(&account, None)
+    } else {
+        format!("{name} (id {id}): deleted\n")
+    })
 }
