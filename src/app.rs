@@ -1,19 +1,20 @@
 //! What all requests share: the configuration, the database, the captchas, the throttle.
 
+use crate::account::expiring::Expiring;
+use crate::account::throttle::{self, Throttle};
 use crate::config::Config;
+use crate::config::Scheme;
 use crate::contract::No;
-use crate::expiring::Expiring;
+use crate::crypto;
 use crate::metrics::{self, Metrics};
-use crate::page::Page;
-use crate::secret::{self, Scheme};
 use crate::store::{self, BUSY, Durable, Fault, Reader, Store, Transaction, Writers, users};
-use crate::throttle::{self, Throttle};
+use crate::sync::lock;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,6 @@ pub struct App {
     pub captcha_answer: Option<String>,
     /// What is counted.
     pub metrics: Metrics,
-    /// The web page, if it is switched on.
-    pub page: Option<Page>,
     writers: Writers,
     /// Whether the last synced write was [`SLOW`].
     slow: AtomicBool,
@@ -65,9 +64,8 @@ impl App {
     ) -> App {
         let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
         let mut seed = [0; 8];
-        secret::random(&mut seed);
+        crypto::fill_random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
-        let page = config.page.then(|| Page::new(&config));
         let slow = AtomicBool::new(false);
         let (writers, reader, captchas) = (
             Writers::new(store),
@@ -80,7 +78,6 @@ impl App {
             data,
             captcha_answer,
             metrics,
-            page,
             writers,
             slow,
             reader,
@@ -226,10 +223,4 @@ impl App {
             Ok(state)
         }
     }
-}
-
-/// A panic while a lock was held left nothing half done: transactions roll back, a map has its
-/// entry or not.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.sentence.is_empty() {
-                eprintln!("accountd: {}", accountd::escape::plain(&failure.sentence));
+                eprintln!(
+                    "accountd: {}",
+                    accountd::log::escape::plain(&failure.sentence)
+                );
             }
             ExitCode::from(failure.code)
         }

@@ -13,7 +13,7 @@
 //!   FOLDER/accountd.db changed. Prints the median time of either in microseconds.
 
 use accountd::config::Listen;
-use accountd::secret;
+use accountd::crypto;
 use accountd::server::listener;
 use accountd::server::unix::Access;
 use accountd::store::users::by_token;
@@ -97,7 +97,7 @@ fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
     let mut db = open(folder)?;
     let users: i64 = db.query_row("SELECT max(id) FROM users", [], |row| row.get(0))?;
     // A name that is there already would not be written.
-    let names = secret::letters(10);
+    let names = crypto::random_alphanumeric(10);
     let mut commit = |count: i64| -> rusqlite::Result<()> {
         // Users all over the table, as clients come: a step that shares no factor with their
         // number.
@@ -129,7 +129,7 @@ fn lookups(folder: &Path, time: Duration, cache: i64) -> Result<(), Box<dyn Erro
     let users = reader.read(users).map_err(said)?;
     let (mut since, mut count, mut warm) = (Instant::now(), 0, true);
     while warm || since.elapsed() < time {
-        let digest = secret::digest(&format!("{:010}", count * 7_919 % users + 1).repeat(25));
+        let digest = crypto::sha256(&format!("{:010}", count * 7_919 % users + 1).repeat(25));
         reader
             .read(|db| by_token(db, &digest, 0))
             .map_err(said)?

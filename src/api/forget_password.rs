@@ -2,13 +2,13 @@
 //! session ends.
 
 use super::{guarded, noted, strong};
+use crate::account::captcha;
+use crate::account::throttle::Secret;
 use crate::app::App;
-use crate::captcha;
 use crate::contract::{Done, FORGET_PASSWORD, No, Outcome};
+use crate::crypto;
 use crate::http::Request;
-use crate::secret;
 use crate::store::{Durable, users};
-use crate::throttle::Secret;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
@@ -27,7 +27,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
 fn reset(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
     let key = app.config.forget_password_key.as_deref();
-    if !key.is_some_and(|key| secret::same(key, form.get("key"))) {
+    if !key.is_some_and(|key| crypto::constant_time_eq(key, form.get("key"))) {
         return Err(No::KeyWrong.into());
     }
     form.require(FORGET_PASSWORD.fields)?;

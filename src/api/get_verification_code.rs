@@ -1,12 +1,12 @@
 //! `/api/get_verification_code`: a captcha.
 
 use super::spend;
+use crate::account::captcha;
+use crate::account::throttle::Budget;
 use crate::app::App;
-use crate::captcha;
 use crate::contract::Outcome;
 use crate::http::Request;
-use crate::network::Source;
-use crate::throttle::Budget;
+use crate::http::network::Source;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     spend(app, request, Budget::Captcha)?;

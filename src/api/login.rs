@@ -2,13 +2,15 @@
 
 use super::password::verified;
 use super::{guarded, noted, value};
+use crate::account::captcha;
+use crate::account::throttle::Secret;
 use crate::app::App;
-use crate::captcha;
+use crate::config::Scheme;
+use crate::contract;
 use crate::contract::{LOGIN, Outcome};
+use crate::crypto;
 use crate::http::Request;
-use crate::secret::{self, Scheme};
 use crate::store::{Durable, sessions, users};
-use crate::throttle::Secret;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     captcha::spend(app, &request.form, request.now)?;
@@ -24,9 +26,9 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
 fn log_in(app: &App, request: &Request) -> Outcome {
     let (form, config) = (&request.form, &app.config);
     let password = form.get("passwd");
-    let token = secret::letters(secret::TOKEN_LETTERS);
+    let token = crypto::random_alphanumeric(contract::TOKEN_LENGTH);
     let (digest, expires_at) = (
-        secret::digest(&token),
+        crypto::sha256(&token),
         request.now + config.token_ttl_seconds,
     );
     verified(app, form.get("username"), password, |user| {

@@ -1,11 +1,11 @@
 //! `/api/logout`: the end of a session, or of all that the token's owner has.
 
 use super::{admit, as_owner, note, spend, token};
+use crate::account::throttle::Budget;
 use crate::app::App;
 use crate::contract::{Done, LOGOUT, Outcome};
 use crate::http::Request;
 use crate::store::sessions;
-use crate::throttle::Budget;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let digest = token(&LOGOUT, request)?;

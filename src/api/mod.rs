@@ -1,5 +1,6 @@
 //! The router: from a path to the function that answers, and from what it says to the reply.
 
+pub mod body;
 mod forget_password;
 mod get_verification_code;
 mod health;
@@ -13,19 +14,17 @@ mod update_show_name;
 mod upload_avatar;
 mod user_info;
 
+use crate::account::captcha;
+use crate::account::policy;
+use crate::account::throttle::{Budget, Guess, Secret, Source, Verdict};
+use crate::api::body::json::Form;
 use crate::app::App;
-use crate::avatar;
-use crate::captcha;
-use crate::contract::{self, AVATARS, Done, Endpoint, No, Outcome, Stop, Token, outside};
-use crate::form::Form;
+use crate::contract::{self, Done, Endpoint, No, Outcome, Stop, Token, outside};
+use crate::crypto;
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
-use crate::openapi;
-use crate::rules;
-use crate::secret;
 use crate::store::audit::{self, Event};
 use crate::store::{Durable, Fault, Transaction, sessions};
-use crate::throttle::{Budget, Guess, Secret, Source, Verdict};
 use std::io::{self, Read};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -160,32 +159,10 @@ pub fn refuse_upload(app: &App, request: &Request, announced: u64) -> Option<Rep
     Some(refusal(app, &contract::UPLOAD_AVATAR, request, outcome))
 }
 
-/// Answers a request.
-pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Reply {
-    // On every path, so that a page can see the answer that follows, whatever it is. On the path of
-    // the page also without a preflight's headers: health checks of load balancers ask so.
-    if request.method == "OPTIONS" && (request.preflight || matches!(&*request.path, "/" | "*")) {
-        return Reply::empty(204, vec![("Allow", "GET, HEAD, POST, OPTIONS".into())]);
-    }
-    if let Some((endpoint, handler)) = route(&request.path) {
-        return interface(app, endpoint, handler, request, body);
-    }
-    if !matches!(&*request.method, "GET" | "HEAD") {
-        return outside(404).into();
-    }
-    if let Some(name) = request.path.strip_prefix(AVATARS) {
-        return avatar::serve(&app.data, name, &request.if_none_match);
-    }
-    match &*request.path {
-        openapi::PATH => openapi::serve(&request.if_none_match),
-        path => {
-            let page = app
-                .page
-                .as_ref()
-                .and_then(|page| page.serve(path, &request.if_none_match));
-            page.unwrap_or_else(|| outside(404).into())
-        }
-    }
+/// Answers a request to an interface; `None` if the path is not one.
+pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Option<Reply> {
+    let (endpoint, handler) = route(&request.path)?;
+    Some(interface(app, endpoint, handler, request, body))
 }
 
 fn interface(
@@ -385,9 +362,9 @@ impl From<Fault> for Stop {
 /// The digest of the token that a request carries where the endpoint wants it.
 fn token(endpoint: &Endpoint, request: &Request) -> Result<[u8; 32], No> {
     match endpoint.token {
-        Token::Header if !request.token.is_empty() => Ok(secret::digest(&request.token)),
+        Token::Header if !request.token.is_empty() => Ok(crypto::sha256(&request.token)),
         Token::Body if !request.form.get("token").is_empty() => {
-            Ok(secret::digest(request.form.get("token")))
+            Ok(crypto::sha256(request.form.get("token")))
         }
         _ => Err(No::TokenAbsent),
     }
@@ -451,7 +428,7 @@ fn guarded(
 
 /// Asks that the rules allow this field as a new password.
 fn strong(app: &App, form: &Form, field: &str) -> Result<(), No> {
-    rules::allow(&app.config, form.get(field), name(form)).map_err(|_| No::PasswordTooWeak)
+    policy::allow(&app.config, form.get(field), name(form)).map_err(|_| No::PasswordTooWeak)
 }
 
 /// Takes one from a budget of the client.
@@ -491,7 +468,8 @@ mod tests {
 
     /// An app over a fresh folder.
     fn fresh() -> (App, PathBuf) {
-        let data = std::env::temp_dir().join(format!("accountd-api-{}", secret::letters(10)));
+        let data =
+            std::env::temp_dir().join(format!("accountd-api-{}", crypto::random_alphanumeric(10)));
         std::fs::create_dir(&data).unwrap();
         let (config, _) = config::load(&data, &|_| None, &[]).unwrap();
         let (store, reader) = (Store::open(&data).unwrap(), Reader::open(&data).unwrap());
@@ -561,7 +539,7 @@ mod tests {
                     path: path.into(),
                     ..Request::default()
                 };
-                answer(app, &mut request, &mut body.as_bytes())
+                answer(app, &mut request, &mut body.as_bytes()).unwrap()
             };
             let reply = ask(&old);
             assert_eq!(
@@ -594,7 +572,7 @@ mod tests {
     #[test]
     fn a_request_without_a_captcha_takes_no_permit_to_hash() {
         let (mut app, data) = fresh();
-        app.config.password_hash = secret::Scheme::Argon2id;
+        app.config.password_hash = config::Scheme::Argon2id;
         app.captcha_answer = Some("right".into());
         let Done::Captcha { key, .. } = captcha::hand_out(&app, Source::of(None), 0).unwrap()
         else {

@@ -1,8 +1,9 @@
 //! A user's password, verified against a row that may be rewritten at the same time.
 
+use crate::account::password;
 use crate::app::App;
+use crate::config::Scheme;
 use crate::contract::{No, Stop};
-use crate::secret::{self, Scheme};
 use crate::store::Fault;
 use crate::store::users::{self, Credentials, Stored};
 
@@ -25,7 +26,7 @@ pub(super) fn verified(
         let Credentials { user, any_argon2id } = app.read(|db| users::credentials(db, name))?;
         let argon2id_in_use = any_argon2id || app.config.password_hash == Scheme::Argon2id;
         let stored = user.as_ref().map(|user| user.password.as_str());
-        let fits = secret::verify(stored, password, argon2id_in_use);
+        let fits = password::verify(stored, password, argon2id_in_use);
         let Some(user) = user.filter(|_| fits) else {
             return Err(No::PasswordWrong.into());
         };
@@ -45,8 +46,9 @@ mod tests {
     use super::*;
     use crate::api::{Pace, pace};
     use crate::config;
+    use crate::crypto;
     use crate::http::Request;
-    use crate::network::Source;
+    use crate::http::network::Source;
     use crate::store::{Durable, Reader, Store, accounts, sessions};
     use std::path::PathBuf;
 
@@ -60,8 +62,10 @@ mod tests {
 
     impl Scratch {
         fn new(setting: Scheme, row: Scheme) -> Scratch {
-            let data =
-                std::env::temp_dir().join(format!("accountd-password-{}", secret::letters(10)));
+            let data = std::env::temp_dir().join(format!(
+                "accountd-password-{}",
+                crypto::random_alphanumeric(10)
+            ));
             std::fs::create_dir(&data).unwrap();
             let given =
                 |name: &str| (name == "ACCOUNTD_PASSWORD_HASH").then(|| setting.name().to_string());
@@ -255,12 +259,12 @@ mod tests {
         for setting in [Scheme::Md5, Scheme::Argon2id] {
             let scratch = Scratch::new(setting, Scheme::Md5);
             let hashes = |name: &str, password: &str| {
-                let before = secret::VERIFIED.get();
+                let before = password::VERIFIED.get();
                 assert!(
                     refused(verified(&scratch.app, name, password, |_| Ok(true))),
                     "{name}"
                 );
-                secret::VERIFIED.get() - before
+                password::VERIFIED.get() - before
             };
             let one_if_set = u32::from(setting == Scheme::Argon2id);
             assert_eq!(
@@ -305,7 +309,7 @@ mod tests {
     fn pace_of(app: &App, path: &str) -> Pace {
         app.captchas()
             .unwrap()
-            .put(secret::digest("key"), "answer".into(), Source::of(None), 0);
+            .put(crypto::sha256("key"), "answer".into(), Source::of(None), 0);
         let request = Request {
             method: "POST".into(),
             path: path.into(),

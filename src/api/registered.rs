@@ -1,14 +1,15 @@
 //! `/api/registered`: a new account.
 
 use super::{guarded, noted, spend, strong};
+use crate::account::avatar;
+use crate::account::captcha;
+use crate::account::throttle::{Budget, Secret};
 use crate::app::App;
-use crate::avatar;
-use crate::captcha;
+use crate::contract;
 use crate::contract::{Done, No, Outcome, REGISTERED};
+use crate::crypto;
 use crate::http::Request;
-use crate::secret;
 use crate::store::{Durable, users};
-use crate::throttle::{Budget, Secret};
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let form = &request.form;
@@ -28,7 +29,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
             .config
             .secret_key_required_for_account_registration
             .as_deref();
-        let fits = key.is_some_and(|key| secret::same(key, form.get("key")));
+        let fits = key.is_some_and(|key| crypto::constant_time_eq(key, form.get("key")));
         if fits {
             Ok(Done::Plain)
         } else {
@@ -42,7 +43,7 @@ pub fn handle(app: &App, request: &Request) -> Outcome {
         show_name: form.get("show_name"),
         email: form.get("email"),
         password: &app.config.password_hash.hash(form.get("passwd")),
-        key: &secret::letters(secret::KEY_LETTERS),
+        key: &crypto::random_alphanumeric(contract::KEY_LENGTH),
         avatar: avatar::FIRST,
     };
     match noted(app, Durable::Now, &REGISTERED, request, |db| {

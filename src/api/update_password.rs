@@ -2,12 +2,12 @@
 
 use super::password::verified;
 use super::{guarded, noted, spend, strong};
+use crate::account::captcha;
+use crate::account::throttle::{Budget, Secret};
 use crate::app::App;
-use crate::captcha;
 use crate::contract::{Done, Outcome, UPDATE_PASSWORD};
 use crate::http::Request;
 use crate::store::{Durable, users};
-use crate::throttle::{Budget, Secret};
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let form = &request.form;

@@ -1,11 +1,11 @@
 //! `/api/update_show_name`: another display name.
 
 use super::{admit, as_owner, spend, token};
+use crate::account::throttle::Budget;
 use crate::app::App;
 use crate::contract::{Done, Outcome, UPDATE_SHOW_NAME};
 use crate::http::Request;
 use crate::store::users;
-use crate::throttle::Budget;
 
 pub fn handle(app: &App, request: &Request) -> Outcome {
     let digest = token(&UPDATE_SHOW_NAME, request)?;

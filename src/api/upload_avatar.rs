@@ -1,13 +1,13 @@
 //! `/api/upload_avatar`: a new picture; the old one is removed once the database names the new one.
 
 use super::{admit, as_owner, note, spend, token, value};
+use crate::account::avatar::{self, Spool, Unfit};
+use crate::account::throttle::Budget;
+use crate::api::body::multipart;
 use crate::app::App;
-use crate::avatar::{self, Spool, Unfit};
 use crate::contract::{No, Outcome, Stop, TOO_SMALL, UPLOAD_AVATAR};
 use crate::http::Request;
 use crate::store::users;
-use crate::throttle::Budget;
-use crate::upload;
 use std::io::Read;
 
 /// Refuses what is certain before the body is read, of which so many bytes were announced: nothing
@@ -15,7 +15,7 @@ use std::io::Read;
 pub fn check(app: &App, request: &Request, announced: u64) -> Result<(), Stop> {
     let digest = token(&UPLOAD_AVATAR, request)?;
     admit(app, &digest, request.now)?;
-    upload::check_length(announced, app.config.max_avatar_bytes)
+    multipart::check_length(announced, app.config.max_avatar_bytes)
 }
 
 pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
@@ -23,7 +23,7 @@ pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
     admit(app, &digest, request.now)?;
     spend(app, request, Budget::Upload)?;
     let mut spool = Spool::new(&app.data);
-    let size = upload::file(
+    let size = multipart::file(
         &request.content_type,
         body,
         app.config.max_avatar_bytes,

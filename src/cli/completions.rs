@@ -32,8 +32,8 @@ pub const COMPLETIONS: Command = Command {
             "for fish",
         ),
     ],
-    run: |given| {
-        let shell = given.argument("SHELL")?;
+    run: |args| {
+        let shell = args.argument("SHELL")?;
         let script = SHELLS
             .iter()
             .find(|(name, _)| *name == shell)

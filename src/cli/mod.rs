@@ -1,60 +1,18 @@
 //! The command line: commands as data, from which they are read, explained and run.
 
-mod commands;
 mod completions;
-mod given;
 mod help;
 mod man;
-mod print;
+mod table;
 
-pub use commands::{COMMANDS, DATA, ID, JSON, LISTEN};
-pub use given::{Given, usage};
 pub use help::{help, help_of};
-pub use print::print;
+pub use table::COMMANDS;
 
-use crate::failure::Failure;
+use crate::command::{Args, Argument, Command, DATA, Failure, ID, Opt, print, usage};
+use crate::commands::serve::WORKER;
 use lexopt::{Arg, Parser};
 use std::collections::HashMap;
 use std::ffi::OsString;
-
-/// A command.
-pub struct Command {
-    /// One word, or two where a family shares the first one.
-    pub name: &'static str,
-    /// What it does, in a line that begins with a verb.
-    pub doc: &'static str,
-    /// What else there is to know: paragraphs, each one line.
-    pub about: &'static str,
-    /// What stands behind its name, in this order.
-    pub arguments: &'static [Argument],
-    /// Its options.
-    pub options: &'static [Opt],
-    /// Exit codes that mean more than [`help`] says of all commands.
-    pub exit: &'static [(u8, &'static str)],
-    /// Command lines without the program's name, and what each does.
-    pub examples: &'static [(&'static str, &'static str)],
-    /// Does it.
-    pub run: fn(&Given) -> Result<(), Failure>,
-}
-
-/// An argument that is told by its place.
-pub struct Argument {
-    /// In capitals.
-    pub name: &'static str,
-    /// What it is.
-    pub doc: &'static str,
-}
-
-/// An option.
-#[derive(Clone, Copy)]
-pub struct Opt {
-    /// Without its dashes. Options of one name are alike in all commands.
-    pub name: &'static str,
-    /// Its value, in capitals; empty if it has none.
-    pub value: &'static str,
-    /// What it is.
-    pub doc: &'static str,
-}
 
 /// Arguments in whose place an option can stand.
 const INSTEAD: [(&str, Opt); 1] = [("USER", ID)];
@@ -133,7 +91,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     }
     match rest.next() {
         Some(word) => Err(usage(command.name, format!("unexpected argument {word:?}"))),
-        None => (command.run)(&Given::new(command, values)),
+        None => (command.run)(&Args::new(command, values)),
     }
 }
 
@@ -145,7 +103,7 @@ fn find(mut words: Vec<OsString>) -> Result<(&'static Command, Vec<OsString>), F
     let named = |name: &str| {
         COMMANDS
             .iter()
-            .chain([&&commands::WORKER])
+            .chain([&&WORKER])
             .find(|command| command.name == name)
     };
     let first = first.to_string_lossy().into_owned();

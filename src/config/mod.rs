@@ -2,14 +2,15 @@
 //! line.
 
 mod environment;
+mod scheme;
 mod settings;
 
 pub use environment::environment;
+pub use scheme::{ARGON2ID_PREFIX, Scheme};
 pub use settings::{Kind, SETTINGS, Setting};
 
-use crate::forwarded::Proxy;
+use crate::http::client_address::Proxy;
 use crate::log::Level;
-use crate::secret::Scheme;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -344,8 +345,10 @@ mod tests {
     use super::*;
 
     fn read(text: &str, environment: &[(&str, &str)]) -> Result<(Config, Vec<Given>), String> {
-        let data =
-            std::env::temp_dir().join(format!("accountd-config-{}", crate::secret::letters(10)));
+        let data = std::env::temp_dir().join(format!(
+            "accountd-config-{}",
+            crate::crypto::random_alphanumeric(10)
+        ));
         fs::create_dir(&data).unwrap();
         fs::write(data.join(FILE), text).unwrap();
         let variable = |name: &str| {
@@ -561,8 +564,10 @@ mod tests {
             ("\u{feff}a secret\r\n", "a secret"),
             (" a\nb ", " a\nb "),
         ] {
-            let folder = std::env::temp_dir()
-                .join(format!("accountd-secret-{}", crate::secret::letters(10)));
+            let folder = std::env::temp_dir().join(format!(
+                "accountd-secret-{}",
+                crate::crypto::random_alphanumeric(10)
+            ));
             fs::write(&folder, content).unwrap();
             let path = folder.to_str().unwrap();
             let (config, _) = read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", path)]).unwrap();

@@ -241,8 +241,9 @@ impl Kind {
                 .is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
             Kind::Proxies => {
                 let proxy = |one: &Value| {
-                    one.as_str()
-                        .is_some_and(|text| text.parse::<crate::forwarded::Proxy>().is_ok())
+                    one.as_str().is_some_and(|text| {
+                        text.parse::<crate::http::client_address::Proxy>().is_ok()
+                    })
                 };
                 value.as_array().is_some_and(|all| all.iter().all(proxy))
             }

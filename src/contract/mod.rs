@@ -107,11 +107,21 @@ pub enum Token {
     Header,
 }
 
+/// Characters of a token, `contract.md`.
+pub const TOKEN_LENGTH: usize = 250;
+/// Characters of a user's key, `contract.md`.
+pub const KEY_LENGTH: usize = 40;
+/// Characters of a captcha's key, `contract.md`.
+pub const CAPTCHA_KEY_LENGTH: usize = 250;
+
 /// The members that carry a captcha: its key and its answer.
 pub const CAPTCHA: [&str; 2] = ["verification_code_key", "verification_code"];
 
 /// The largest file in bytes that is too small for an avatar.
 pub const TOO_SMALL: u64 = 10_240;
+
+/// The path of the OpenAPI document.
+pub const OPENAPI: &str = "/openapi.json";
 
 /// An avatar's path is this and its name.
 pub const AVATARS: &str = "/s/";

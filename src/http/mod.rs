@@ -1,14 +1,16 @@
 //! Requests and replies as values: nothing here knows a socket.
 
+pub mod client_address;
+pub mod network;
 mod reply;
 
 pub use reply::{Body, Reply, cors};
 
+use self::client_address::Proxy;
+use crate::api::body::json::Form;
 use crate::clock;
-use crate::form::Form;
-use crate::forwarded::{self, Proxy};
+use crate::crypto;
 use crate::log::{self, Level};
-use crate::secret;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -112,8 +114,8 @@ impl Headers {
         }
         let list = self.forwarded_for.iter().map(String::as_str).collect();
         let standard = self.forwarded.iter().map(String::as_str).collect();
-        let headers = forwarded::Headers { list, standard };
-        forwarded::client(peer, &headers, trusted).unwrap_or_else(|why| {
+        let headers = client_address::Headers { list, standard };
+        client_address::client(peer, &headers, trusted).unwrap_or_else(|why| {
             warn_of_proxy(&why);
             None
         })
@@ -199,7 +201,7 @@ pub fn shown(path: &str) -> String {
 /// The `ETag` of a text. Half a SHA-256: nobody looks for two texts with one digest here.
 #[must_use]
 pub fn tag(text: &str) -> String {
-    let digits: String = secret::digest(text)[..16]
+    let digits: String = crypto::sha256(text)[..16]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();

@@ -2,6 +2,7 @@
 //! it, and sometimes a socket.
 
 use crate::metrics::Restarts;
+use crate::sync::lock;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
@@ -13,7 +14,7 @@ use serde_json::value::RawValue;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// A message, either way.
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ impl Channel {
                 socket,
             )));
         }
-        let _sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _sending = lock(&self.sending);
         // Four bytes are sent whole or not at all.
         while let Err(error) = sendmsg(
             &self.stream,

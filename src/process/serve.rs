@@ -3,10 +3,11 @@
 
 use super::supervisor::{self, Adopt, Plan, Signal};
 use super::{activation, limits, start, systemd};
+use crate::command::Failure;
 use crate::config::{self, Config, Listen};
-use crate::failure::Failure;
+use crate::contract;
+use crate::crypto;
 use crate::log::{self, Level};
-use crate::secret;
 use crate::server::Server;
 use crate::server::listener::{self, Bound};
 use crate::server::metrics_listener::{self, MetricsListener};
@@ -49,8 +50,8 @@ pub fn serve(
         .map_err(|error| failed(data, error))?;
     let _lock = lock(data)?;
     let secrets = [
-        secret::letters(secret::KEY_LETTERS),
-        secret::letters(secret::KEY_LETTERS),
+        crypto::random_alphanumeric(contract::KEY_LENGTH),
+        crypto::random_alphanumeric(contract::KEY_LENGTH),
     ];
     config::write_first(data, secrets).map_err(|error| failed(&data.join(config::FILE), error))?;
     let text = config::file(data).map_err(|error| Failure::new(2, error))?;

@@ -1,10 +1,10 @@
 //! What every worker does when it starts, with a supervisor or without.
 
+use crate::account::avatar;
 use crate::app::App;
-use crate::avatar;
 use crate::clock;
+use crate::command::Failure;
 use crate::config::{self, Config};
-use crate::failure::Failure;
 use crate::log::{self, Level};
 use crate::store::{Durable, Reader, Store, audit, users};
 use std::path::Path;

@@ -4,7 +4,7 @@
 use super::channel::{Channel, Message};
 use super::limits;
 use super::start;
-use crate::failure::Failure;
+use crate::command::Failure;
 use crate::log;
 use crate::server::listener::Bound;
 use crate::server::metrics_listener::MetricsListener;

@@ -3,8 +3,9 @@
 use super::chunked::{Chunked, Piece};
 use super::head::{Framing, Head};
 use super::outgoing::Outgoing;
+use crate::account::throttle::Source;
 use crate::http::Headers;
-use crate::throttle::Source;
+use crate::sync::lock;
 use rustix::fd::OwnedFd;
 use rustix::net::getpeername;
 use std::net::{IpAddr, SocketAddr};
@@ -248,7 +249,7 @@ impl Connection {
     /// What changes of it.
     pub fn state(&self) -> Locked<'_> {
         Locked {
-            state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            state: lock(&self.state),
             held: &self.held,
         }
     }

@@ -1,7 +1,7 @@
 //! Chooses the connections to close when there are too many, or when they hold too much memory: a
 //! flood loses its own.
 
-use crate::network::{Source, heaviest};
+use crate::http::network::{Source, heaviest};
 use std::time::Instant;
 
 /// What is to be freed is divided into about so many pieces, each of which counts as one entry of

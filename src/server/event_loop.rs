@@ -15,10 +15,11 @@ use super::head::{self, Framing, Head, Parsed};
 use super::outgoing::{After, Outgoing, Sent};
 use super::queue::Queue;
 use crate::api::{self, Wanted};
-use crate::forwarded::Proxy;
 use crate::http::Headers;
-use crate::network::Network;
-use crate::process::limits;
+use crate::http::client_address::Proxy;
+use crate::http::network::Network;
+use crate::metrics::usage;
+use crate::sync::lock;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -140,7 +141,7 @@ impl EventLoop {
             queue: Queue::start(threads)?,
             connections: Mutex::default(),
             next: AtomicU64::new(1),
-            most: most_connections(limits::descriptors()),
+            most: most_connections(usage::descriptors()),
             proxies,
             held: Arc::default(),
             most_held: MOST_HELD,
@@ -210,7 +211,7 @@ impl EventLoop {
         self.paused.store(true, Ordering::SeqCst);
         let _ = epoll::delete(&self.epoll, &self.listener);
         // A round that had begun before may accept until its end.
-        let settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let settling = lock(&self.settling);
         self.wake();
         drop(
             self.settled
@@ -232,7 +233,7 @@ impl EventLoop {
     /// one ends or waits for a request, while the loop is paused.
     pub fn wait_until(&self, timeout: Duration, holds: impl Fn(&[Arc<Connection>]) -> bool) {
         let end = Instant::now() + timeout;
-        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settling = lock(&self.settling);
         while !holds(&self.all()) {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -810,15 +811,13 @@ impl EventLoop {
 
     fn tell_settled(&self) {
         if self.paused.load(Ordering::SeqCst) {
-            let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+            let _settling = lock(&self.settling);
             self.settled.notify_all();
         }
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 }
 

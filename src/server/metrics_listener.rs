@@ -5,15 +5,17 @@ use super::Server;
 use crate::config::{Config, Listen};
 use crate::http;
 use crate::log::{self, Level};
-use crate::metrics::{CONTENT_TYPE, PATH, now};
+use crate::metrics::{CONTENT_TYPE, PATH};
 use crate::server::listener::{self, Bound};
 use crate::server::unix::Access;
+use crate::site;
+use crate::sync::lock;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -96,7 +98,7 @@ impl MetricsListener {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -172,7 +174,7 @@ fn answer(server: &Server, mut stream: UnixStream) -> io::Result<()> {
         ("GET" | "HEAD", PATH) => (
             "200 OK",
             CONTENT_TYPE,
-            now::text(server.app(), server.connections()),
+            site::metrics::text(server.app(), server.connections()),
         ),
         _ => (
             "404 Not Found",

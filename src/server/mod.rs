@@ -1,5 +1,6 @@
 //! The server: an event loop that reads clients, a queue, and the threads that answer.
 
+mod answer;
 mod body;
 mod chunked;
 mod connection;
@@ -16,14 +17,17 @@ pub mod unix;
 
 pub use event_loop::Handed;
 
+use crate::account::throttle::Source;
 use crate::api::{self, Pace, Wanted};
 use crate::app::App;
 use crate::clock;
 use crate::contract::{self, outside};
 use crate::http::{self, Reply, Request};
 use crate::log::{self, Level};
-use crate::semaphore::{Permit, Semaphore};
-use crate::throttle::Source;
+use crate::site::Site;
+use crate::sync::lock;
+use crate::sync::{Permit, Semaphore};
+pub use answer::answer;
 use body::Lent;
 use connection::{Body, Connection, Exchange, Phase, Rest};
 use event_loop::EventLoop;
@@ -35,7 +39,7 @@ use refusals::Refusals;
 use std::io::{self, Cursor, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -57,6 +61,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// A running server.
 pub struct Server {
     app: App,
+    site: Site,
     events: EventLoop,
     threads: Mutex<Vec<JoinHandle<()>>>,
     refusals: Refusals,
@@ -74,8 +79,10 @@ impl Server {
     pub fn start(app: App, bound: Bound) -> Result<Arc<Server>, String> {
         let threads = app.config.threads;
         let proxies = app.config.trusted_proxies.clone();
+        let site = Site::new(&app.data, &app.config);
         let server = Arc::new(Server {
             app,
+            site,
             events: EventLoop::new(bound.socket, proxies, threads)?,
             threads: Mutex::default(),
             refusals: Refusals::default(),
@@ -94,10 +101,7 @@ impl Server {
         let answering = answering.map_err(|error| error.to_string())?;
         spawn(|server| server.events.run(|| server.refusals.flush()))
             .map_err(|error| error.to_string())?;
-        *server
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = answering;
+        *lock(&server.threads) = answering;
         Ok(server)
     }
 
@@ -118,8 +122,7 @@ impl Server {
             )
         });
         self.stopping.store(true, Ordering::SeqCst);
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *lock(&self.threads));
         threads.iter().for_each(|_| self.events.queue.unblock());
         for thread in threads {
             let _ = thread.join();
@@ -260,12 +263,12 @@ impl Task {
         let server = self.server.clone();
         let app = &server.app;
         let upload = api::wanted(&request.method, &request.path) == Wanted::Upload;
-        let mut answer = |body: &mut dyn Read| api::answer(app, &mut request, body);
+        let mut answered = |body: &mut dyn Read| answer(app, &server.site, &mut request, body);
         let (reply, whole, rest) = match body {
-            Body::Whole(bytes) => (answer(&mut Cursor::new(bytes)), true, Rest::Length(0)),
+            Body::Whole(bytes) => (answered(&mut Cursor::new(bytes)), true, Rest::Length(0)),
             Body::Broken(bytes) => {
                 let mut broken = Cursor::new(bytes).chain(Failing(ErrorKind::UnexpectedEof));
-                (answer(&mut broken), false, Rest::Unknown)
+                (answered(&mut broken), false, Rest::Unknown)
             }
             Body::Unread {
                 framing,
@@ -273,11 +276,11 @@ impl Task {
             } if upload => {
                 let mut body =
                     Lent::new(&server.events, &self.connection, framing, expects_continue);
-                let reply = answer(&mut body);
+                let reply = answered(&mut body);
                 (reply, body.is_whole(), body.rest())
             }
             body => (
-                answer(&mut Failing(ErrorKind::FileTooLarge)),
+                answered(&mut Failing(ErrorKind::FileTooLarge)),
                 false,
                 rest_of(body),
             ),

@@ -9,12 +9,13 @@
 //! ahead of the threads, and the others wait for the turn of the network that they come from.
 
 use super::fair::Fair;
-use crate::network::Network;
+use crate::http::network::Network;
+use crate::sync::lock;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// The header with the number of the client's connection.
 const NUMBER: &str = "n";
@@ -59,7 +60,7 @@ impl Queue {
     }
 
     fn open(most_ahead: usize) -> Result<Queue, Box<dyn std::error::Error + Send + Sync>> {
-        let name = crate::secret::letters(32);
+        let name = crate::crypto::random_alphanumeric(32);
         let address = SocketAddr::from_abstract_name(format!("accountd-{name}"))?;
         let listener = UnixListener::bind_addr(&address)?;
         let handle = listener.try_clone()?;
@@ -146,7 +147,7 @@ impl Queue {
     }
 
     fn inlet(&self) -> MutexGuard<'_, Inlet> {
-        self.inlet.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inlet)
     }
 }
 

@@ -3,7 +3,8 @@
 
 use crate::http::{self, Request};
 use crate::log::{self, Level};
-use std::sync::{Mutex, PoisonError};
+use crate::sync::lock;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Between two lines of one status.
@@ -49,7 +50,7 @@ impl Refusals {
         let Some(at) = STATUSES.iter().position(|one| *one == status) else {
             return;
         };
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = lock(&self.counted);
         let one = &mut counted[at];
         one.count += 1;
         one.latest = format!(
@@ -65,7 +66,7 @@ impl Refusals {
 
     /// Writes the lines that are due.
     pub fn flush(&self) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = lock(&self.counted);
         for (one, status) in counted.iter_mut().zip(STATUSES) {
             if let Some(line) = one.line(status, Instant::now()) {
                 log::line(Level::Info, &line);

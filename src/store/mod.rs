@@ -190,8 +190,10 @@ mod tests {
     }
 
     pub fn folder() -> PathBuf {
-        let data =
-            std::env::temp_dir().join(format!("accountd-store-{}", crate::secret::letters(10)));
+        let data = std::env::temp_dir().join(format!(
+            "accountd-store-{}",
+            crate::crypto::random_alphanumeric(10)
+        ));
         fs::create_dir(&data).unwrap();
         data
     }

@@ -258,7 +258,7 @@ pub fn has_avatar(db: &Connection, name: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Scheme;
+    use crate::config::Scheme;
     use crate::store::accounts;
     use crate::store::tests::Scratch;
 

@@ -8,10 +8,11 @@
 
 use super::write::is_locked;
 use super::{Durable, Fault, Store, Transaction, not_asked, not_written};
+use crate::sync::lock;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// Parts of one transaction at the most, so that the first is not kept waiting by those that go on
@@ -141,11 +142,6 @@ impl End {
             .clone()
             .expect("it is told once it is known")
     }
-}
-
-/// A panic while a lock was held left nothing half done: transactions roll back.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 #![no_main]
 
 use accountd::contract::No;
-use accountd::upload;
+use accountd::api::body::multipart;
 use libfuzzer_sys::fuzz_target;
 
 const USUAL: &str = "multipart/form-data; boundary=XX";

@@ -2,7 +2,7 @@
 //! left to clean.
 #![no_main]
 
-use accountd::picture::{self, MAX_PIXELS, MAX_SIDE};
+use accountd::account::image::{self, MAX_PIXELS, MAX_SIDE};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

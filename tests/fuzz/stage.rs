@@ -1,13 +1,14 @@
 //! What the targets that answer requests share: a server's state over a folder in memory, and what
 //! every answer keeps to.
 
-use accountd::api;
 use accountd::app::App;
 use accountd::config;
 use accountd::contract::{ADDITIONS, DOCUMENT, Endpoint, OUTSIDE};
 use accountd::http::{Body, Reply, Request};
-use accountd::network::Source;
-use accountd::secret;
+use accountd::http::network::Source;
+use accountd::crypto;
+use accountd::server::answer;
+use accountd::site::Site;
 use accountd::store::{Durable, Reader, Store, sessions, users};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ const SPAN: u32 = 20_000;
 pub struct Stage {
     data: PathBuf,
     app: App,
+    site: Site,
     left: u32,
 }
 
@@ -65,9 +67,11 @@ impl Stage {
                 .unwrap()
                 .is_some()
         );
+        let site = Site::new(&data, &app.config);
         Stage {
             data,
             app,
+            site,
             left: SPAN,
         }
     }
@@ -81,7 +85,7 @@ impl Stage {
         // Whatever the request before has used up.
         let captchas = self.app.captchas();
         captchas.expect("this process keeps its state").put(
-            secret::digest(CAPTCHA.0),
+            crypto::sha256(CAPTCHA.0),
             CAPTCHA.1.into(),
             Source::of(None),
             NOW,
@@ -91,13 +95,13 @@ impl Stage {
                 .user
                 .map(|stored| stored.password)
                 .unwrap_or_default();
-            sessions::open(db, 1, &password, &secret::digest(TOKEN), NOW + 1, 2)
+            sessions::open(db, 1, &password, &crypto::sha256(TOKEN), NOW + 1, 2)
         });
         // Refused where it is still there.
         drop(opened);
         request.now = NOW;
         request.uptime = Duration::from_secs(1_000_000);
-        let reply = api::answer(&self.app, &mut request, &mut body);
+        let reply = answer(&self.app, &self.site, &mut request, &mut body);
         check(&request, reply)
     }
 }

@@ -246,7 +246,7 @@ fn a_deleted_user_leaves_nothing_but_lines_of_the_audit_log() {
     ] {
         assert!(!holds(trace), "{trace} is still there");
     }
-    let digest = accountd::secret::digest(&token);
+    let digest = accountd::crypto::sha256(&token);
     assert!(!files.windows(32).any(|bytes| bytes == digest));
     assert!(holds("asuka@example.org"));
     let users = objects(&done(&server, &["audit", "--user", "rei", "--json"]));
@@ -357,7 +357,7 @@ fn a_picture_that_cannot_be_removed_is_named() {
     let token = server.user("asuka");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
     let avatar = server.info(&token)["avatar"].as_str().unwrap().to_string();
-    let held = accountd::avatar::hold(&server.data.0).unwrap();
+    let held = accountd::account::avatar::hold(&server.data.0).unwrap();
     let output = run_with(&server.data.0, &["user", "delete", "asuka"], b"");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(

@@ -697,7 +697,7 @@ fn upload_avatar() {
     let response = cases.expect(200, server.upload(&token, &good));
     let name = response.json()["message"].as_str().unwrap().to_string();
     assert!(
-        accountd::avatar::is_name(&name) && name.ends_with(".png"),
+        accountd::account::avatar::is_name(&name) && name.ends_with(".png"),
         "{name}"
     );
     assert_eq!(server.info(&token)["avatar"], *name);

@@ -89,12 +89,12 @@ fn a_copied_database_opens_no_session_and_tells_no_password() {
         .unwrap();
     assert_eq!(
         (digest, length),
-        (accountd::secret::digest(&token).to_vec(), 32)
+        (accountd::crypto::sha256(&token).to_vec(), 32)
     );
     let stored: String = database
         .query_row("SELECT password FROM users", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(stored, accountd::secret::Scheme::Md5.hash("a password"));
+    assert_eq!(stored, accountd::config::Scheme::Md5.hash("a password"));
     drop(database);
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
@@ -154,7 +154,7 @@ fn a_digest_that_is_replaced_leaves_no_trace() {
     let stop = |server: &mut Server| {
         server.signal("TERM");
         assert_eq!(server.wait(), Some(0));
-        let digest = accountd::secret::Scheme::Md5.hash("a password");
+        let digest = accountd::config::Scheme::Md5.hash("a password");
         let file = std::fs::read(server.path("accountd.db")).unwrap();
         file.windows(digest.len())
             .any(|bytes| bytes == digest.as_bytes())
@@ -333,7 +333,7 @@ fn one_password_is_changed_once() {
 #[test]
 fn log_ins_at_once_while_their_row_is_rewritten_all_succeed() {
     let server = Server::with(json!({"password_hash": "argon2id", "sessions_per_user": 6}));
-    let md5 = accountd::secret::Scheme::Md5.hash("a password");
+    let md5 = accountd::config::Scheme::Md5.hash("a password");
     for user in 0..6 {
         let name = format!("rei{user}");
         server.register(&name);

@@ -68,7 +68,7 @@ impl Medusa {
 
 /// What is stored of [`new_user`]'s password where the document's scheme is in force.
 fn digest() -> String {
-    accountd::secret::Scheme::Md5.hash("a password")
+    accountd::config::Scheme::Md5.hash("a password")
 }
 
 fn text(path: &Path) -> &str {

@@ -76,7 +76,9 @@ fn it_is_whole_small_and_kept_to_itself() {
     }
     assert!(size <= 60_000, "{size} bytes");
     // Nothing is in the folder that nobody sends.
-    let files = fs::read_dir(root().join("src/page")).unwrap().count();
+    let files = fs::read_dir(root().join("src/site/page/files"))
+        .unwrap()
+        .count();
     assert_eq!(files, paths.len(), "{paths:?}");
 }
 

@@ -109,7 +109,7 @@ fn what_cannot_be_served_is_refused_with_one_sentence() {
 fn a_service_manager_hears_of_start_reload_and_stop() {
     let data = Folder::with(json!({"listen": "127.0.0.1:0"}));
     let path = data.0.join("notify");
-    let name = format!("accountd-it-{}", accountd::secret::letters(12));
+    let name = format!("accountd-it-{}", accountd::crypto::random_alphanumeric(12));
     let hidden = SocketAddr::from_abstract_name(&name).unwrap();
     for (variable, ear) in [
         (

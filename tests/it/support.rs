@@ -29,8 +29,10 @@ pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new() -> Folder {
-        let path =
-            std::env::temp_dir().join(format!("accountd-it-{}", accountd::secret::letters(12)));
+        let path = std::env::temp_dir().join(format!(
+            "accountd-it-{}",
+            accountd::crypto::random_alphanumeric(12)
+        ));
         fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
         Folder(path)
     }
@@ -371,7 +373,7 @@ pub fn form(name: &str, file: &[u8]) -> Vec<u8> {
 pub fn picture(bytes: usize) -> Vec<u8> {
     let side = 1 + f64::from(u32::try_from(bytes).unwrap()).sqrt().ceil() as u32;
     let mut noise = vec![0; (side * side) as usize];
-    accountd::secret::random(&mut noise);
+    accountd::crypto::fill_random(&mut noise);
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, side, side);
     encoder.set_color(png::ColorType::Grayscale);

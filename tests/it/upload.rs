@@ -121,7 +121,7 @@ fn what_browsers_show_is_repaired() {
 
 #[test]
 fn the_openapi_document_has_the_detail() {
-    let document = accountd::openapi::document();
+    let document = accountd::site::openapi::document();
     let path =
         "/paths/~1api~1upload_avatar/post/responses/200/content/application~1json/schema/oneOf";
     for row in document.pointer(path).unwrap().as_array().unwrap() {

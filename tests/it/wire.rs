@@ -722,7 +722,7 @@ fn the_openapi_document_is_served_once() {
         (200, Some("application/json"))
     );
     assert_eq!(response.header("Cache-Control"), Some("no-cache"));
-    assert_eq!(response.json(), accountd::openapi::document());
+    assert_eq!(response.json(), accountd::site::openapi::document());
     let tag = response.header("ETag").unwrap();
     let known = server.send("GET", "/openapi.json", &[("If-None-Match", tag)], b"");
     assert_eq!(

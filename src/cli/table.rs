@@ -1,0 +1,31 @@
+//! Every command, in the order of the help.
+
+use super::completions::COMPLETIONS;
+use super::man::MAN;
+use crate::command::Command;
+use crate::commands::{audit, backup, check, config, harden, health, import_medusa, serve, user};
+
+/// Every command, in the order of the help; the first one is meant where none is named. A row
+/// stands beside the function that does it.
+pub const COMMANDS: &[&Command] = &[
+    &serve::SERVE,
+    &config::CONFIG,
+    &health::HEALTH,
+    &user::LIST,
+    &user::SHOW,
+    &user::ADD,
+    &user::SET_PASSWORD,
+    &user::RENAME,
+    &user::DISABLE,
+    &user::ENABLE,
+    &user::LOGOUT,
+    &user::DELETE,
+    &audit::AUDIT,
+    &check::CHECK,
+    &backup::BACKUP,
+    &backup::restore::RESTORE,
+    &import_medusa::IMPORT_MEDUSA,
+    &harden::HARDEN,
+    &MAN,
+    &COMPLETIONS,
+];

@@ -1,0 +1,75 @@
+//! What a command line says, for the function that does it.
+
+use super::{Command, DATA};
+use crate::command::Failure;
+use lexopt::ValueExt;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The values of a command's arguments and options.
+pub struct Args {
+    command: &'static Command,
+    values: HashMap<&'static str, OsString>,
+}
+
+impl Args {
+    /// The values that a command line has given to a command.
+    #[must_use]
+    pub fn new(command: &'static Command, values: HashMap<&'static str, OsString>) -> Args {
+        Args { command, values }
+    }
+
+    /// The command's name.
+    #[must_use]
+    pub fn command(&self) -> &'static str {
+        self.command.name
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.path(DATA.name).unwrap_or_else(|| "data".into())
+    }
+
+    /// Whether an option is there.
+    #[must_use]
+    pub fn has(&self, option: &str) -> bool {
+        self.values.contains_key(option)
+    }
+
+    /// The value of an argument or option that names a file or a folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.values.get(name).map(PathBuf::from)
+    }
+
+    /// The value of an option.
+    ///
+    /// # Errors
+    /// If it is not UTF-8.
+    pub fn text(&self, option: &str) -> Result<Option<String>, Failure> {
+        let text = self.values.get(option).map(|value| value.clone().string());
+        text.transpose()
+            .map_err(|error| usage(self.command.name, error.to_string()))
+    }
+
+    /// The value of an argument.
+    ///
+    /// # Errors
+    /// If it is not UTF-8.
+    pub fn argument(&self, name: &str) -> Result<String, Failure> {
+        self.text(name).map(Option::unwrap_or_default)
+    }
+}
+
+/// Bad usage of a command or, where the name is empty, of the program.
+#[must_use]
+pub fn usage(command: &str, sentence: String) -> Failure {
+    let of = if command.is_empty() {
+        String::new()
+    } else {
+        format!("{command} ")
+    };
+    Failure::new(2, format!("{sentence}; see accountd {of}--help"))
+}

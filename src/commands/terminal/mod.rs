@@ -1,0 +1,5 @@
+//! Talking to a person at a terminal: tables, prompts, progress.
+
+pub mod progress;
+pub mod prompt;
+pub mod table;

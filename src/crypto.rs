@@ -1,0 +1,124 @@
+//! Random texts, digests and comparisons that tell nothing by their time.
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::io::{self, Read};
+use subtle::ConstantTimeEq;
+
+/// The 62 characters of a random text, `contract.md`.
+const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// Copies bytes to their end, and says how many there were and their SHA-256 in lower-case hex.
+///
+/// # Errors
+/// Whatever either side says.
+pub fn copy_with_checksum(
+    from: &mut dyn Read,
+    to: &mut dyn io::Write,
+) -> io::Result<(u64, String)> {
+    let (mut digest, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 128 * 1024]);
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok((size, hex(&digest.finalize()))),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        digest.update(&buffer[..count]);
+        to.write_all(&buffer[..count])?;
+        size += count as u64;
+    }
+}
+
+/// The SHA-256 digest of a token or a captcha's key: what is kept instead of it.
+#[must_use]
+pub fn sha256(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+/// Whether two texts are the same, in a time that tells nothing about either.
+#[must_use]
+pub fn constant_time_eq(one: &str, other: &str) -> bool {
+    // Digests, since a comparison of bytes would end early where the lengths differ.
+    sha256(one).ct_eq(&sha256(other)).into()
+}
+
+/// So many letters and digits, evenly distributed, from the operating system's random source.
+#[must_use]
+pub fn random_alphanumeric(count: usize) -> String {
+    let mut text = String::with_capacity(count);
+    let mut bytes = [0; 64];
+    while text.len() < count {
+        fill_random(&mut bytes);
+        // 248 is the largest multiple of 62 in a byte: what lies above would favour the first
+        // letters.
+        let fair = bytes
+            .iter()
+            .filter(|byte| **byte < 248)
+            .map(|byte| char::from(ALPHANUMERIC[usize::from(byte % 62)]));
+        text.extend(fair.take(count - text.len()));
+    }
+    text
+}
+
+/// Fills a buffer from the operating system's random source.
+///
+/// # Panics
+/// If the operating system has none.
+pub fn fill_random(buffer: &mut [u8]) {
+    SysRng
+        .try_fill_bytes(buffer)
+        .expect("the operating system's random source");
+}
+
+/// Bytes as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_letters_and_all_of_them() {
+        let text = random_alphanumeric(20_000);
+        assert_eq!(text.len(), 20_000);
+        for letter in ALPHANUMERIC {
+            let count = text.bytes().filter(|byte| byte == letter).count();
+            assert!(
+                (200..=460).contains(&count),
+                "{} comes {count} times in 20,000",
+                char::from(*letter)
+            );
+        }
+    }
+
+    #[test]
+    fn checksums_are_those_of_sha256sum() {
+        let mut copy = Vec::new();
+        let (size, sum) = copy_with_checksum(&mut &b"abc"[..], &mut copy).unwrap();
+        assert_eq!((size, &*copy), (3, &b"abc"[..]));
+        assert_eq!(
+            sum,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn sameness_is_of_the_whole_text() {
+        assert!(constant_time_eq("key", "key"));
+        assert!(
+            !constant_time_eq("key", "ke")
+                && !constant_time_eq("key", "kez")
+                && !constant_time_eq("", "k")
+        );
+    }
+}

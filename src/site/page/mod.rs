@@ -1,0 +1,149 @@
+//! The web page: files that are part of the program, and how they are served.
+
+use crate::config::Config;
+use crate::contract::{DOCUMENT, TOO_SMALL};
+use crate::http::{self, Body, Reply};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The page itself, under `/`; what it needs to know of the settings is filled in where `{NAME}`
+/// stands.
+const INDEX: &str = include_str!("files/index.html");
+
+/// Everything else, under `/page/`: name and text.
+const FILES: [(&str, &str); 13] = [
+    ("style.css", include_str!("files/style.css")),
+    ("icon.svg", include_str!("files/icon.svg")),
+    ("main.js", include_str!("files/main.js")),
+    ("account.js", include_str!("files/account.js")),
+    ("api.js", include_str!("files/api.js")),
+    ("captcha.js", include_str!("files/captcha.js")),
+    ("crop.js", include_str!("files/crop.js")),
+    ("encode.js", include_str!("files/encode.js")),
+    ("forms.js", include_str!("files/forms.js")),
+    ("session.js", include_str!("files/session.js")),
+    ("square.js", include_str!("files/square.js")),
+    ("storage.js", include_str!("files/storage.js")),
+    ("texts.js", include_str!("files/texts.js")),
+];
+
+/// What a browser may do with the page: run its own scripts, show its own pictures and the one that
+/// is being cropped, and speak to this server. Nothing inline, nothing from elsewhere, in no frame,
+/// and no text becomes markup.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The files as they are sent.
+pub struct Page(Vec<File>);
+
+struct File {
+    path: String,
+    kind: &'static str,
+    text: Cow<'static, str>,
+    /// `ETag`: a digest of the text.
+    tag: String,
+}
+
+impl Page {
+    /// The page of a server with this configuration.
+    ///
+    /// # Panics
+    /// If a file is of a kind that nobody has thought of.
+    #[must_use]
+    pub fn new(config: &Config) -> Page {
+        let others = FILES
+            .into_iter()
+            .map(|(name, text)| (format!("/page/{name}"), Cow::Borrowed(text)));
+        let all = [("/".to_string(), Cow::Owned(index(config)))]
+            .into_iter()
+            .chain(others);
+        Page(
+            all.map(|(path, text)| File {
+                kind: kind(&path),
+                tag: http::tag(&text),
+                path,
+                text,
+            })
+            .collect(),
+        )
+    }
+
+    /// What GET gets under a path; nothing if no file is there.
+    #[must_use]
+    pub fn serve(&self, path: &str, if_none_match: &str) -> Option<Reply> {
+        let file = self.0.iter().find(|file| file.path == path)?;
+        let headers = vec![
+            ("Content-Type", file.kind.into()),
+            ("ETag", file.tag.clone().into()),
+            ("Cache-Control", "no-cache".into()),
+            ("Content-Security-Policy", POLICY.into()),
+            ("Referrer-Policy", "no-referrer".into()),
+            ("Cross-Origin-Opener-Policy", "same-origin".into()),
+        ];
+        if http::knows(if_none_match, &file.tag) {
+            return Some(Reply::empty(304, headers));
+        }
+        let body = match &file.text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.clone().into_bytes()),
+        };
+        Some(Reply {
+            status: 200,
+            code: None,
+            headers,
+            body: Body::Bytes(body),
+        })
+    }
+}
+
+/// Without a key that could fit, a function is as good as switched off.
+fn index(config: &Config) -> String {
+    let open = |on: bool, key: &Option<String>| {
+        if on && key.is_some() {
+            "open"
+        } else {
+            "closed"
+        }
+    };
+    let registration = open(
+        config.registration_function_status,
+        &config.secret_key_required_for_account_registration,
+    );
+    let reset = open(
+        config.forgot_password_function_status,
+        &config.forget_password_key,
+    );
+    let limits: BTreeMap<_, _> = DOCUMENT
+        .iter()
+        .flat_map(|endpoint| endpoint.fields)
+        .map(|field| (field.name, field.limit))
+        .collect();
+    INDEX
+        .replace("{registration}", registration)
+        .replace("{reset}", reset)
+        .replace("{too-small}", &TOO_SMALL.to_string())
+        .replace("{largest}", &config.max_avatar_bytes.to_string())
+        .replace("{least}", &config.min_password_length.to_string())
+        .replace(
+            "{common}",
+            if config.refuse_common_passwords {
+                "refused"
+            } else {
+                "allowed"
+            },
+        )
+        .replace(
+            "{limits}",
+            &serde_json::to_string(&limits).expect("names and numbers serialise"),
+        )
+}
+
+fn kind(path: &str) -> &'static str {
+    match path.rsplit_once('.') {
+        None => "text/html; charset=utf-8",
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
+        Some(other) => panic!("{other:?}: of what kind is it?"),
+    }
+}
