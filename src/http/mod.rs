@@ -7,7 +7,6 @@ mod reply;
 pub use reply::{Body, Reply, cors};
 
 use self::client_address::Proxy;
-use crate::api::body::json::Form;
 use crate::clock;
 use crate::crypto;
 use crate::log::{self, Level};
@@ -36,8 +35,6 @@ pub struct Request {
     pub origin: String,
     /// Whether `Access-Control-Request-Method` asks what an OPTIONS request may find out.
     pub preflight: bool,
-    /// The members of a JSON body.
-    pub form: Form,
     /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if
     /// trusted proxies do not tell.
     pub client: Option<IpAddr>,
@@ -136,7 +133,7 @@ fn warn_of_proxy(why: &str) {
 }
 
 impl Request {
-    /// A request whose body is still unread.
+    /// A request apart from its body.
     #[must_use]
     pub fn new(
         method: String,
@@ -154,7 +151,6 @@ impl Request {
             preflight,
             ..
         } = headers;
-        let form = Form::default();
         Request {
             method,
             path,
@@ -163,7 +159,6 @@ impl Request {
             if_none_match,
             origin,
             preflight,
-            form,
             client,
             now,
             uptime,

@@ -5,7 +5,7 @@
 
 pub mod usage;
 
-use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, No, OPENAPI, OUTSIDE};
+use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, OPENAPI, OUTSIDE, Reason};
 use serde::{Deserialize, Serialize};
 use std::fmt::{Display, Write};
 use std::sync::OnceLock;
@@ -283,10 +283,10 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, u16)> {
     let rows = endpoint
         .refusals
         .iter()
-        .chain([&endpoint.done])
+        .chain([&endpoint.success])
         .map(|row| (200, row.code));
-    let faults =
-        [No::NotAsked, No::NotWritten, No::Crashed].map(|reason| endpoint.refusal(reason, None));
+    let faults = [Reason::ReadFailed, Reason::WriteFailed, Reason::Panicked]
+        .map(|reason| endpoint.refusal(reason, None));
     let faults = faults
         .iter()
         .filter(|answer| answer.status != 200)
@@ -343,7 +343,7 @@ mod tests {
     fn every_answer_of_the_contract_has_its_row() {
         let metrics = Metrics::new();
         for endpoint in DOCUMENT.into_iter().chain(ADDITIONS) {
-            for row in endpoint.refusals.iter().chain([&endpoint.done]) {
+            for row in endpoint.refusals.iter().chain([&endpoint.success]) {
                 metrics.count(
                     &format!("{}/", endpoint.path),
                     200,

@@ -14,7 +14,7 @@ use super::crowd::{self, Member, Rank};
 use super::head::{self, Framing, Head, Parsed};
 use super::outgoing::{After, Outgoing, Sent};
 use super::queue::Queue;
-use crate::api::{self, Wanted};
+use crate::api::{self, BodyKind};
 use crate::http::Headers;
 use crate::http::client_address::Proxy;
 use crate::http::network::Network;
@@ -523,16 +523,16 @@ impl EventLoop {
 
     /// Decides what becomes of the body behind a head.
     fn begin_body(&self, connection: &Connection, state: &mut State, head: Head) {
-        let wanted = api::wanted(&head.method, &head.path);
+        let kind = api::body_kind(&head.method, &head.path);
         let fits = match head.framing {
             Framing::Length(length) => length <= LONGEST_BODY as u64,
-            Framing::Chunked => wanted == Wanted::Json,
+            Framing::Chunked => kind == BodyKind::Json,
         };
-        let unread = match wanted {
-            Wanted::Json => !fits,
+        let unread = match kind {
+            BodyKind::Json => !fits,
             // A short body that nothing asks for is read, so that the connection can be used again.
-            Wanted::Nothing => !fits || head.expects_continue,
-            Wanted::Upload => head.framing != Framing::Length(0),
+            BodyKind::Ignored => !fits || head.expects_continue,
+            BodyKind::Upload => head.framing != Framing::Length(0),
         };
         if unread {
             let body = Body::Unread {

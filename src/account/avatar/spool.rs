@@ -1,7 +1,7 @@
 //! What is being uploaded, until it is whole: in memory while it is small, then in a file without a
 //! name.
 
-use super::{PIECE, create, fresh_name, path};
+use super::{PIECE, create, path, temporary_name};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -58,7 +58,7 @@ impl<'a> Spool<'a> {
 
     fn file(&mut self) -> io::Result<&mut File> {
         if self.file.is_none() {
-            let path = path(self.data, &fresh_name());
+            let path = path(self.data, &temporary_name());
             let mut file = create(&path)?;
             fs::remove_file(path)?;
             file.write_all(&self.bytes)?;

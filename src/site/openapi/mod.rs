@@ -57,7 +57,7 @@ pub fn document() -> Value {
     let kinds = [Kind::Jpeg, Kind::Png, Kind::Gif, Kind::WebP].map(Kind::content_type);
     let mut avatar = file("avatar", "A picture", &kinds, &bytes());
     avatar["parameters"] = json!([{
-        "name": "name", "in": "path", "required": true, "schema": {"type": "string"}, "example": avatar::FIRST,
+        "name": "name", "in": "path", "required": true, "schema": {"type": "string"}, "example": avatar::DEFAULT,
         "description": "As `upload_avatar` and `user_info` say it.",
     }]);
     avatar["responses"]["404"] = http_answer(404);
