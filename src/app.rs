@@ -54,7 +54,6 @@ struct State<C, T, M> {
 
 impl App {
     /// The state at a start.
-    #[must_use]
     pub fn new(
         config: Config,
         data: PathBuf,
@@ -168,7 +167,6 @@ impl App {
 
     /// Gives away what is in memory alone, for the worker that goes on with it. From now on this
     /// one spends nothing of it: it would be spent twice.
-    #[must_use]
     pub fn give_away(&self) -> Vec<u8> {
         let (captchas, throttle) = (lock(&self.captchas), lock(&self.throttle));
         self.moved.store(true, Ordering::SeqCst);

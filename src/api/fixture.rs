@@ -1,4 +1,5 @@
 //! An app over a fresh folder for the tests of the interfaces, and ways to call them.
+#![cfg(test)]
 
 use super::body::json::JsonBody;
 use super::call::Call;

@@ -3,7 +3,6 @@
 pub mod body;
 mod call;
 mod checks;
-#[cfg(test)]
 mod fixture;
 mod forget_password;
 mod get_verification_code;

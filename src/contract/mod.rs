@@ -286,7 +286,6 @@ pub fn is_absent(text: &str) -> bool {
 ///
 /// # Panics
 /// If the status is not one of [`OUTSIDE`].
-#[must_use]
 pub fn outside(status: u16) -> Answer {
     let (code, message) = OUTSIDE
         .into_iter()

@@ -42,7 +42,6 @@ const PIECE: usize = 64 * 1024;
 static WORKBENCH: Mutex<()> = Mutex::new(());
 
 /// Whether this is a name of the shape that [`store`] makes.
-#[must_use]
 pub fn is_name(name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else {
         return false;
@@ -139,7 +138,6 @@ pub fn lock_exclusive(data: &Path) -> Result<File, String> {
 }
 
 /// The right to remove pictures, until the result is dropped; nothing while they are held.
-#[must_use]
 pub fn lock_shared(data: &Path) -> Option<File> {
     let held = File::open(folder(data)).ok()?;
     held.try_lock_shared().ok()?;
@@ -237,13 +235,11 @@ pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Where the file of an avatar is.
-#[must_use]
 pub fn path(data: &Path, name: &str) -> PathBuf {
     folder(data).join(name)
 }
 
 /// What `GET /s/NAME` gets.
-#[must_use]
 pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
     let tag = format!("\"{name}-{}\"", env!("CARGO_PKG_VERSION"));
     let (body, cache) = match name {
@@ -294,7 +290,6 @@ fn open(data: &Path, name: &str) -> Option<(File, u64)> {
 }
 
 /// The folder of all pictures.
-#[must_use]
 pub fn folder(data: &Path) -> PathBuf {
     data.join(FOLDER)
 }
@@ -305,7 +300,6 @@ fn is_temporary_name(name: &str) -> bool {
 }
 
 /// A name for a file that is being written, under which nobody asks for it.
-#[must_use]
 pub fn temporary_name() -> String {
     format!(".{}", crypto::random_alphanumeric(TEMPORARY_LETTERS))
 }

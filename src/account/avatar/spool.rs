@@ -20,7 +20,6 @@ pub struct Spool<'a> {
 
 impl<'a> Spool<'a> {
     /// An empty one, for a data folder.
-    #[must_use]
     pub fn new(data: &'a Path) -> Spool<'a> {
         Spool {
             data,
@@ -30,7 +29,6 @@ impl<'a> Spool<'a> {
     }
 
     /// One that is whole already.
-    #[must_use]
     pub fn of(data: &'a Path, file: File) -> Spool<'a> {
         Spool {
             data,
