@@ -8,7 +8,7 @@ use crate::commands::backup::manifest;
 use crate::commands::backup::restore;
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::{count, plain};
-use crate::store::{self, Fault, Store, audit, check, schema, users};
+use crate::store::{self, Fault, Store, audit, integrity, schema, users};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -120,7 +120,7 @@ fn backup(folder: &Path, repair: bool, progress: &mut Progress) -> Result<Found,
 fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String> {
     let store = super::visit(data)?;
     let failed = |fault: Fault| format!("the database cannot be read: {}", fault.cause());
-    let faults = store.read(check::faults).map_err(failed)?;
+    let faults = store.read(integrity::problems).map_err(failed)?;
     let wrong = faults
         .into_iter()
         .map(|fault| format!("database: {fault}"))
@@ -152,7 +152,7 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
         let missing = !avatar::is_name(&name) || !avatar::path(data, &name).exists();
         if let Some(folder) = repair.as_mut().filter(|_| missing) {
             let forgotten = folder.change(|db, event| {
-                let ids = check::forget_avatar(db, &name)?;
+                let ids = users::reset_avatar(db, &name)?;
                 ids.iter()
                     .try_for_each(|id| audit::done(db, event, Some(*id)))?;
                 Ok(ids)
@@ -204,19 +204,19 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
             found.wrong.push(line)
         }
     }
-    let users = store.read(check::count_users).map_err(failed)?;
-    found.sound = manifest::content(users, store.read(check::count_avatars).map_err(failed)?);
+    let users = store.read(users::count_all).map_err(failed)?;
+    found.sound = manifest::content(users, store.read(users::count_avatars).map_err(failed)?);
     Ok(found)
 }
 
 /// Pictures that users have and that are not as they should be, each with what is wrong.
 fn suspects(data: &Path, store: &Store) -> Result<Vec<(String, String)>, String> {
     let failed = |fault: Fault| format!("the database cannot be read: {}", fault.cause());
-    let all = store.read(check::count_avatars).map_err(failed)?;
+    let all = store.read(users::count_avatars).map_err(failed)?;
     let mut progress = Progress::of("checking", "pictures");
     let (mut suspects, mut done, mut result) = (Vec::new(), 0, Ok(()));
     let walked = store.read(|db| {
-        check::each_avatar(db, &mut |name| {
+        users::each_avatar(db, &mut |name| {
             suspects.extend(
                 avatar::check(data, name)
                     .err()

@@ -39,7 +39,7 @@ pub fn open(args: &Args) -> Result<Store, Failure> {
     let mut store = there(&args.data())
         .and_then(|()| Store::open(&args.data()))
         .map_err(|error| Failure::new(1, error))?;
-    store.be_patient(PATIENCE)?;
+    store.set_busy_timeout(PATIENCE)?;
     Ok(store)
 }
 
@@ -49,9 +49,9 @@ pub fn open(args: &Args) -> Result<Store, Failure> {
 /// A sentence, if there is none, or it is not to be used.
 pub fn visit(data: &Path) -> Result<Store, String> {
     there(data)?;
-    let mut store = Store::visit(data)?;
+    let mut store = Store::open_existing(data)?;
     store
-        .be_patient(PATIENCE)
+        .set_busy_timeout(PATIENCE)
         .map_err(|fault| String::from(fault.cause()))?;
     Ok(store)
 }
@@ -153,7 +153,7 @@ impl Folder {
     /// # Errors
     /// Whatever the database says.
     pub fn leave_no_trace(&self) -> Result<(), Failure> {
-        Ok(self.store.leave_no_trace()?)
+        Ok(self.store.enable_secure_delete()?)
     }
 
     /// Empties the database's log, which still has what was deleted; says whether it is done. That
@@ -163,10 +163,10 @@ impl Folder {
     /// # Errors
     /// Whatever the database says.
     pub fn settle(&mut self) -> Result<bool, Failure> {
-        self.store.be_patient(MOMENT)?;
+        self.store.set_busy_timeout(MOMENT)?;
         Ok((0..TRIES).any(|_| {
             thread::sleep(MOMENT);
-            self.store.settle()
+            self.store.checkpoint()
         }))
     }
 }

@@ -146,7 +146,7 @@ fn alone(
     systemd::notify(systemd::STOPPING);
     server.stop();
     metrics.inspect(|metrics| metrics.end());
-    server.app().settle();
+    server.app().checkpoint();
     Ok(())
 }
 

@@ -108,7 +108,7 @@ fn serve(
             Some((Message::Stop, _)) => drop(thread::spawn(move || {
                 server.stop();
                 metrics.inspect(|metrics| metrics.end());
-                server.app().settle();
+                server.app().checkpoint();
                 end();
             })),
             Some(_) => {}

@@ -1,9 +1,8 @@
 //! The database of an existing Medusa, read and never written, and its users taken into ours.
 
 use super::audit::{self, Event};
-use super::backup::{OrWhy, immutable};
-use super::check::count;
-use super::opening::literal;
+use super::count;
+use super::open::{immutable_uri, literal_path};
 use super::{Durable, Store, Transaction};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
@@ -85,10 +84,10 @@ impl Medusa {
     ///
     /// # Errors
     /// A sentence that says what is wrong with the file and what to do.
-    pub fn open(path: &Path) -> OrWhy<Medusa> {
+    pub fn open(path: &Path) -> Result<Medusa, String> {
         let shown = path.display();
         let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => format!("{shown}: is no SQLite database"),
+            Some(ErrorCode::NotADatabase) => format!("{shown}: is not a SQLite database"),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 format!("{shown}: somebody has it locked; stop the program that uses it")
             }
@@ -109,9 +108,9 @@ impl Medusa {
         // In WAL mode and without a log, nobody has it open. Even a reader would make and leave
         // one, or fail where it can't.
         let db = if head[WAL] == 2 && !log.exists() {
-            Connection::open_with_flags(immutable(path), flags)
+            Connection::open_with_flags(immutable_uri(path), flags)
         } else {
-            Connection::open_with_flags(literal(path), flags)
+            Connection::open_with_flags(literal_path(path), flags)
         };
         let db = db.map_err(failed)?;
         db.busy_timeout(PATIENCE).map_err(failed)?;
@@ -128,7 +127,7 @@ impl Medusa {
             .map_err(failed)?
         {
             return Err(format!(
-                "{shown}: is no database of Medusa: it has no table UserInfo"
+                "{shown}: is not a database of Medusa: it has no table UserInfo"
             ));
         }
         for column in COLUMNS {
@@ -140,7 +139,7 @@ impl Medusa {
                 .map_err(failed)?
             {
                 return Err(format!(
-                    "{shown}: is no database of Medusa: its table UserInfo has no column {column}"
+                    "{shown}: is not a database of Medusa: its table UserInfo has no column {column}"
                 ));
             }
         }
@@ -256,7 +255,7 @@ pub struct Outcome<'a> {
     /// The row.
     pub user: &'a User,
     /// What became of it.
-    pub taken: OrWhy<Taken>,
+    pub taken: Result<Taken, String>,
 }
 
 /// Whom to take from where.
@@ -280,9 +279,9 @@ pub struct Move<'a> {
 pub fn take_all(
     store: &mut Store,
     moving: &Move,
-    decide: &dyn Fn(u64, &User) -> OrWhy<Candidate>,
-    tell: &mut dyn FnMut(Outcome) -> OrWhy<()>,
-) -> OrWhy<()> {
+    decide: &dyn Fn(u64, &User) -> Result<Candidate, String>,
+    tell: &mut dyn FnMut(Outcome) -> Result<(), String>,
+) -> Result<(), String> {
     let mut told = Ok(());
     let written = store.write(Durable::Now, |db| {
         let ids = Ids::new(db, moving.largest_id)?;

@@ -81,7 +81,7 @@ CREATE INDEX users_with_argon2id ON users (id) WHERE password >= '$argon2id$' AN
 ];
 
 /// The schema's version once every step is done; kept in `user_version`.
-pub(super) const TODAY: u32 = MIGRATIONS.len() as u32;
+pub(super) const CURRENT_VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// The version of a database's schema.
 pub(super) fn version(db: &Connection) -> Result<u32> {

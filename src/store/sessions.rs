@@ -4,7 +4,7 @@
 //! the way.
 
 use super::Transaction;
-use super::check::count;
+use super::count;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 /// Opens a session for a user who is not disabled and whose stored password is still `password`;

@@ -1,6 +1,6 @@
 //! Users: found by name, by token and by email, added and changed. Times are Unix seconds.
 
-use super::check::count;
+use super::count;
 use super::{Transaction, sessions};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, ffi, params};
 
@@ -244,6 +244,41 @@ pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
     db.prepare_cached("UPDATE users SET avatar = ?2 WHERE id = ?1")?
         .execute(params![id, avatar])?;
     Ok(old)
+}
+
+/// How many users there are.
+pub fn count_all(db: &Connection) -> Result<u64> {
+    db.query_row("SELECT count(*) FROM users", [], count)
+}
+
+/// How many different uploaded avatars users have.
+pub fn count_avatars(db: &Connection) -> Result<u64> {
+    db.query_row(
+        "SELECT count(DISTINCT avatar) FROM users WHERE avatar <> 'admin.jpg'",
+        [],
+        count,
+    )
+}
+
+/// Calls `each` with the name of every uploaded avatar that users have, in the order of bytes,
+/// until it returns false.
+pub fn each_avatar(db: &Connection, each: &mut dyn FnMut(&str) -> bool) -> Result<()> {
+    let mut statement = db
+        .prepare("SELECT DISTINCT avatar FROM users WHERE avatar <> 'admin.jpg' ORDER BY avatar")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if !each(row.get_ref(0)?.as_str()?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every user of this avatar the default one. Returns the ids of these users.
+pub fn reset_avatar(db: &Transaction, avatar: &str) -> Result<Vec<i64>> {
+    let mut statement =
+        db.prepare_cached("UPDATE users SET avatar = 'admin.jpg' WHERE avatar = ?1 RETURNING id")?;
+    statement.query_map([avatar], |row| row.get(0))?.collect()
 }
 
 /// Whether an uploaded picture with this name is somebody's.

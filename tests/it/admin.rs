@@ -410,7 +410,7 @@ fn commands_do_without_a_server_and_refuse_a_folder_without_a_database() {
     assert!(
         refused(&empty.0, &["user", "list"], b"")
             .1
-            .contains("is no SQLite database")
+            .contains("is not a SQLite database")
     );
 }
 

@@ -239,7 +239,7 @@ fn a_backup_that_is_broken_anywhere_is_noticed() {
         (
             "the first byte",
             &|| flip("accountd.db", 0),
-            "is no SQLite database",
+            "is not a SQLite database",
         ),
         (
             "half a database",
@@ -480,7 +480,7 @@ fn a_log_that_is_left_is_not_played_back_into_what_is_restored() {
     fs::write(left.0.join("accountd.db"), bytes).unwrap();
     let error = refused(&["restore", text(&path), "--data", text(&left.0)]);
     assert!(
-        error.contains("is no SQLite database") && error.contains("--force restores"),
+        error.contains("is not a SQLite database") && error.contains("--force restores"),
         "{error}"
     );
     succeed(&["restore", text(&path), "--force", "--data", text(&left.0)]);

@@ -347,7 +347,7 @@ fn a_data_folder_may_have_any_name_that_is_a_text() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(
-        text.contains("file:theirs: is no database of Medusa"),
+        text.contains("file:theirs: is not a database of Medusa"),
         "{text}"
     );
     let (code, text) = refused(&["--data", ""], &[]);
@@ -547,7 +547,7 @@ fn what_is_in_the_way_of_a_start_is_1_with_one_sentence() {
     let (code, text) = refused(&["--data", data, "--listen", "127.0.0.1:0"], &[]);
     assert!(
         code == 1
-            && text.contains("is no SQLite database; move it away")
+            && text.contains("is not a SQLite database; move it away")
             && text.lines().count() == 1,
         "{text}"
     );

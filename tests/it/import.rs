@@ -422,7 +422,7 @@ fn what_is_no_database_of_medusa_is_refused_and_never_written() {
         "no database at all, but long enough to be one: ".repeat(100),
     )
     .unwrap();
-    assert!(import().contains("is no SQLite database"));
+    assert!(import().contains("is not a SQLite database"));
     fs::remove_file(&file).unwrap();
     let db = Connection::open(&file).unwrap();
     db.execute_batch("CREATE TABLE Users (id)").unwrap();

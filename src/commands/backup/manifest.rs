@@ -10,7 +10,7 @@ use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::count;
 use crate::config;
 use crate::crypto;
-use crate::store::{self, Store, check, schema};
+use crate::store::{self, Store, integrity, schema, users};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -170,7 +170,7 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
     fn run(&mut self) -> Result<(), String> {
         self.expect(store::FILE)?;
         let mut result = Ok(());
-        let opened = Store::still(self.backup);
+        let opened = Store::open_immutable(self.backup);
         // A schema that can't be read is what the checks below say.
         let differences = opened.as_ref().map_or_else(
             |_| Vec::new(),
@@ -187,7 +187,7 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
         }
         let opened = opened.map(|store| {
             let found = store
-                .read(check::faults)
+                .read(integrity::problems)
                 .unwrap_or_else(|fault| vec![fault.cause().into()]);
             self.faults.extend(
                 found
@@ -195,7 +195,7 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
                     .map(|fault| format!("{}: {fault}", store::FILE)),
             );
             let walked = store.read(|db| {
-                check::each_avatar(db, &mut |name| {
+                users::each_avatar(db, &mut |name| {
                     result = self.expect(&picture(name));
                     result.is_ok()
                 })

@@ -10,7 +10,7 @@ use crate::command::{Args, Argument, Command, DATA, Failure, print};
 use crate::commands::terminal::progress::Progress;
 use crate::config;
 use crate::crypto;
-use crate::store::{self, Store, check, users};
+use crate::store::{self, Store, users};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -101,10 +101,10 @@ fn copy(
     let (mut bytes, sum) = database.map_err(at(&path))?;
     note(&sum, store::FILE)?;
 
-    let copied = Store::still(folder)?;
+    let copied = Store::open_immutable(folder)?;
     let fault = |fault: store::Fault| format!("{}: {}", path.display(), fault.cause());
-    let users = copied.read(check::count_users).map_err(fault)?;
-    let pictures = copied.read(check::count_avatars).map_err(fault)?;
+    let users = copied.read(users::count_all).map_err(fault)?;
+    let pictures = copied.read(users::count_avatars).map_err(fault)?;
     let pictures_folder = avatar::folder(folder);
     DirBuilder::new()
         .mode(0o700)
@@ -127,7 +127,7 @@ fn copy(
         progress.show(bytes, bytes / count.max(1) * pictures)
     };
     let walked = copied.read(|db| {
-        check::each_avatar(db, &mut |name| {
+        users::each_avatar(db, &mut |name| {
             result = if avatar::is_name(name) {
                 one(name)
             } else {

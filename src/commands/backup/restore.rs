@@ -107,7 +107,7 @@ fn run(
         return Err(error);
     }
     drop(held);
-    let restored = Store::still(data)?;
+    let restored = Store::open_immutable(data)?;
     // When in doubt, it stays; all of them are kept aside.
     avatar::sweep(data, SystemTime::now(), |name| {
         restored
@@ -248,7 +248,7 @@ fn compare(
             ));
         }
     }
-    old.close_alone().map_err(|error| unreadable(&error))
+    old.close_exclusive().map_err(|error| unreadable(&error))
 }
 
 /// When the database was last changed: it or its log.
