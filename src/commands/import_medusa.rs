@@ -10,7 +10,7 @@ use crate::config::Scheme;
 use crate::contract;
 use crate::contract::REGISTERED;
 use crate::crypto;
-use crate::store::medusa::{self, Candidate, Cell, Medusa, Move, Outcome, Taken, User};
+use crate::store::medusa::{self, Candidate, Cell, ImportOptions, Imported, Medusa, Outcome, User};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::File;
@@ -171,7 +171,7 @@ impl Import<'_> {
         let there = self
             .folder
             .store
-            .read(|db| medusa::is_there(db, &candidate.name, &candidate.email));
+            .read(|db| medusa::find_conflict(db, &candidate.name, &candidate.email));
         if there
             .map_err(|fault| String::from(fault.cause()))?
             .is_none()
@@ -236,20 +236,24 @@ impl Import<'_> {
             }
             Ok(candidate)
         };
-        let moving = Move {
+        let options = ImportOptions {
             medusa,
             largest_id: largest,
-            keep: !self.dry,
+            commit: !self.dry,
             event: self.folder.event(),
         };
-        medusa::take_all(
+        medusa::import_all(
             &mut self.folder.store,
-            &moving,
+            &options,
             &decide,
-            &mut |Outcome { place, user, taken }| {
+            &mut |Outcome {
+                      index,
+                      user,
+                      result,
+                  }| {
                 let mut remark = |what: String| report.remarks.push(Remark::new(user, what));
-                match taken {
-                    Ok(Taken::Added { new_id, twin }) => {
+                match result {
+                    Ok(Imported::Added { new_id, twin }) => {
                         report.taken += 1;
                         new_id
                             .into_iter()
@@ -264,12 +268,12 @@ impl Import<'_> {
                             .flat_map(|judged| judged.remarks)
                             .for_each(|what| remark(what.into()));
                         match (
-                            pictures.get(&place),
+                            pictures.get(&index),
                             judge(user, now).ok().and_then(|judged| judged.picture),
                         ) {
                             (Some(Ok(_)), _) => {
                                 report.pictures += 1;
-                                used.push(place);
+                                used.push(index);
                             }
                             (Some(Err(why)), name) => {
                                 remark(format!(
@@ -283,19 +287,19 @@ impl Import<'_> {
                             (None, _) => {}
                         }
                     }
-                    Ok(Taken::There) => report.there_already += 1,
-                    Ok(Taken::NameTaken) => {
+                    Ok(Imported::AlreadyPresent) => report.there_already += 1,
+                    Ok(Imported::NameTaken) => {
                         report.skipped.push(Remark::new(
                             user,
                             "its name is another user's, with another email".into(),
                         ));
                     }
-                    Ok(Taken::EmailTaken) => report
+                    Ok(Imported::EmailTaken) => report
                         .skipped
                         .push(Remark::new(user, "its email is another user's".into())),
                     Err(why) => report.skipped.push(Remark::new(user, why)),
                 }
-                progress.show(place, all)
+                progress.show(index, all)
             },
         )?;
         if !self.dry {
@@ -365,7 +369,7 @@ fn judge(user: &User, now: i64) -> Result<Judged, String> {
 /// A text that is there and not longer than a new user's may be.
 fn field<'a>(shown: &str, cell: &'a Cell, name: &str) -> Result<&'a str, String> {
     let Cell::Text(text) = cell else {
-        let why = if *cell == Cell::Nothing {
+        let why = if *cell == Cell::Null {
             "is not there"
         } else {
             "is no text that fits"

@@ -34,7 +34,7 @@ pub fn text(app: &App, connections: usize) -> String {
     );
     gauge("accountd_connections", "Open connections.", &connections);
     if let Ok((users, sessions)) =
-        app.read(|db| Ok((users::count_all(db)?, sessions::count_good(db, now)?)))
+        app.read(|db| Ok((users::count_all(db)?, sessions::count_valid(db, now)?)))
     {
         gauge("accountd_users", "Users.", &users);
         gauge("accountd_sessions", "Sessions that are good.", &sessions);

@@ -401,7 +401,7 @@ fn a_dry_run_and_a_failure_change_nothing() {
         "--data",
         text(&data),
     ]);
-    assert!(error.contains("nobody was taken: no"), "{error}");
+    assert!(error.contains("no user was imported: no"), "{error}");
     assert_eq!((users(), server.avatars().len()), (0, 0));
     server.database().execute_batch("DROP TRIGGER no").unwrap();
     import(&server, &medusa, &[]);

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::command::{Args, Argument, Failure, ID, JSON, print, usage};
 use crate::config::Scheme;
 use crate::contract::{REGISTERED, is_absent};
-use crate::store::accounts::{self, Account, Who};
+use crate::store::accounts::{self, Account, UserRef};
 use serde::Serialize;
 
 const USER: Argument = Argument {
@@ -74,7 +74,7 @@ fn json(account: &Account, looks_like: Option<&[i64]>) -> String {
 ///
 /// # Errors
 /// If an id is not a number, or `id:N` is one user's id and another one's name.
-pub(super) fn who(folder: &Folder, args: &Args, place: &str) -> Result<Option<Who>, Failure> {
+pub(super) fn who(folder: &Folder, args: &Args, place: &str) -> Result<Option<UserRef>, Failure> {
     let not_a_number = |shown: &str| usage(args.command(), format!("{shown}: an id is a number"));
     let text = args.text(place)?;
     match args.text(ID.name)? {
@@ -87,23 +87,25 @@ pub(super) fn who(folder: &Folder, args: &Args, place: &str) -> Result<Option<Wh
         Some(id) => {
             return id
                 .parse()
-                .map(|id| Some(Who::Id(id)))
+                .map(|id| Some(UserRef::Id(id)))
                 .map_err(|_| not_a_number(&format!("--id {id}")));
         }
         None => {}
     }
     let Some(text) = text else { return Ok(None) };
     let Some(number) = text.strip_prefix("id:") else {
-        return Ok(Some(Who::Name(text)));
+        return Ok(Some(UserRef::Name(text)));
     };
-    let find = |who: Who| folder.read(|db| accounts::find(db, &who, clock::now()));
-    let Some(named) = find(Who::Name(text.clone()))? else {
+    let find = |who: UserRef| folder.read(|db| accounts::find(db, &who, clock::now()));
+    let Some(named) = find(UserRef::Name(text.clone()))? else {
         return number
             .parse()
-            .map(|id| Some(Who::Id(id)))
+            .map(|id| Some(UserRef::Id(id)))
             .map_err(|_| not_a_number(&text));
     };
-    let other = number.parse().map_or(Ok(None), |id| find(Who::Id(id)))?;
+    let other = number
+        .parse()
+        .map_or(Ok(None), |id| find(UserRef::Id(id)))?;
     match other {
         Some(other) if other.user.id != named.user.id => {
             let ids = [other.user.id, named.user.id];
@@ -115,7 +117,7 @@ pub(super) fn who(folder: &Folder, args: &Args, place: &str) -> Result<Option<Wh
             );
             Err(Failure::new(2, sentence))
         }
-        _ => Ok(Some(Who::Id(named.user.id))),
+        _ => Ok(Some(UserRef::Id(named.user.id))),
     }
 }
 
@@ -125,8 +127,8 @@ fn named(folder: &Folder, args: &Args) -> Result<Account, Failure> {
         who(folder, args, USER.name)?.expect("an argument is there, or what stands in its place");
     let found = folder.read(|db| accounts::find(db, &who, clock::now()))?;
     let shown = match &who {
-        Who::Name(name) => table::plain(name),
-        Who::Id(id) => format!("id:{id}"),
+        UserRef::Name(name) => table::plain(name),
+        UserRef::Id(id) => format!("id:{id}"),
     };
     found.ok_or_else(|| {
         Failure::new(
@@ -139,7 +141,7 @@ fn named(folder: &Folder, args: &Args) -> Result<Account, Failure> {
 /// Says what has become of an account: with `--json` the account as it is now, otherwise a
 /// sentence.
 fn report(folder: &Folder, args: &Args, id: i64, sentence: &str) -> Result<(), Failure> {
-    let account = folder.read(|db| accounts::find(db, &Who::Id(id), clock::now()))?;
+    let account = folder.read(|db| accounts::find(db, &UserRef::Id(id), clock::now()))?;
     match account {
         Some(account) if args.has(JSON.name) => print(&json(&account, None)),
         Some(account) => print(&format!(
