@@ -16,7 +16,7 @@ pub fn problems(db: &Connection) -> Result<Vec<String>> {
         let (table, id, parent): (String, Option<i64>, String) =
             (row.get(0)?, row.get(1)?, row.get(2)?);
         problems.push(format!(
-            "row {} of {table} belongs to no row of {parent}",
+            "row {} of {table} refers to a row of {parent} that does not exist",
             id.unwrap_or_default()
         ));
     }

@@ -57,7 +57,7 @@ pub struct User {
     pub creation_time: Cell,
 }
 
-/// The result of a user who can be imported.
+/// The result of importing a user whose values fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Imported {
     /// Added.
@@ -258,7 +258,7 @@ pub struct ImportOptions<'a> {
 }
 
 /// Imports users in one transaction, which is rolled back after an error. `decide` turns each row,
-/// given with its index in the order of [`Medusa::each`], into a candidate or says why it is not
+/// given with its index in the order of [`Medusa::each`], into a candidate, or returns why it is not
 /// one. `report` receives the result of each row, and may end the import with an error.
 pub fn import_all(
     store: &mut Store,
@@ -304,7 +304,7 @@ pub fn import_all(
     }
 }
 
-/// Imports a user, who keeps the id if no user here has or had it.
+/// Imports a user. Keeps the id if no user here has or had it.
 fn import_one(
     db: &Transaction,
     ids: &Ids,

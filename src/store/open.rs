@@ -40,7 +40,7 @@ impl Store {
             check_schema(&connection, &path)?;
         }
         set_up(&mut connection).map_err(failed)?;
-        Ok(Store::with(connection))
+        Ok(Store::new(connection))
     }
 
     /// Checks a database before a server starts on it, without changing it: the schema must be
@@ -69,7 +69,7 @@ impl Store {
         let connection = Connection::open_with_flags(literal_path(&path), flags).map_err(failed)?;
         check_version(&connection, &path)?;
         configure_writer(&connection).map_err(failed)?;
-        Ok(Store::with(connection))
+        Ok(Store::new(connection))
     }
 
     /// Opens a database that no process writes, such as a backup. Writes nothing, not even a file
@@ -86,10 +86,10 @@ impl Store {
         let connection = Connection::open_with_flags(immutable_uri(&path), flags)
             .map_err(|error| format!("{}: cannot be opened: {error}", path.display()))?;
         check_version(&connection, &path)?;
-        Ok(Store::with(connection))
+        Ok(Store::new(connection))
     }
 
-    fn with(connection: Connection) -> Store {
+    fn new(connection: Connection) -> Store {
         Store {
             connection,
             durable: Durable::Now,

@@ -2,8 +2,7 @@
 //!
 //! A session's id is the beginning of the digest, so that a token finds its row without an index.
 
-use super::Transaction;
-use super::count;
+use super::{Transaction, count};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 /// Opens a session, and keeps the newest `limit` sessions of the user. Returns false if the user is

@@ -696,7 +696,10 @@ fn check_says_that_a_database_is_damaged() {
         .unwrap();
     let (code, out, _) = run(&["check", "--data", text(&data.0)]);
     assert!(
-        code == 1 && out.contains("wrong: database: row 9 of sessions belongs to no row of users"),
+        code == 1
+            && out.contains(
+                "wrong: database: row 9 of sessions refers to a row of users that does not exist"
+            ),
         "{out}"
     );
     db.execute_batch("DELETE FROM sessions; PRAGMA wal_checkpoint(TRUNCATE)")
