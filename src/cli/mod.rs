@@ -10,6 +10,7 @@ pub use table::COMMANDS;
 
 use crate::command::{Args, Argument, Command, DATA, Failure, ID, Opt, print, usage};
 use crate::commands::serve::WORKER;
+use completions::COMPLETE;
 use lexopt::{Arg, Parser};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -22,6 +23,10 @@ const INSTEAD: [(&str, Opt); 1] = [("USER", ID)];
 /// # Errors
 /// A [`Failure`].
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+    let mut arguments = arguments.peekable();
+    if arguments.next_if(|first| first == COMPLETE).is_some() {
+        return completions::complete(arguments);
+    }
     let mut parser = Parser::from_args(arguments);
     let (mut words, mut values, mut asks_for_help) = (Vec::new(), HashMap::new(), false);
     while let Some(argument) = parser

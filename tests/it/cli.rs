@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -62,29 +63,37 @@ fn the_manual_page_and_completions_are_printed() {
         "{page}"
     );
     let script = String::from_utf8(run(&["completions", "bash"], &[]).stdout).unwrap();
-    let completed = |words: &str, at: usize| {
+    let program = Path::new(env!("CARGO_BIN_EXE_accountd"));
+    let folder = program.parent().unwrap().to_str().unwrap();
+    let completed = |path: &str, words: &str, at: usize| {
         let line = format!(
-            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}; _accountd; echo \"${{COMPREPLY[*]}}\""
+            "{script}\nset -u; PATH={path}; COMP_WORDS=({words}); COMP_CWORD={at}; _accountd
+             echo \"${{COMPREPLY[*]}}\""
         );
         let output = Command::new("bash")
             .args(["--norc", "-c", &line])
             .output()
             .unwrap();
+        assert_eq!(output.stderr, b"");
         String::from_utf8(output.stdout).unwrap().trim().to_string()
     };
     for (words, at, expected) in [
         ("accountd con", 1, "config"),
         ("accountd user set", 2, "set-password"),
-        ("accountd --data x user set", 4, "set-password"),
         ("accountd --data = x user set", 5, "set-password"),
-        ("accountd user show rei --js", 4, "--json"),
         ("accountd completions ''", 2, "bash zsh fish"),
+        ("accountd dance ''", 2, ""),
     ] {
-        assert_eq!(completed(words, at), expected, "{words}");
+        assert_eq!(completed(folder, words, at), expected, "{words}");
     }
+    assert_eq!(
+        completed("/nonexistent", "accountd con", 1),
+        "",
+        "if accountd is not in PATH, nothing is completed and nothing printed"
+    );
     let (code, text) = refused(&["completions", "tcsh"], &[]);
     assert!(
-        code == 2 && text.contains("SHELL is one of bash, zsh, fish, not \"tcsh\""),
+        code == 2 && text.contains("SHELL is \"tcsh\"; it should be bash, zsh or fish"),
         "{text}"
     );
 }
