@@ -52,11 +52,11 @@ const STUBS: [(&str, &str); 3] = [
     ("fish", include_str!("stub.fish")),
 ];
 
-/// The hidden command that a stub calls. Its arguments are the words of a command line behind
-/// `accountd`, up to and with the word at the cursor, which may be empty.
+/// The hidden command that a stub calls. Its arguments are the words of a command line after
+/// `accountd`, including the word at the cursor, which may be empty.
 pub const COMPLETE: &str = "complete";
 
-/// The answers that ask the shell for names of files or of folders.
+/// Answers that ask the shell to complete the names of files or of folders.
 const FILES: &str = ":files";
 const FOLDERS: &str = ":folders";
 
@@ -71,7 +71,7 @@ pub fn complete(words: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A line for each candidate, with its description behind a tab; or [`FILES`] or [`FOLDERS`].
+/// One line per candidate, with its description after a tab; or [`FILES`] or [`FOLDERS`].
 fn answer(words: &[String]) -> String {
     let words = rejoined(words);
     let Some((current, before)) = words.split_last() else {
@@ -95,8 +95,7 @@ fn answer(words: &[String]) -> String {
     let candidates = match (pending, current.split_once('=')) {
         (Some(option), _) => values(option.value),
         (None, Some((name, _))) if !ended && name.starts_with("--") => {
-            // The value of `--data=DIR`. Names of files and folders alone are completed, by the
-            // shell.
+            // The value in `--data=DIR`. The shell completes the names of files and folders itself.
             return option(name)
                 .map_or_else(String::new, |option| lines(&values(option.value), ""));
         }
@@ -109,7 +108,7 @@ fn answer(words: &[String]) -> String {
 /// A candidate and its description.
 type Candidate = (String, String);
 
-/// The candidates that begin with a text; directives stay in any case.
+/// The lines of the candidates that begin with `start`, and of [`FILES`] and [`FOLDERS`].
 fn lines(candidates: &[Candidate], start: &str) -> String {
     let fits = |(name, _): &&Candidate| name.starts_with(start) || name.starts_with(':');
     let line = |(name, doc): &Candidate| match doc.as_str() {
@@ -150,7 +149,7 @@ fn command(positional: &[&str]) -> Option<(&'static Command, usize)> {
     })
 }
 
-/// The options that fit behind these words.
+/// The options that can follow these words.
 fn options(positional: &[&str]) -> Vec<Candidate> {
     let candidate = |option: &Opt| (format!("--{}", option.name), option.doc.to_string());
     match command(positional) {
@@ -163,8 +162,8 @@ fn options(positional: &[&str]) -> Vec<Candidate> {
     }
 }
 
-/// What can be the next word that is not an option: a command's name, the second word of one, or
-/// an argument.
+/// The candidates for the next word that is not an option: a command, its second word, or an
+/// argument.
 fn arguments(positional: &[&str]) -> Vec<Candidate> {
     match (command(positional), positional) {
         (Some((command, count)), _) => command
@@ -197,7 +196,7 @@ fn names() -> Vec<Candidate> {
     found
 }
 
-/// What can be a value, by the name that the help has for it. Most only a person knows.
+/// The candidates for a value, by its name in the help. Most values have none.
 fn values(name: &str) -> Vec<Candidate> {
     let bare = |text: &str| (text.to_string(), String::new());
     match name {

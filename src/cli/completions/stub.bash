@@ -1,8 +1,8 @@
-# bash completion for accountd, which itself names what can stand at the cursor.
+# bash completion for accountd. The program itself lists the candidates.
 _accountd() {
     local current=${COMP_WORDS[COMP_CWORD]}
     mapfile -t COMPREPLY < <(command accountd complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    # In --data=DIR, "=" is a word to bash.
+    # Bash takes the "=" in --data=DIR and the ":" in id:7 for words.
     [[ $current != [:=]* ]] || current=
     case ${COMPREPLY[0]-} in
     :files) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;

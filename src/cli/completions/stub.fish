@@ -1,4 +1,4 @@
-# fish completion for accountd, which itself names what can stand at the cursor.
+# fish completion for accountd. The program itself lists the candidates.
 function __accountd_complete
     set -l current (commandline -ct)
     set -l option (string match -r -- '^--[^=]+=' $current)

@@ -1,5 +1,5 @@
 #compdef accountd
-# zsh completion for accountd, which itself names what can stand at the cursor.
+# zsh completion for accountd. The program itself lists the candidates.
 _accountd() {
     local -a answer
     answer=(${(f)"$(command accountd complete "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)"})
