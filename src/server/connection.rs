@@ -3,8 +3,8 @@
 use super::chunked::{Chunked, Piece};
 use super::head::{Framing, Head};
 use super::outgoing::Outgoing;
-use crate::account::throttle::Source;
 use crate::http::Headers;
+use crate::http::network::Source;
 use crate::sync::lock;
 use rustix::fd::OwnedFd;
 use rustix::net::getpeername;

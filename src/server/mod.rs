@@ -17,16 +17,15 @@ pub mod unix;
 
 pub use event_loop::Handed;
 
-use crate::account::throttle::Source;
 use crate::api::{self, Pace, Wanted};
 use crate::app::App;
 use crate::clock;
 use crate::contract::{self, outside};
+use crate::http::network::Source;
 use crate::http::{self, Reply, Request};
 use crate::log::{self, Level};
 use crate::site::Site;
-use crate::sync::lock;
-use crate::sync::{Permit, Semaphore};
+use crate::sync::{Permit, Semaphore, lock};
 pub use answer::answer;
 use body::Lent;
 use connection::{Body, Connection, Exchange, Phase, Rest};
@@ -44,12 +43,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Uploads at the same time; what comes on top is told that the server is busy.
-static UPLOADS: Semaphore = Semaphore::new(128);
+static UPLOADS: Semaphore<Source> = Semaphore::new(128);
 /// Requests that hash passwords with Argon2id, or wait for their turn to, at the same time.
-static HASHING: Semaphore = Semaphore::new(128);
+static HASHING: Semaphore<Source> = Semaphore::new(128);
 /// Changes that wait for a slow disk at the same time, so that readers do not wait; more wait where
 /// they are.
-static WRITING: Semaphore = Semaphore::new(32);
+static WRITING: Semaphore<Source> = Semaphore::new(32);
 /// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
 const STACK: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
@@ -376,7 +375,7 @@ impl Read for Failing {
 }
 
 /// Does some work in a thread of its own, which keeps the permit until then.
-fn in_background(permit: Permit, work: impl FnOnce() + Send + 'static) {
+fn in_background(permit: Permit<Source>, work: impl FnOnce() + Send + 'static) {
     // If the system has no more threads, the connection ends with the work that is dropped.
     drop(thread::Builder::new().stack_size(STACK).spawn(move || {
         work();
