@@ -3,7 +3,10 @@
 //! Every row is known from the contract before the first request comes, so counting is one addition
 //! to one number: no lock, no allocation.
 
+mod restarts;
 pub mod usage;
+
+pub use restarts::{Reason, Restarts};
 
 use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, No, OPENAPI, OUTSIDE};
 use serde::{Deserialize, Serialize};
@@ -24,17 +27,6 @@ const OTHERS: [&str; 3] = [AVATARS, OPENAPI, ""];
 const BUCKETS: [f64; 11] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0,
 ];
-
-/// How many workers were replaced, by reason.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restarts {
-    /// They did not answer.
-    pub deaf: u64,
-    /// They had died.
-    pub death: u64,
-    /// A reload was asked for: SIGHUP.
-    pub reload: u64,
-}
 
 /// What is counted.
 pub struct Metrics {
@@ -251,13 +243,10 @@ impl Metrics {
             "counter",
             "Workers that were replaced, by reason.",
         );
-        let Restarts {
-            deaf,
-            death,
-            reload,
-        } = self.restarts.get().copied().unwrap_or_default();
-        for (reason, count) in [("deaf", deaf), ("death", death), ("reload", reload)] {
-            sample(text, name, &format!("reason=\"{reason}\""), count);
+        let restarts = self.restarts.get().cloned().unwrap_or_default();
+        for reason in Reason::ALL {
+            let label = format!("reason=\"{}\"", reason.label());
+            sample(text, name, &label, restarts.get(reason));
         }
     }
 }

@@ -150,10 +150,7 @@ mod tests {
             Message::Failed("a sentence".into()),
             Message::Ready,
             Message::Serve {
-                restarts: Restarts {
-                    death: 1 << 40,
-                    ..Restarts::default()
-                },
+                restarts: Restarts::default(),
                 state: Some(state()),
             },
             Message::Serve {

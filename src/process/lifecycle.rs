@@ -4,6 +4,7 @@
 //! There are never more than two workers: one that serves, and one that is starting or answers what
 //! it had begun.
 
+use crate::metrics::Reason;
 use std::time::{Duration, Instant};
 
 /// How long a worker may take to give away its state, before it is killed so that nothing is spent
@@ -79,10 +80,8 @@ pub enum Action {
         /// Whether it was to have the configuration of now.
         reload: bool,
     },
-    /// Say that a worker that served has died.
-    Died(u64),
-    /// Say that the worker does not answer and is replaced.
-    Replacing,
+    /// Log and count that a worker is replaced for this reason.
+    Report(Reason),
 }
 
 #[derive(Debug)]
@@ -93,19 +92,13 @@ struct Worker {
     reload: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Nothing,
-    Replacement,
-    Reload,
-}
-
 /// The workers and what is planned with them.
 #[derive(Debug)]
 pub struct Lifecycle {
     workers: Vec<Worker>,
     started: u64,
-    wanted: Wanted,
+    /// Why another worker is to replace the one that serves.
+    wanted: Option<Reason>,
     /// The worker whose state waits for the next one, since the one that it was meant for has died.
     state_of: Option<u64>,
     /// Starts and deaths in a row that were no success.
@@ -121,7 +114,7 @@ impl Lifecycle {
         Lifecycle {
             workers: Vec::new(),
             started: 0,
-            wanted: Wanted::Nothing,
+            wanted: None,
             state_of: None,
             failures: 0,
             failed: None,
@@ -132,14 +125,14 @@ impl Lifecycle {
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Reload => self.wanted = Wanted::Reload,
+            Event::Reload => self.wanted = Some(Reason::Reload),
             Event::Unresponsive => {
-                if self.wanted == Wanted::Nothing
+                if self.wanted.is_none()
                     && self.find(Stage::Serving).is_some()
                     && self.coming().is_none()
                 {
-                    self.wanted = Wanted::Replacement;
-                    actions.push(Action::Replacing);
+                    self.wanted = Some(Reason::Unresponsive);
+                    actions.push(Action::Report(Reason::Unresponsive));
                 }
             }
             Event::Ready(id) => self.enter(id, Stage::Ready, now),
@@ -160,7 +153,7 @@ impl Lifecycle {
     /// How long nothing has to be done unless something happens.
     #[must_use]
     pub fn patience(&self, now: Instant) -> Option<Duration> {
-        let start = (self.wanted != Wanted::Nothing || self.find(Stage::Serving).is_none())
+        let start = (self.wanted.is_some() || self.find(Stage::Serving).is_none())
             .then(|| self.next_start(now));
         let limits = self
             .workers
@@ -192,14 +185,14 @@ impl Lifecycle {
                 self.fail(now);
             }
             Stage::Serving => {
-                actions.push(Action::Died(id));
+                actions.push(Action::Report(Reason::Died));
                 if now.saturating_duration_since(worker.since) > PROVEN {
                     self.failures = 0;
                 }
                 self.fail(now);
             }
             Stage::HandingOver => {
-                actions.push(Action::Died(id));
+                actions.push(Action::Report(Reason::Died));
                 self.serve(now, actions);
             }
             Stage::Draining => {}
@@ -257,22 +250,20 @@ impl Lifecycle {
     fn start(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let serving =
             self.find(Stage::Serving).is_some() || self.find(Stage::HandingOver).is_some();
-        if self.coming().is_some()
-            || self.wanted == Wanted::Nothing && serving
-            || now < self.next_start(now)
+        if self.coming().is_some() || self.wanted.is_none() && serving || now < self.next_start(now)
         {
             return;
         }
         if serving && let Some(draining) = self.find(Stage::Draining) {
             // A reload can wait for what was begun; a server that does not answer cannot.
-            if self.wanted == Wanted::Replacement {
+            if self.wanted == Some(Reason::Unresponsive) {
                 actions.push(Action::Kill(draining));
             }
             return;
         }
         self.started += 1;
-        let (id, reload) = (self.started, self.wanted == Wanted::Reload);
-        self.wanted = Wanted::Nothing;
+        let (id, reload) = (self.started, self.wanted == Some(Reason::Reload));
+        self.wanted = None;
         self.workers.push(Worker {
             id,
             stage: Stage::Starting,
@@ -329,6 +320,8 @@ mod tests {
     use super::*;
 
     const NOTHING: &[Action] = &[];
+    const DIED: Action = Action::Report(Reason::Died);
+    const UNRESPONSIVE: Action = Action::Report(Reason::Unresponsive);
 
     /// Plays events at seconds since the start, and compares what is to be done.
     fn play(rows: &[(u64, Event, &[Action])]) -> Lifecycle {
@@ -398,7 +391,7 @@ mod tests {
                 2,
                 Event::Unresponsive,
                 &[
-                    Action::Replacing,
+                    UNRESPONSIVE,
                     Action::Start {
                         id: 2,
                         reload: false,
@@ -413,7 +406,7 @@ mod tests {
                 11,
                 Event::Gone(1),
                 &[
-                    Action::Died(1),
+                    DIED,
                     Action::Serve {
                         id: 2,
                         from: None,
@@ -462,11 +455,7 @@ mod tests {
         ];
         play(&[drains.clone(), reload].concat());
         let replacement: Vec<(u64, Event, &[Action])> = vec![
-            (
-                5,
-                Event::Unresponsive,
-                &[Action::Replacing, Action::Kill(1)],
-            ),
+            (5, Event::Unresponsive, &[UNRESPONSIVE, Action::Kill(1)]),
             (
                 5,
                 Event::Gone(1),
@@ -488,7 +477,7 @@ mod tests {
                 2,
                 Event::Gone(1),
                 &[
-                    Action::Died(1),
+                    DIED,
                     Action::Start {
                         id: 2,
                         reload: false,
@@ -504,7 +493,7 @@ mod tests {
                     reload: false,
                 }],
             ),
-            (2, Event::Gone(2), &[Action::Died(2)]),
+            (2, Event::Gone(2), &[DIED]),
             (
                 3,
                 Event::Time,
@@ -538,7 +527,7 @@ mod tests {
                     reload: false,
                 }],
             ),
-            (4, Event::Gone(4), &[Action::Died(4)]),
+            (4, Event::Gone(4), &[DIED]),
             (
                 5,
                 Event::Time,
@@ -577,7 +566,7 @@ mod tests {
                 100,
                 Event::Gone(6),
                 &[
-                    Action::Died(6),
+                    DIED,
                     Action::Start {
                         id: 7,
                         reload: false,
@@ -661,7 +650,7 @@ mod tests {
                 3,
                 Event::Gone(1),
                 &[
-                    Action::Died(1),
+                    DIED,
                     Action::Start {
                         id: 3,
                         reload: false,

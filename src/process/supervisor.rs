@@ -16,7 +16,7 @@ use super::systemd;
 use crate::command::Failure;
 use crate::config;
 use crate::log::{self, Level};
-use crate::metrics::Restarts;
+use crate::metrics::{Reason, Restarts};
 use crate::server::listener::Bound;
 use rustix::fd::OwnedFd;
 use serde_json::value::RawValue;
@@ -175,7 +175,7 @@ impl Supervisor {
         let actions = self.lifecycle.on(event, Instant::now());
         for action in actions {
             match action {
-                Action::CannotStart { .. } | Action::Died(_) if first => {
+                Action::CannotStart { .. } | Action::Report(_) if first => {
                     let (status, why) = self.ended.take().unwrap_or_default();
                     let code = status
                         .and_then(|status| status.code())
@@ -212,18 +212,11 @@ impl Supervisor {
                         log::line(Level::Error, &format!("a worker could not start: {why}"));
                     }
                 }
-                Action::Died(_) => {
+                Action::Report(reason) => {
                     let status = self.ended.take().and_then(|(status, _)| status);
                     let status = status.map(|status| status.to_string()).unwrap_or_default();
-                    log::line(
-                        Level::Error,
-                        &format!("a worker ended ({status}); open captchas are lost"),
-                    );
-                    self.restarts.death += 1;
-                }
-                Action::Replacing => {
-                    log::line(Level::Error, "the worker does not answer and is replaced");
-                    self.restarts.deaf += 1;
+                    self.restarts.count(reason);
+                    reason.log(&status);
                 }
             }
         }
@@ -302,8 +295,10 @@ impl Supervisor {
 
     /// Tells a worker to serve, and to go on with what the one before has given away.
     fn serve(&mut self, id: u64, reload: bool) {
-        self.restarts.reload += u64::from(reload);
-        let (restarts, state) = (self.restarts, self.state.take());
+        if reload {
+            self.restarts.count(Reason::Reload);
+        }
+        let (restarts, state) = (self.restarts.clone(), self.state.take());
         self.send(id, &Message::Serve { restarts, state });
         self.serving = Some(id);
         self.pass_connections();
@@ -313,7 +308,7 @@ impl Supervisor {
                 .iter()
                 .map(|name| format!("; {name} needs a restart"))
                 .collect();
-            log::line(Level::Info, &format!("reloaded{left}"));
+            Reason::Reload.log(&left);
             self.reload_ended();
         }
     }
