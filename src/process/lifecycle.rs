@@ -152,7 +152,7 @@ impl Lifecycle {
 
     /// How long nothing has to be done unless something happens.
     #[must_use]
-    pub fn patience(&self, now: Instant) -> Option<Duration> {
+    pub fn timeout(&self, now: Instant) -> Option<Duration> {
         let start = (self.wanted.is_some() || self.find(Stage::Serving).is_none())
             .then(|| self.next_start(now));
         let limits = self
@@ -351,7 +351,7 @@ mod tests {
             (1, Event::Ready(1), SERVE_1),
             (9, Event::Time, NOTHING),
         ]);
-        assert!(lifecycle.is_serving() && lifecycle.patience(Instant::now()).is_none());
+        assert!(lifecycle.is_serving() && lifecycle.timeout(Instant::now()).is_none());
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn alone(
     }
     systemd::notify(systemd::STOPPING);
     server.stop();
-    metrics.inspect(|metrics| metrics.end());
+    metrics.inspect(|metrics| metrics.stop());
     server.app().settle();
     Ok(())
 }

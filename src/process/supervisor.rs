@@ -130,11 +130,11 @@ pub fn run(
     let mut first = Some((on_serving, bound));
     supervisor.tell(Event::Time, true)?;
     loop {
-        let patience = supervisor
+        let timeout = supervisor
             .lifecycle
-            .patience(Instant::now())
+            .timeout(Instant::now())
             .unwrap_or(Duration::from_secs(3600));
-        let event = match receiver.recv_timeout(patience) {
+        let event = match receiver.recv_timeout(timeout) {
             Ok(Signal::Stop) => {
                 systemd::notify(systemd::STOPPING);
                 supervisor.stop(&receiver);
@@ -399,7 +399,7 @@ fn watch(bound: Bound, signals: Sender<Signal>) {
     thread::spawn(move || {
         loop {
             thread::sleep(PROBE);
-            let _ = bound.wait(QUIET);
+            let _ = bound.wait_for_connection(QUIET);
             // Any answer shows that the worker lives. HEAD does not ask the database: one that
             // fails is not a reason to replace the worker.
             let answer = probe::status(&bound.listen, "HEAD", PROBE_TIMEOUT);

@@ -8,7 +8,7 @@ use crate::command::Failure;
 use crate::log;
 use crate::server::listener::Bound;
 use crate::server::metrics_listener::MetricsListener;
-use crate::server::{Handed, Server};
+use crate::server::{Server, Transfer};
 use rustix::fd::{AsFd, OwnedFd};
 use serde_json::value::RawValue;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -95,25 +95,25 @@ fn serve(
         // In threads of their own, since the channel tells that the supervisor is gone.
         match channel.receive() {
             Some((Message::HandOver, _)) => drop(thread::spawn(move || {
-                metrics.inspect(|metrics| metrics.end());
+                metrics.inspect(|metrics| metrics.stop());
                 hand_over(&server, &channel_end);
                 end();
             })),
             Some((Message::Connection(received), Some(socket))) => {
-                server.adopt(Handed { socket, received })
+                server.import(Transfer { socket, received })
             }
             Some((Message::Sweep, _)) => {
                 drop(thread::spawn(move || start::sweep(server.app(), began)))
             }
             Some((Message::Stop, _)) => drop(thread::spawn(move || {
                 server.stop();
-                metrics.inspect(|metrics| metrics.end());
+                metrics.inspect(|metrics| metrics.stop());
                 server.app().settle();
                 end();
             })),
             Some(_) => {}
             None => {
-                metrics.inspect(|metrics| metrics.end());
+                metrics.inspect(|metrics| metrics.stop());
                 end()
             }
         }
@@ -133,15 +133,15 @@ fn hand_over(server: &Server, channel: &Channel) {
     let end =
         Instant::now() + Duration::from_secs(60 + server.app().config.max_avatar_bytes / PACE);
     loop {
-        let (handed, left) = server.hand_over();
-        for Handed { socket, received } in handed {
+        let (handed, left) = server.export_idle();
+        for Transfer { socket, received } in handed {
             let _ = channel.send_with(&Message::Connection(received), Some(&socket));
         }
-        let patience = end.saturating_duration_since(Instant::now());
-        if !left || patience.is_zero() {
+        let timeout = end.saturating_duration_since(Instant::now());
+        if !left || timeout.is_zero() {
             return;
         }
-        server.wait_for_change(patience);
+        server.wait_for_change(timeout);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads a body that is too long to be kept in memory, in the thread that answers its request.
 
 use super::chunked::{Chunked, Piece};
-use super::connection::{Connection, Rest, patience};
+use super::connection::{Connection, Remaining, transfer_timeout};
 use super::event_loop::EventLoop;
 use super::head::Framing;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const PIECE: usize = 64 * 1024;
 
 /// A body that is still to come. The connection goes back to the event loop when this is dropped.
-pub struct Lent<'a> {
+pub struct BodyReader<'a> {
     connection: &'a Connection,
     event_loop: &'a EventLoop,
     framing: State,
@@ -35,22 +35,22 @@ enum State {
     End,
 }
 
-impl<'a> Lent<'a> {
+impl<'a> BodyReader<'a> {
     /// The body of a request on this connection.
     pub fn new(
         event_loop: &'a EventLoop,
         connection: &'a Connection,
         framing: Framing,
         expects_continue: bool,
-    ) -> Lent<'a> {
-        let received = event_loop.lend(connection);
+    ) -> BodyReader<'a> {
+        let received = event_loop.detach(connection);
         let framing = match framing {
             Framing::Length(0) => State::End,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Chunked(Chunked::default()),
         };
         let since = Instant::now();
-        Lent {
+        BodyReader {
             connection,
             event_loop,
             framing,
@@ -63,17 +63,17 @@ impl<'a> Lent<'a> {
     }
 
     /// Whether the body was read to its end: only then can the connection be used again.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         matches!(self.framing, State::End)
     }
 
     /// What is still to come of the body.
-    pub fn rest(&mut self) -> Rest {
+    pub fn remaining(&mut self) -> Remaining {
         match std::mem::replace(&mut self.framing, State::End) {
-            _ if self.expects_continue => Rest::Unknown,
-            State::Length(left) => Rest::Length(left),
-            State::Chunked(chunked) => Rest::Chunked(chunked),
-            State::End => Rest::Length(0),
+            _ if self.expects_continue => Remaining::Unknown,
+            State::Length(left) => Remaining::Length(left),
+            State::Chunked(chunked) => Remaining::Chunked(chunked),
+            State::End => Remaining::Length(0),
         }
     }
 
@@ -108,7 +108,7 @@ impl<'a> Lent<'a> {
                 Ok((_, count)) => return Ok(count),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    let left = (self.since + patience(self.total))
+                    let left = (self.since + transfer_timeout(self.total))
                         .saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return Err(ErrorKind::TimedOut.into());
@@ -128,7 +128,7 @@ impl<'a> Lent<'a> {
     }
 }
 
-impl Read for Lent<'_> {
+impl Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -175,11 +175,11 @@ impl Read for Lent<'_> {
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for BodyReader<'_> {
     fn drop(&mut self) {
         self.received.drain(..self.at);
         self.event_loop
-            .take_back(self.connection, std::mem::take(&mut self.received));
+            .reattach(self.connection, std::mem::take(&mut self.received));
     }
 }
 
@@ -197,9 +197,9 @@ mod tests {
         let served = listener.accept().unwrap().0;
         let event_loop = EventLoop::new(listener.into(), Vec::new(), 1).unwrap();
         let connection = Connection::new(1, served.into(), Vec::new(), Arc::default());
-        let mut body = Lent::new(&event_loop, &connection, Framing::Chunked, false);
+        let mut body = BodyReader::new(&event_loop, &connection, Framing::Chunked, false);
         // As if it had begun before.
-        body.since -= patience(0);
+        body.since -= transfer_timeout(0);
         let chunk = format!("1;{}\r\na\r\n", "x".repeat(1000));
         client.write_all(chunk.repeat(100).as_bytes()).unwrap();
         let (since, mut bytes) = (Instant::now(), Vec::new());
@@ -208,7 +208,7 @@ mod tests {
             ErrorKind::TimedOut
         );
         assert!(
-            !bytes.is_empty() && since.elapsed() < patience(0),
+            !bytes.is_empty() && since.elapsed() < transfer_timeout(0),
             "{:?}",
             since.elapsed()
         );

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 /// The longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
-const LONGEST_LINE: usize = 1024;
+const MAX_LINE: usize = 1024;
 /// The most trailer fields; they are read and ignored.
-const MOST_TRAILERS: u32 = 32;
+const MAX_TRAILERS: u32 = 32;
 
 /// Where a decoder is.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ pub enum Piece {
 
 impl Chunked {
     /// The next piece of an input, from this byte on; data of at most so many bytes.
-    pub fn next(&mut self, input: &[u8], mut at: usize, most: usize) -> Piece {
+    pub fn next(&mut self, input: &[u8], mut at: usize, max: usize) -> Piece {
         loop {
             let rest = &input[at..];
             match self.state {
@@ -52,7 +52,7 @@ impl Chunked {
                 State::Data(left) => {
                     let count = rest
                         .len()
-                        .min(most)
+                        .min(max)
                         .min(usize::try_from(left).unwrap_or(usize::MAX));
                     let left = left - count as u64;
                     self.state = if left == 0 {
@@ -82,7 +82,7 @@ impl Chunked {
                             None => return Piece::Malformed,
                         },
                         State::Trailer(_) if line.is_empty() => self.state = State::End,
-                        State::Trailer(count) if count < MOST_TRAILERS && line.contains(&b':') => {
+                        State::Trailer(count) if count < MAX_TRAILERS && line.contains(&b':') => {
                             self.state = State::Trailer(count + 1);
                         }
                         _ => return Piece::Malformed,
@@ -97,14 +97,14 @@ impl Chunked {
 /// is too long or has a CR or LF that is not its end.
 fn line(input: &[u8]) -> Option<Option<&[u8]>> {
     match input.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
-        Some(at) if at > LONGEST_LINE => None,
+        Some(at) if at > MAX_LINE => None,
         Some(at) if input[at] == b'\n' => None,
         Some(at) => match input.get(at + 1) {
             Some(b'\n') => Some(Some(&input[..at])),
             Some(_) => None,
             None => Some(None),
         },
-        None if input.len() > LONGEST_LINE => None,
+        None if input.len() > MAX_LINE => None,
         None => Some(None),
     }
 }
@@ -170,10 +170,10 @@ mod tests {
 
     #[test]
     fn what_other_parsers_might_take_otherwise_is_malformed() {
-        let long = [&b"1;"[..], &[b'x'; LONGEST_LINE], b"\r\na\r\n0\r\n\r\n"].concat();
+        let long = [&b"1;"[..], &[b'x'; MAX_LINE], b"\r\na\r\n0\r\n\r\n"].concat();
         let trailers = [
             &b"0\r\n"[..],
-            &b"a: b\r\n".repeat(MOST_TRAILERS as usize + 1),
+            &b"a: b\r\n".repeat(MAX_TRAILERS as usize + 1),
             b"\r\n",
         ]
         .concat();

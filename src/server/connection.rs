@@ -15,16 +15,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The longest JSON body in bytes, `contract.md`.
-pub const LONGEST_BODY: usize = 64 * 1024;
+pub const MAX_BODY: usize = 64 * 1024;
 /// The most bytes of a chunked body as it is sent: each chunk of a byte takes six.
-const LONGEST_CHUNKED: usize = 6 * LONGEST_BODY;
+const MAX_CHUNKED_BODY: usize = 6 * MAX_BODY;
 /// How long a connection may be without a request, and how long a head may take from its first byte
 /// on.
-pub const SILENCE: Duration = Duration::from_secs(20);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A body must have come, and an answer must have been read, after this time ...
-const PATIENCE: Duration = Duration::from_secs(10);
+const TRANSFER_GRACE: Duration = Duration::from_secs(10);
 /// ... or go on moving at this pace on average, in bytes per second: an old telephone line.
-const PACE: u64 = 4 * 1024;
+const MIN_RATE: u64 = 4 * 1024;
 
 /// A connection.
 pub struct Connection {
@@ -38,13 +38,13 @@ pub struct Connection {
     pub source: Source,
     state: Mutex<State>,
     /// The bytes that all connections hold together.
-    held: Arc<AtomicUsize>,
+    memory_used: Arc<AtomicUsize>,
 }
 
-/// The state of a connection while it is locked. What it holds is counted when it is unlocked.
-pub struct Locked<'a> {
+/// The state of a connection while it is locked. What it holds is accounted when it is unlocked.
+pub struct StateGuard<'a> {
     state: MutexGuard<'a, State>,
-    held: &'a AtomicUsize,
+    memory_used: &'a AtomicUsize,
 }
 
 /// What changes of a connection.
@@ -61,8 +61,8 @@ pub struct State {
     pub since: Instant,
     /// When the connection is given up, if the phase has not ended.
     pub deadline: Option<Instant>,
-    /// The bytes that are counted for it.
-    counted: usize,
+    /// The bytes that are accounted for it.
+    accounted: usize,
 }
 
 /// What a connection is doing.
@@ -70,24 +70,24 @@ pub enum Phase {
     /// It waits for a request, or its head is coming.
     Head,
     /// A body is coming that is short enough to be kept until it is complete.
-    Body(Box<Incoming>),
+    Body(Box<PartialRequest>),
     /// A request waits for a thread; its method and path are in the queue.
-    Queued(Box<Exchange>),
+    Queued(Box<PendingRequest>),
     /// A thread answers a request.
     Busy,
     /// An answer is ready, and is sent when the rest of the request's body, which nothing wants,
     /// has come.
-    Absorbing(Box<Absorbing>),
+    DrainingBody(Box<BodyDrain>),
     /// The client reads an answer.
     Sending(Box<Outgoing>),
     /// The last answer is sent; this many bytes that the client may still send are thrown away.
-    Discarding(u64),
+    Lingering(u64),
     /// It is at its end.
     Closed,
 }
 
 /// A request while its body is coming.
-pub struct Incoming {
+pub struct PartialRequest {
     /// Its head.
     pub head: Head,
     /// Where in the received bytes the next piece begins.
@@ -98,9 +98,9 @@ pub struct Incoming {
 
 /// The rest of a body that nothing wants. Proxies and browsers that are answered before they have
 /// sent all of a body may lose the answer.
-pub struct Absorbing {
+pub struct BodyDrain {
     /// What is still to come.
-    pub rest: Rest,
+    pub rest: Remaining,
     /// Bytes that have come.
     pub total: u64,
     /// The answer.
@@ -108,7 +108,7 @@ pub struct Absorbing {
 }
 
 /// What is still to come of a body.
-pub enum Rest {
+pub enum Remaining {
     /// A number of bytes.
     Length(u64),
     /// Chunks.
@@ -118,13 +118,13 @@ pub enum Rest {
     Unknown,
 }
 
-impl Rest {
+impl Remaining {
     /// The whole body of a request.
-    pub fn of(framing: Framing, expects_continue: bool) -> Rest {
+    pub fn of(framing: Framing, expects_continue: bool) -> Remaining {
         match framing {
-            _ if expects_continue => Rest::Unknown,
-            Framing::Length(length) => Rest::Length(length),
-            Framing::Chunked => Rest::Chunked(Chunked::default()),
+            _ if expects_continue => Remaining::Unknown,
+            Framing::Length(length) => Remaining::Length(length),
+            Framing::Chunked => Remaining::Chunked(Chunked::default()),
         }
     }
 
@@ -132,14 +132,14 @@ impl Rest {
     /// whether that was the end, or `None` if it is not a body.
     pub fn take(&mut self, received: &[u8]) -> Option<(usize, bool)> {
         match self {
-            Rest::Length(left) => {
+            Remaining::Length(left) => {
                 let count = received
                     .len()
                     .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= count as u64;
                 Some((count, *left == 0))
             }
-            Rest::Chunked(chunked) => {
+            Remaining::Chunked(chunked) => {
                 let mut at = 0;
                 loop {
                     match chunked.next(received, at, usize::MAX) {
@@ -150,7 +150,7 @@ impl Rest {
                     }
                 }
             }
-            Rest::Unknown => None,
+            Remaining::Unknown => None,
         }
     }
 }
@@ -160,7 +160,7 @@ pub enum Progress {
     /// There is more to come.
     Partial,
     /// It is complete; so many of the received bytes are this request.
-    Whole(Vec<u8>, usize),
+    Complete(Vec<u8>, usize),
     /// It is longer than any JSON body may be; from this byte on its rest is still to be read.
     TooLarge(Chunked, usize),
     /// It is not a chunked body.
@@ -168,7 +168,7 @@ pub enum Progress {
 }
 
 /// A complete request, apart from its method and path, which the queue carries.
-pub struct Exchange {
+pub struct PendingRequest {
     /// Its headers.
     pub headers: Headers,
     /// The address of its client.
@@ -184,7 +184,7 @@ pub enum Body {
     /// All of it.
     Whole(Vec<u8>),
     /// The beginning of one that broke off.
-    Broken(Vec<u8>),
+    Truncated(Vec<u8>),
     /// It is still to come, and the thread that answers reads it if it is wanted.
     Unread {
         /// How it is delimited.
@@ -193,7 +193,7 @@ pub enum Body {
         expects_continue: bool,
     },
     /// It is longer than any JSON body may be; this is still to come.
-    TooLarge(Rest),
+    TooLarge(Remaining),
     /// The request is malformed, and where it ends is unknown.
     Malformed,
 }
@@ -202,7 +202,7 @@ impl Body {
     /// The bytes that have come of it.
     fn size(&self) -> usize {
         match self {
-            Body::Whole(bytes) | Body::Broken(bytes) => bytes.capacity(),
+            Body::Whole(bytes) | Body::Truncated(bytes) => bytes.capacity(),
             Body::Unread { .. } | Body::TooLarge(_) | Body::Malformed => 0,
         }
     }
@@ -210,12 +210,12 @@ impl Body {
 
 impl Connection {
     /// A connection that has just been accepted, or comes from another worker with what it had
-    /// received. What it holds is added to `held`.
+    /// received. What it holds is added to `memory_used`.
     pub fn new(
         number: u64,
         socket: OwnedFd,
         received: Vec<u8>,
-        held: Arc<AtomicUsize>,
+        memory_used: Arc<AtomicUsize>,
     ) -> Connection {
         let peer = getpeername(&socket)
             .ok()
@@ -223,7 +223,7 @@ impl Connection {
             .and_then(|address| SocketAddr::try_from(address).ok());
         let peer = peer.map(|address| address.ip().to_canonical());
         let since = Instant::now();
-        let deadline = Some(since + SILENCE);
+        let deadline = Some(since + IDLE_TIMEOUT);
         let phase = Phase::Head;
         let state = State {
             phase,
@@ -232,7 +232,7 @@ impl Connection {
             readable: false,
             since,
             deadline,
-            counted: 0,
+            accounted: 0,
         };
         let connection = Connection {
             number,
@@ -240,17 +240,17 @@ impl Connection {
             peer,
             source: Source::of(peer),
             state: Mutex::new(state),
-            held,
+            memory_used,
         };
         drop(connection.state());
         connection
     }
 
     /// What changes of it.
-    pub fn state(&self) -> Locked<'_> {
-        Locked {
+    pub fn state(&self) -> StateGuard<'_> {
+        StateGuard {
             state: lock(&self.state),
-            held: &self.held,
+            memory_used: &self.memory_used,
         }
     }
 }
@@ -258,11 +258,12 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.held.fetch_sub(state.counted, Ordering::Relaxed);
+        self.memory_used
+            .fetch_sub(state.accounted, Ordering::Relaxed);
     }
 }
 
-impl Deref for Locked<'_> {
+impl Deref for StateGuard<'_> {
     type Target = State;
 
     fn deref(&self) -> &State {
@@ -270,33 +271,33 @@ impl Deref for Locked<'_> {
     }
 }
 
-impl DerefMut for Locked<'_> {
+impl DerefMut for StateGuard<'_> {
     fn deref_mut(&mut self) -> &mut State {
         &mut self.state
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for StateGuard<'_> {
     fn drop(&mut self) {
-        let now = self.state.held();
-        let before = std::mem::replace(&mut self.state.counted, now);
+        let now = self.state.memory();
+        let before = std::mem::replace(&mut self.state.accounted, now);
         // Wraps around when it becomes less.
-        self.held
+        self.memory_used
             .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
 impl State {
     /// Begins a phase that may take so long.
-    pub fn begin(&mut self, phase: Phase, patience: Option<Duration>) {
+    pub fn enter(&mut self, phase: Phase, timeout: Option<Duration>) {
         self.phase = phase;
         self.since = Instant::now();
-        self.deadline = patience.map(|patience| self.since + patience);
+        self.deadline = timeout.map(|timeout| self.since + timeout);
     }
 
     /// The bytes of memory that it holds: what was received, a body until a thread takes it, and an
     /// answer that the client does not read.
-    pub fn held(&self) -> usize {
+    pub fn memory(&self) -> usize {
         let phase = match &self.phase {
             Phase::Body(incoming) => {
                 incoming.head.headers.size()
@@ -304,9 +305,9 @@ impl State {
                     + incoming.decoded.capacity()
             }
             Phase::Queued(exchange) => exchange.headers.size() + exchange.body.size(),
-            Phase::Absorbing(absorbing) => absorbing.outgoing.held(),
-            Phase::Sending(outgoing) => outgoing.held(),
-            Phase::Head | Phase::Busy | Phase::Discarding(_) | Phase::Closed => 0,
+            Phase::DrainingBody(drain) => drain.outgoing.memory(),
+            Phase::Sending(outgoing) => outgoing.memory(),
+            Phase::Head | Phase::Busy | Phase::Lingering(_) | Phase::Closed => 0,
         };
         self.received.capacity() + phase
     }
@@ -322,20 +323,20 @@ impl State {
     }
 
     /// Puts the deadline off: so many bytes have moved since the phase began.
-    pub fn moved(&mut self, bytes: u64) {
-        self.deadline = Some(self.since + patience(bytes));
+    pub fn extend_deadline(&mut self, bytes: u64) {
+        self.deadline = Some(self.since + transfer_timeout(bytes));
     }
 }
 
 /// How long a transfer may take of which so many bytes have moved.
-pub fn patience(bytes: u64) -> Duration {
-    PATIENCE + Duration::from_secs(bytes / PACE)
+pub fn transfer_timeout(bytes: u64) -> Duration {
+    TRANSFER_GRACE + Duration::from_secs(bytes / MIN_RATE)
 }
 
-impl Incoming {
+impl PartialRequest {
     /// A body of which nothing was looked at yet.
-    pub fn new(head: Head) -> Incoming {
-        Incoming {
+    pub fn new(head: Head) -> PartialRequest {
+        PartialRequest {
             at: head.length,
             head,
             chunked: Chunked::default(),
@@ -354,21 +355,21 @@ impl Incoming {
                 if self.at < end {
                     return Progress::Partial;
                 }
-                Progress::Whole(received[self.head.length..end].to_vec(), end)
+                Progress::Complete(received[self.head.length..end].to_vec(), end)
             }
             Framing::Chunked => loop {
                 match self.chunked.next(received, self.at, usize::MAX) {
                     Piece::Data(range) => {
                         self.at = range.end;
                         self.decoded.extend_from_slice(&received[range]);
-                        if self.decoded.len() > LONGEST_BODY {
+                        if self.decoded.len() > MAX_BODY {
                             return Progress::TooLarge(std::mem::take(&mut self.chunked), self.at);
                         }
                     }
                     Piece::End(end) => {
-                        return Progress::Whole(std::mem::take(&mut self.decoded), end);
+                        return Progress::Complete(std::mem::take(&mut self.decoded), end);
                     }
-                    Piece::Partial(at) if received.len() - self.head.length > LONGEST_CHUNKED => {
+                    Piece::Partial(at) if received.len() - self.head.length > MAX_CHUNKED_BODY => {
                         return Progress::TooLarge(std::mem::take(&mut self.chunked), at);
                     }
                     Piece::Partial(at) => {
@@ -382,7 +383,7 @@ impl Incoming {
     }
 
     /// What has come of a body that will not come whole.
-    pub fn into_broken(self, received: &[u8]) -> (Head, Vec<u8>) {
+    pub fn into_truncated(self, received: &[u8]) -> (Head, Vec<u8>) {
         match self.head.framing {
             Framing::Length(_) => {
                 let begun = received[self.head.length..].to_vec();
@@ -400,10 +401,10 @@ mod tests {
     #[test]
     fn the_rest_of_a_body_ends_where_the_next_request_begins() {
         let next = b"GET / HTTP/1.1\r\n";
-        let length = || Rest::of(Framing::Length(5), false);
-        let chunked = || Rest::of(Framing::Chunked, false);
+        let length = || Remaining::of(Framing::Length(5), false);
+        let chunked = || Remaining::of(Framing::Chunked, false);
         for (rest, body) in [
-            (length as fn() -> Rest, &b"abcde"[..]),
+            (length as fn() -> Remaining, &b"abcde"[..]),
             (chunked, b"3;x\r\nabc\r\n0\r\na: b\r\n\r\n"),
         ] {
             let all = [body, next].concat();
@@ -421,6 +422,6 @@ mod tests {
             }
         }
         assert_eq!(chunked().take(b"+1\r\n"), None);
-        assert_eq!(Rest::of(Framing::Length(5), true).take(b"abcde"), None);
+        assert_eq!(Remaining::of(Framing::Length(5), true).take(b"abcde"), None);
     }
 }

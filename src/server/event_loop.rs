@@ -7,10 +7,10 @@
 //! buffers.
 
 use super::connection::{
-    Absorbing, Body, Connection, Exchange, Incoming, LONGEST_BODY, Phase, Progress, Rest, SILENCE,
-    State, patience,
+    Body, BodyDrain, Connection, IDLE_TIMEOUT, MAX_BODY, PartialRequest, PendingRequest, Phase,
+    Progress, Remaining, State, transfer_timeout,
 };
-use super::crowd::{self, Member, Rank};
+use super::eviction::{self, Candidate, Rank};
 use super::head::{self, Framing, Head, Parsed};
 use super::outgoing::{After, Outgoing, Sent};
 use super::queue::Queue;
@@ -33,33 +33,33 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The most connections; each costs about a kilobyte.
-const MOST_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: usize = 4096;
 /// Descriptors that are kept for other things: the database, pictures, the log.
 const OTHER_DESCRIPTORS: u64 = 128;
 /// The most bytes of memory that all connections hold together: requests until a thread takes them,
 /// and answers that clients do not read.
-const MOST_HELD: usize = 8 * 1024 * 1024;
+const MAX_MEMORY: usize = 8 * 1024 * 1024;
 /// An honest client's request or unread answer takes no more than so many bytes, an upload or a
 /// picture apart, which are not kept.
-const SMALL: usize = 4 * 1024;
+const NORMAL_SIZE: usize = 4 * 1024;
 /// The part of all connections that is closed at once if there are too many: a look at all of them
 /// takes a millisecond.
-const PART: usize = 16;
+const EVICTED_FRACTION: usize = 16;
 /// The part of the memory that is freed at once if they hold too much: a flood fills it many times
 /// a second.
-const PART_HELD: usize = 4;
+const MEMORY_FRACTION: usize = 4;
 /// The most bytes of a refused body that are read and thrown away, so that the client gets to the
 /// answer: more than any `max_avatar_bytes`.
-const MOST_DISCARDED: u64 = 128 * 1024 * 1024;
+const MAX_DISCARDED: u64 = 128 * 1024 * 1024;
 /// Bytes that are read of one connection before it is the turn of others: chunks of a byte take 0.1
 /// ms to decode.
-const SCRATCH: usize = 16 * 1024;
+const READ_BUFFER: usize = 16 * 1024;
 /// Connections that are accepted before it is the turn of others.
-const ACCEPTS: u32 = 64;
+const MAX_ACCEPTS: u32 = 64;
 /// Between two looks at all deadlines.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Events that are taken at once.
-const EVENTS: usize = 256;
+const MAX_EVENTS: usize = 256;
 
 /// Numbers in the events of sockets that are not clients'.
 const LISTENER: u64 = u64::MAX;
@@ -76,26 +76,26 @@ pub struct EventLoop {
     pub queue: Queue,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     next: AtomicU64,
-    most: usize,
+    max_connections: usize,
     /// Their connections are those of many clients.
     proxies: Vec<Proxy>,
     /// Bytes of memory that all connections hold together.
-    held: Arc<AtomicUsize>,
+    memory_used: Arc<AtomicUsize>,
     /// How many those may be.
-    most_held: usize,
+    memory_limit: usize,
     /// No further request is begun: this worker hands over or stops.
     paused: AtomicBool,
     /// A round has begun since then.
-    at_rest: AtomicBool,
+    pause_seen: AtomicBool,
     /// The loop ends.
     stopped: AtomicBool,
     /// Told of each connection that ends or waits for a request while the loop is paused.
-    settled: Condvar,
-    settling: Mutex<()>,
+    changed: Condvar,
+    change_lock: Mutex<()>,
 }
 
 /// A connection that another worker goes on with.
-pub struct Handed {
+pub struct Transfer {
     /// Its socket.
     pub socket: OwnedFd,
     /// What it had received of the next request.
@@ -141,32 +141,32 @@ impl EventLoop {
             queue: Queue::start(threads)?,
             connections: Mutex::default(),
             next: AtomicU64::new(1),
-            most: most_connections(usage::descriptors()),
+            max_connections: max_connections(usage::descriptors()),
             proxies,
-            held: Arc::default(),
-            most_held: MOST_HELD,
+            memory_used: Arc::default(),
+            memory_limit: MAX_MEMORY,
             paused: AtomicBool::new(false),
-            at_rest: AtomicBool::new(false),
+            pause_seen: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            settled: Condvar::new(),
-            settling: Mutex::new(()),
+            changed: Condvar::new(),
+            change_lock: Mutex::new(()),
         })
     }
 
     /// Runs until [`EventLoop::stop`]; `each_second` is called about once a second while there are
     /// connections.
     pub fn run(&self, each_second: impl Fn()) {
-        let mut scratch = vec![0; SCRATCH];
-        let mut events = Vec::with_capacity(EVENTS);
+        let mut buffer = vec![0; READ_BUFFER];
+        let mut events = Vec::with_capacity(MAX_EVENTS);
         let mut swept = Instant::now();
         let mut accepting = true;
         while !self.stopped.load(Ordering::SeqCst) {
             if self.paused.load(Ordering::SeqCst) {
-                self.at_rest.store(true, Ordering::SeqCst);
-                self.tell_settled();
+                self.pause_seen.store(true, Ordering::SeqCst);
+                self.notify_change();
             }
             // Without connections there is nothing to look after.
-            let timeout = (!accepting || !self.connections().is_empty()).then_some(SWEEP);
+            let timeout = (!accepting || !self.connections().is_empty()).then_some(SWEEP_INTERVAL);
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             events.clear();
             let _ = epoll::wait(
@@ -183,8 +183,8 @@ impl EventLoop {
                         // any more.
                         let connection = self.connections().get(&number).cloned();
                         if let Some(connection) = connection {
-                            self.on_event(&connection, event.flags, &mut scratch);
-                            self.make_room();
+                            self.on_event(&connection, event.flags, &mut buffer);
+                            self.enforce_memory_limit();
                         }
                     }
                 }
@@ -192,14 +192,14 @@ impl EventLoop {
             // tiny_http reads without end; if its end of the connection is gone, so is this
             // process.
             let _ = self.queue.flush();
-            if swept.elapsed() >= SWEEP {
+            if swept.elapsed() >= SWEEP_INTERVAL {
                 swept = Instant::now();
-                self.sweep();
+                self.close_overdue();
                 each_second();
                 if !accepting {
                     // For want of descriptors the listener was left alone until now.
                     accepting = true;
-                    let _ = self.listen(true);
+                    let _ = self.watch_listener(true);
                 }
             }
         }
@@ -211,11 +211,11 @@ impl EventLoop {
         self.paused.store(true, Ordering::SeqCst);
         let _ = epoll::delete(&self.epoll, &self.listener);
         // A round that had begun before may accept until its end.
-        let settling = lock(&self.settling);
+        let change_lock = lock(&self.change_lock);
         self.wake();
         drop(
-            self.settled
-                .wait_while(settling, |()| !self.at_rest.load(Ordering::SeqCst)),
+            self.changed
+                .wait_while(change_lock, |()| !self.pause_seen.load(Ordering::SeqCst)),
         );
     }
 
@@ -233,21 +233,21 @@ impl EventLoop {
     /// one ends or waits for a request, while the loop is paused.
     pub fn wait_until(&self, timeout: Duration, holds: impl Fn(&[Arc<Connection>]) -> bool) {
         let end = Instant::now() + timeout;
-        let mut settling = lock(&self.settling);
+        let mut change_lock = lock(&self.change_lock);
         while !holds(&self.all()) {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            (settling, _) = self
-                .settled
-                .wait_timeout(settling, left)
+            (change_lock, _) = self
+                .changed
+                .wait_timeout(change_lock, left)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Takes the connections away that wait for a request or have sent a part of one.
-    pub fn hand_over(&self) -> Vec<Handed> {
+    pub fn export_idle(&self) -> Vec<Transfer> {
         let mut handed = Vec::new();
         for connection in self.all() {
             let mut state = connection.state();
@@ -257,21 +257,21 @@ impl EventLoop {
                 // Another handle on it may live for a moment; the loop must not hear of it any
                 // more.
                 let _ = epoll::delete(&self.epoll, &connection.socket);
-                handed.push(Handed {
+                handed.push(Transfer {
                     socket,
                     received: std::mem::take(&mut state.received),
                 });
-                state.begin(Phase::Closed, None);
-                self.forget(&connection);
+                state.enter(Phase::Closed, None);
+                self.remove(&connection);
             }
         }
         handed
     }
 
     /// Goes on with a connection of another worker.
-    pub fn adopt(&self, handed: Handed) {
-        self.add(handed.socket, handed.received);
-        self.make_room();
+    pub fn import(&self, transfer: Transfer) {
+        self.add(transfer.socket, transfer.received);
+        self.enforce_memory_limit();
         let _ = self.queue.flush();
     }
 
@@ -281,7 +281,7 @@ impl EventLoop {
     }
 
     /// The connection with this number, and the request that it has in the queue.
-    pub fn take(&self, number: u64) -> Option<(Arc<Connection>, Exchange)> {
+    pub fn take(&self, number: u64) -> Option<(Arc<Connection>, PendingRequest)> {
         let connection = self.connections().get(&number).cloned()?;
         let mut state = connection.state();
         match std::mem::replace(&mut state.phase, Phase::Busy) {
@@ -298,41 +298,44 @@ impl EventLoop {
 
     /// Sends an answer, once the rest of the request's body has come, if that is told. What of the
     /// answer the kernel does not take at once is sent as the client reads.
-    pub fn answer(&self, connection: &Arc<Connection>, outgoing: Outgoing, rest: Rest) {
+    pub fn answer(&self, connection: &Arc<Connection>, outgoing: Outgoing, rest: Remaining) {
         let mut state = connection.state();
         if !matches!(state.phase, Phase::Closed) {
-            let absorbing = Absorbing {
+            let drain = BodyDrain {
                 rest,
                 total: 0,
                 outgoing,
             };
-            state.begin(Phase::Absorbing(Box::new(absorbing)), Some(patience(0)));
-            self.absorb(connection, &mut state);
-            if matches!(state.phase, Phase::Absorbing(_)) && state.readable {
-                self.report_again(connection);
+            state.enter(
+                Phase::DrainingBody(Box::new(drain)),
+                Some(transfer_timeout(0)),
+            );
+            self.drain_body(connection, &mut state);
+            if matches!(state.phase, Phase::DrainingBody(_)) && state.readable {
+                self.rearm(connection);
             }
         }
         drop(state);
-        self.make_room();
+        self.enforce_memory_limit();
         let _ = self.queue.flush();
-        self.tell_settled();
+        self.notify_change();
     }
 
     /// Ends a connection without an answer.
     pub fn abort(&self, connection: &Arc<Connection>) {
         self.close(connection, &mut connection.state());
-        self.tell_settled();
+        self.notify_change();
     }
 
     /// Leaves the reading of a connection to the thread that answers it, which gets what has been
     /// received.
-    pub fn lend(&self, connection: &Connection) -> Vec<u8> {
+    pub fn detach(&self, connection: &Connection) -> Vec<u8> {
         let _ = epoll::delete(&self.epoll, &connection.socket);
         std::mem::take(&mut connection.state().received)
     }
 
     /// Takes a connection back that was lent, with what was read too far.
-    pub fn take_back(&self, connection: &Connection, received: Vec<u8>) {
+    pub fn reattach(&self, connection: &Connection, received: Vec<u8>) {
         let mut state = connection.state();
         state.received = received;
         state.readable = true;
@@ -340,23 +343,29 @@ impl EventLoop {
     }
 
     fn accept(&self) -> bool {
-        for _ in 0..ACCEPTS {
+        for _ in 0..MAX_ACCEPTS {
             if self.paused.load(Ordering::SeqCst) {
                 break;
             }
             match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => {
-                    if self.connections().len() >= self.most {
-                        self.close_some((self.most / PART).max(1), one_if_idle);
+                    if self.connections().len() >= self.max_connections {
+                        self.evict(
+                            (self.max_connections / EVICTED_FRACTION).max(1),
+                            idle_weight,
+                        );
                     }
                     self.add(socket, Vec::new());
                 }
                 Err(Errno::AGAIN) => return true,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    self.close_some((self.most / PART).max(1), one_if_idle);
+                    self.evict(
+                        (self.max_connections / EVICTED_FRACTION).max(1),
+                        idle_weight,
+                    );
                     // A connection that cannot be accepted stays in the queue, and would be
                     // reported without end.
-                    return self.listen(false).is_err();
+                    return self.watch_listener(false).is_err();
                 }
                 // The client is gone already, say.
                 Err(_) => {}
@@ -365,7 +374,7 @@ impl EventLoop {
         true
     }
 
-    fn listen(&self, on: bool) -> rustix::io::Result<()> {
+    fn watch_listener(&self, on: bool) -> rustix::io::Result<()> {
         let flags = if on {
             epoll::EventFlags::IN
         } else {
@@ -381,7 +390,12 @@ impl EventLoop {
 
     fn add(&self, socket: OwnedFd, received: Vec<u8>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::new(Connection::new(number, socket, received, self.held.clone()));
+        let connection = Arc::new(Connection::new(
+            number,
+            socket,
+            received,
+            self.memory_used.clone(),
+        ));
         // Until what came before is looked at, the loop must not hear that the client has ended.
         let mut state = connection.state();
         self.connections().insert(number, connection.clone());
@@ -403,7 +417,7 @@ impl EventLoop {
         )
     }
 
-    fn on_event(&self, connection: &Arc<Connection>, flags: epoll::EventFlags, scratch: &mut [u8]) {
+    fn on_event(&self, connection: &Arc<Connection>, flags: epoll::EventFlags, buffer: &mut [u8]) {
         use epoll::EventFlags;
         let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         let mut state = connection.state();
@@ -411,10 +425,10 @@ impl EventLoop {
             state.readable |= ended || flags.contains(EventFlags::IN);
             self.send(connection, &mut state);
         } else if ended || flags.contains(EventFlags::IN) {
-            self.read(connection, &mut state, ended, scratch);
+            self.read(connection, &mut state, ended, buffer);
         }
         drop(state);
-        self.tell_settled();
+        self.notify_change();
     }
 
     /// Reads what has come, as far as it is this connection's turn; if the client has `ended`, its
@@ -424,12 +438,12 @@ impl EventLoop {
         connection: &Arc<Connection>,
         state: &mut State,
         ended: bool,
-        scratch: &mut [u8],
+        buffer: &mut [u8],
     ) {
         state.readable = true;
         if !matches!(
             state.phase,
-            Phase::Head | Phase::Body(_) | Phase::Absorbing(_) | Phase::Discarding(_)
+            Phase::Head | Phase::Body(_) | Phase::DrainingBody(_) | Phase::Lingering(_)
         ) {
             return;
         }
@@ -438,10 +452,10 @@ impl EventLoop {
             // The next worker reads it.
             return;
         }
-        let count = match recv(&connection.socket, &mut *scratch, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => return self.ended(connection, state),
-            Ok((_, count)) => count.min(scratch.len()),
-            Err(Errno::INTR) => return self.report_again(connection),
+        let count = match recv(&connection.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return self.on_end(connection, state),
+            Ok((_, count)) => count.min(buffer.len()),
+            Err(Errno::INTR) => return self.rearm(connection),
             Err(Errno::AGAIN) => {
                 state.readable = false;
                 return;
@@ -449,26 +463,26 @@ impl EventLoop {
             Err(_) => return self.close(connection, state),
         };
         // Fewer bytes than there is room for are all that has come (epoll(7)).
-        state.readable = count == scratch.len() || ended;
+        state.readable = count == buffer.len() || ended;
         if state.readable {
             // Others have their turn; changing the registration makes the kernel report it anew.
-            self.report_again(connection);
+            self.rearm(connection);
         }
-        if let Phase::Discarding(left) = &mut state.phase {
+        if let Phase::Lingering(left) = &mut state.phase {
             match left.checked_sub(count as u64) {
                 Some(rest) => *left = rest,
                 None => return self.close(connection, state),
             }
-            let discarded = MOST_DISCARDED - *left;
-            state.moved(discarded);
+            let discarded = MAX_DISCARDED - *left;
+            state.extend_deadline(discarded);
         } else {
-            state.received.extend_from_slice(&scratch[..count]);
+            state.received.extend_from_slice(&buffer[..count]);
             self.advance(connection, state);
-            self.absorb(connection, state);
+            self.drain_body(connection, state);
         }
     }
 
-    fn report_again(&self, connection: &Connection) {
+    fn rearm(&self, connection: &Connection) {
         use epoll::EventFlags;
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let data = epoll::EventData::new_u64(connection.number);
@@ -486,7 +500,7 @@ impl EventLoop {
             }
             if state.scanned == 0 {
                 // The first bytes of a head.
-                state.begin(Phase::Head, Some(SILENCE));
+                state.enter(Phase::Head, Some(IDLE_TIMEOUT));
             }
             let mut scanned = state.scanned;
             let parsed = head::parse(&state.received, &mut scanned);
@@ -494,16 +508,16 @@ impl EventLoop {
             match parsed {
                 Parsed::Partial => {}
                 Parsed::Malformed => self.dispatch_malformed(connection, state),
-                Parsed::Whole(head) => self.begin_body(connection, state, *head),
+                Parsed::Complete(head) => self.begin_body(connection, state, *head),
             }
         }
         if let Phase::Body(incoming) = &mut state.phase {
             match incoming.advance(&state.received) {
                 Progress::Partial => {
                     let come = state.received.len() as u64;
-                    state.moved(come);
+                    state.extend_deadline(come);
                 }
-                Progress::Whole(body, end) => {
+                Progress::Complete(body, end) => {
                     let keep_alive = incoming.head.keep_alive;
                     self.dispatch(connection, state, Body::Whole(body), keep_alive, end);
                 }
@@ -511,7 +525,7 @@ impl EventLoop {
                     self.dispatch(
                         connection,
                         state,
-                        Body::TooLarge(Rest::Chunked(chunked)),
+                        Body::TooLarge(Remaining::Chunked(chunked)),
                         None,
                         end,
                     );
@@ -525,7 +539,7 @@ impl EventLoop {
     fn begin_body(&self, connection: &Connection, state: &mut State, head: Head) {
         let wanted = api::wanted(&head.method, &head.path);
         let fits = match head.framing {
-            Framing::Length(length) => length <= LONGEST_BODY as u64,
+            Framing::Length(length) => length <= MAX_BODY as u64,
             Framing::Chunked => wanted == Wanted::Json,
         };
         let unread = match wanted {
@@ -540,7 +554,7 @@ impl EventLoop {
                 expects_continue: head.expects_continue,
             };
             let (keep_alive, length) = (head.keep_alive, head.length);
-            state.begin(Phase::Body(Box::new(Incoming::new(head))), None);
+            state.enter(Phase::Body(Box::new(PartialRequest::new(head))), None);
             return self.dispatch(connection, state, body, keep_alive, length);
         }
         if head.expects_continue && state.received.len() == head.length {
@@ -551,9 +565,9 @@ impl EventLoop {
                 SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
             );
         }
-        state.begin(
-            Phase::Body(Box::new(Incoming::new(head))),
-            Some(patience(0)),
+        state.enter(
+            Phase::Body(Box::new(PartialRequest::new(head))),
+            Some(transfer_timeout(0)),
         );
     }
 
@@ -583,7 +597,7 @@ impl EventLoop {
             state,
             &method,
             &path,
-            Exchange {
+            PendingRequest {
                 headers,
                 client,
                 body,
@@ -595,7 +609,7 @@ impl EventLoop {
     fn dispatch_malformed(&self, connection: &Connection, state: &mut State) {
         state.consume(usize::MAX);
         let (headers, client) = (Headers::default(), connection.peer);
-        let exchange = Exchange {
+        let exchange = PendingRequest {
             headers,
             client,
             body: Body::Malformed,
@@ -610,73 +624,81 @@ impl EventLoop {
         state: &mut State,
         method: &str,
         path: &str,
-        exchange: Exchange,
+        exchange: PendingRequest,
     ) {
         let network = Network::of(exchange.client).of_customer();
-        state.begin(Phase::Queued(Box::new(exchange)), None);
+        state.enter(Phase::Queued(Box::new(exchange)), None);
         self.queue.push(network, connection.number, method, path);
     }
 
     /// Takes what has come of a body that nothing wants; behind its end the answer is sent.
-    fn absorb(&self, connection: &Arc<Connection>, state: &mut State) {
+    fn drain_body(&self, connection: &Arc<Connection>, state: &mut State) {
         let State {
-            phase: Phase::Absorbing(absorbing),
+            phase: Phase::DrainingBody(drain),
             received,
             ..
         } = state
         else {
             return;
         };
-        let too_long = matches!(absorbing.rest, Rest::Length(left) if left > MOST_DISCARDED);
+        let too_long = matches!(drain.rest, Remaining::Length(left) if left > MAX_DISCARDED);
         let taken = if too_long {
             None
         } else {
-            absorbing.rest.take(received)
+            drain.rest.take(received)
         };
         if let Some((count, end)) = taken {
-            absorbing.total += count as u64;
-            let total = absorbing.total;
+            drain.total += count as u64;
+            let total = drain.total;
             state.consume(count);
-            if !end && total <= MOST_DISCARDED {
-                return state.moved(total);
+            if !end && total <= MAX_DISCARDED {
+                return state.extend_deadline(total);
             }
-            self.send_absorbed(connection, state, end);
+            self.finish_drain(connection, state, end);
         } else {
-            self.send_absorbed(connection, state, false);
+            self.finish_drain(connection, state, false);
         }
     }
 
     /// Sends the answer to a request whose body has come to its `end`, or is not waited for any
     /// longer.
-    fn send_absorbed(&self, connection: &Arc<Connection>, state: &mut State, end: bool) {
-        let Phase::Absorbing(absorbing) = std::mem::replace(&mut state.phase, Phase::Busy) else {
+    fn finish_drain(&self, connection: &Arc<Connection>, state: &mut State, end: bool) {
+        let Phase::DrainingBody(drain) = std::mem::replace(&mut state.phase, Phase::Busy) else {
             return;
         };
-        let mut outgoing = absorbing.outgoing;
-        if end && outgoing.after == After::Discard {
+        let mut outgoing = drain.outgoing;
+        if end && outgoing.after == After::LingeringClose {
             outgoing.after = After::Close;
         }
-        state.begin(Phase::Sending(Box::new(outgoing)), Some(patience(0)));
+        state.enter(
+            Phase::Sending(Box::new(outgoing)),
+            Some(transfer_timeout(0)),
+        );
         self.send(connection, state);
     }
 
     /// The client sends nothing more.
-    fn ended(&self, connection: &Arc<Connection>, state: &mut State) {
+    fn on_end(&self, connection: &Arc<Connection>, state: &mut State) {
         match std::mem::replace(&mut state.phase, Phase::Head) {
-            Phase::Body(incoming) => self.break_off(connection, state, *incoming),
-            Phase::Absorbing(absorbing) => {
-                state.phase = Phase::Absorbing(absorbing);
-                self.send_absorbed(connection, state, true);
+            Phase::Body(incoming) => self.dispatch_truncated(connection, state, *incoming),
+            Phase::DrainingBody(drain) => {
+                state.phase = Phase::DrainingBody(drain);
+                self.finish_drain(connection, state, true);
             }
             _ => self.close(connection, state),
         }
     }
 
     /// Answers a request whose body will not come whole.
-    fn break_off(&self, connection: &Connection, state: &mut State, incoming: Incoming) {
-        let (head, begun) = incoming.into_broken(&state.received);
-        state.begin(Phase::Body(Box::new(Incoming::new(head))), None);
-        self.dispatch(connection, state, Body::Broken(begun), None, usize::MAX);
+    fn dispatch_truncated(
+        &self,
+        connection: &Connection,
+        state: &mut State,
+        incoming: PartialRequest,
+    ) {
+        let (head, begun) = incoming.into_truncated(&state.received);
+        state.enter(Phase::Body(Box::new(PartialRequest::new(head))), None);
+        self.dispatch(connection, state, Body::Truncated(begun), None, usize::MAX);
     }
 
     /// Sends on, and goes on with the connection when all is sent.
@@ -684,28 +706,28 @@ impl EventLoop {
         let Phase::Sending(outgoing) = &mut state.phase else {
             return;
         };
-        match outgoing.push(&connection.socket) {
-            Sent::Whole => {
+        match outgoing.send(&connection.socket) {
+            Sent::Complete => {
                 let after = outgoing.after;
-                self.sent(connection, state, after);
+                self.on_sent(connection, state, after);
             }
-            Sent::Broken => self.close(connection, state),
+            Sent::Failed => self.close(connection, state),
             sent => {
                 let total = outgoing.total();
-                state.moved(total);
-                if sent == Sent::Turn {
-                    self.report_again(connection);
+                state.extend_deadline(total);
+                if sent == Sent::Yielded {
+                    self.rearm(connection);
                 }
             }
         }
     }
 
-    fn sent(&self, connection: &Arc<Connection>, state: &mut State, after: After) {
+    fn on_sent(&self, connection: &Arc<Connection>, state: &mut State, after: After) {
         if after == After::KeepAlive {
-            state.begin(Phase::Head, Some(SILENCE));
+            state.enter(Phase::Head, Some(IDLE_TIMEOUT));
             self.advance(connection, state);
             if state.readable {
-                self.report_again(connection);
+                self.rearm(connection);
             }
         } else if after == After::Close && state.received.is_empty() && !state.readable {
             self.close(connection, state);
@@ -714,14 +736,14 @@ impl EventLoop {
             // answer.
             state.consume(usize::MAX);
             let _ = shutdown(&connection.socket, Shutdown::Write);
-            state.begin(Phase::Discarding(MOST_DISCARDED), Some(patience(0)));
-            self.report_again(connection);
+            state.enter(Phase::Lingering(MAX_DISCARDED), Some(transfer_timeout(0)));
+            self.rearm(connection);
         }
     }
 
     /// Closes a connection; if its client does not read its answer, the kernel forgets at once what
     /// it has of it.
-    fn give_up(&self, connection: &Arc<Connection>, state: &mut State) {
+    fn close_without_flush(&self, connection: &Arc<Connection>, state: &mut State) {
         if matches!(state.phase, Phase::Sending(_)) {
             let _ = sockopt::set_socket_linger(&connection.socket, Some(Duration::ZERO));
         }
@@ -731,19 +753,19 @@ impl EventLoop {
     fn close(&self, connection: &Arc<Connection>, state: &mut State) {
         state.consume(usize::MAX);
         if !matches!(state.phase, Phase::Closed) {
-            state.begin(Phase::Closed, None);
+            state.enter(Phase::Closed, None);
             // A thread that reads from it notices.
             let _ = shutdown(&connection.socket, Shutdown::Both);
-            self.forget(connection);
+            self.remove(connection);
         }
     }
 
-    fn forget(&self, connection: &Connection) {
+    fn remove(&self, connection: &Connection) {
         self.connections().remove(&connection.number);
     }
 
     /// Ends what takes too long.
-    fn sweep(&self) {
+    fn close_overdue(&self) {
         let now = Instant::now();
         for connection in self.all() {
             let mut state = connection.state();
@@ -751,56 +773,58 @@ impl EventLoop {
                 continue;
             }
             match std::mem::replace(&mut state.phase, Phase::Head) {
-                Phase::Body(incoming) => self.break_off(&connection, &mut state, *incoming),
-                Phase::Absorbing(absorbing) => {
-                    state.phase = Phase::Absorbing(absorbing);
-                    self.send_absorbed(&connection, &mut state, false);
+                Phase::Body(incoming) => {
+                    self.dispatch_truncated(&connection, &mut state, *incoming)
+                }
+                Phase::DrainingBody(drain) => {
+                    state.phase = Phase::DrainingBody(drain);
+                    self.finish_drain(&connection, &mut state, false);
                 }
                 phase => {
                     state.phase = phase;
-                    self.give_up(&connection, &mut state);
+                    self.close_without_flush(&connection, &mut state);
                 }
             }
         }
         let _ = self.queue.flush();
-        self.tell_settled();
+        self.notify_change();
     }
 
     /// Closes connections if all of them hold too much memory.
-    fn make_room(&self) {
+    fn enforce_memory_limit(&self) {
         if let Some(excess) = self
-            .held
+            .memory_used
             .load(Ordering::Relaxed)
-            .checked_sub(self.most_held)
+            .checked_sub(self.memory_limit)
         {
-            self.close_some(excess + self.most_held / PART_HELD, State::held);
+            self.evict(excess + self.memory_limit / MEMORY_FRACTION, State::memory);
         }
     }
 
     /// Closes connections that no thread works on and that weigh about `excess` together, first
     /// those of the networks that weigh most.
-    fn close_some(&self, excess: usize, weight: fn(&State) -> usize) {
+    fn evict(&self, excess: usize, weight: fn(&State) -> usize) {
         let all = self.all();
         let mut candidates = Vec::new();
         for connection in &all {
             let state = connection.state();
             let rank = match state.phase {
                 Phase::Busy => Rank::Busy,
-                _ if weight(&state) > SMALL => Rank::Bulky,
+                _ if weight(&state) > NORMAL_SIZE => Rank::Large,
                 _ if self.proxies.iter().any(|proxy| proxy.is(connection.peer)) => Rank::Proxy,
-                _ => Rank::Plain,
+                _ => Rank::Normal,
             };
-            candidates.push(Member {
+            candidates.push(Candidate {
                 source: connection.source,
                 weight: weight(&state),
                 since: state.since,
                 rank,
             });
         }
-        for chosen in crowd::choose(&candidates, excess) {
+        for chosen in eviction::choose(&candidates, excess) {
             let mut state = all[chosen].state();
             if !matches!(state.phase, Phase::Busy) {
-                self.give_up(&all[chosen], &mut state);
+                self.close_without_flush(&all[chosen], &mut state);
             }
         }
     }
@@ -809,10 +833,10 @@ impl EventLoop {
         self.connections().values().cloned().collect()
     }
 
-    fn tell_settled(&self) {
+    fn notify_change(&self) {
         if self.paused.load(Ordering::SeqCst) {
-            let _settling = lock(&self.settling);
-            self.settled.notify_all();
+            let _settling = lock(&self.change_lock);
+            self.changed.notify_all();
         }
     }
 
@@ -823,16 +847,16 @@ impl EventLoop {
 
 /// How many connections there may be with so many descriptors: one that is sent a picture, or sends
 /// one, takes two.
-fn most_connections(descriptors: u64) -> usize {
+fn max_connections(descriptors: u64) -> usize {
     let most = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
     usize::try_from(most)
         .unwrap_or(usize::MAX)
-        .min(MOST_CONNECTIONS)
+        .min(MAX_CONNECTIONS)
 }
 
 /// What a connection takes of the number of connections. One whose request waits for a thread is
 /// answered soon.
-fn one_if_idle(state: &State) -> usize {
+fn idle_weight(state: &State) -> usize {
     usize::from(!matches!(state.phase, Phase::Queued(_)))
 }
 
@@ -845,11 +869,11 @@ mod tests {
 
     /// A running loop that may hold so many bytes, and its address. Nothing takes requests from its
     /// queue.
-    fn start(most_held: usize) -> (Arc<EventLoop>, SocketAddr) {
+    fn start(memory_limit: usize) -> (Arc<EventLoop>, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let mut event_loop = EventLoop::new(listener.into(), Vec::new(), 4).unwrap();
-        event_loop.most_held = most_held;
+        event_loop.memory_limit = memory_limit;
         let event_loop = Arc::new(event_loop);
         let running = event_loop.clone();
         thread::spawn(move || running.run(|| ()));
@@ -879,12 +903,12 @@ mod tests {
             let (event_loop, address) = start(16 * 1024 * 1024);
             let client = send(address, b"");
             wait_until(&event_loop, |all| all.len() == 1);
-            let [Handed { socket, .. }] = &mut *event_loop.hand_over() else {
+            let [Transfer { socket, .. }] = &mut *event_loop.export_idle() else {
                 panic!("one connection")
             };
             client.shutdown(std::net::Shutdown::Write).unwrap();
             let received = b"GET / HTTP/1.0\r\n\r\n".to_vec();
-            event_loop.adopt(Handed {
+            event_loop.import(Transfer {
                 socket: socket.try_clone().unwrap(),
                 received,
             });
@@ -903,7 +927,7 @@ mod tests {
         wait_until(&event_loop, |all| all.len() == 1 && is_queued(&all[0]));
         let (connection, _) = event_loop.take(event_loop.all()[0].number).unwrap();
         let answer = Outgoing::new(vec![0; 8 * 1024 * 1024], None, After::Close);
-        event_loop.answer(&connection, answer, Rest::Length(0));
+        event_loop.answer(&connection, answer, Remaining::Length(0));
         connection.state().deadline = Some(Instant::now());
         drop(connection);
         wait_until(&event_loop, <[_]>::is_empty);
@@ -921,7 +945,7 @@ mod tests {
         sockopt::set_socket_send_buffer_size(&connection.socket, 256 * 1024).unwrap();
         // More than the client's window.
         let answer = Outgoing::new(vec![0; 200 * 1024], None, After::Close);
-        event_loop.answer(&connection, answer, Rest::Length(0));
+        event_loop.answer(&connection, answer, Remaining::Length(0));
         assert!(matches!(connection.state().phase, Phase::Closed));
         drop(connection);
         let mut bytes = Vec::new();
@@ -933,8 +957,8 @@ mod tests {
     #[test]
     fn each_connection_may_have_a_file() {
         assert_eq!(
-            [256, 1024, 1 << 20].map(most_connections),
-            [64, 448, MOST_CONNECTIONS]
+            [256, 1024, 1 << 20].map(max_connections),
+            [64, 448, MAX_CONNECTIONS]
         );
     }
 
@@ -955,16 +979,16 @@ mod tests {
             b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n".to_vec();
         large.resize(large.len() + 60000, b' ');
         let streams: Vec<TcpStream> = (0..40).map(|_| send(address, &large)).collect();
-        let held = || event_loop.held.load(Ordering::Relaxed);
+        let memory_used = || event_loop.memory_used.load(Ordering::Relaxed);
         wait_until(&event_loop, |all| {
             event_loop.next.load(Ordering::Relaxed) == 42
                 && all.iter().all(is_queued)
-                && held() <= 1024 * 1024
+                && memory_used() <= 1024 * 1024
         });
         assert!(
-            held() > 500_000 && event_loop.count() < 20,
+            memory_used() > 500_000 && event_loop.count() < 20,
             "{} of {} connections",
-            held(),
+            memory_used(),
             event_loop.count()
         );
         assert!(event_loop.take(number).is_some(), "the small one waits on");

@@ -5,13 +5,13 @@ use std::ops::Range;
 
 /// The longest head in bytes, its request line included: room for the cookies of other programs on
 /// the same host.
-pub const LONGEST: usize = 64 * 1024;
+pub const MAX_HEAD: usize = 64 * 1024;
 /// The longest method; the longest registered one has 17 letters.
-const LONGEST_METHOD: usize = 32;
+const MAX_METHOD: usize = 32;
 /// The most bytes of empty lines before a request line.
-const MOST_EMPTY: usize = 8;
+const MAX_EMPTY_LINES: usize = 8;
 /// The most header lines of a head.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 
 /// How the body of a request is delimited (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub enum Parsed {
     /// One that is not HTTP/1.0 or HTTP/1.1, or not well-formed.
     Malformed,
     /// A whole one.
-    Whole(Box<Head>),
+    Complete(Box<Head>),
 }
 
 /// Reads a head from what a connection has received. `scanned` is how many of these bytes an
@@ -58,9 +58,9 @@ pub enum Parsed {
 /// searched again each time.
 pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
     match end_of_head(received, *scanned) {
-        Ok(Some(length)) => parse_whole(&received[..length])
-            .map_or(Parsed::Malformed, |head| Parsed::Whole(head.into())),
-        Ok(None) if received.len() < LONGEST => {
+        Ok(Some(length)) => parse_complete(&received[..length])
+            .map_or(Parsed::Malformed, |head| Parsed::Complete(head.into())),
+        Ok(None) if received.len() < MAX_HEAD => {
             *scanned = received.len();
             Parsed::Partial
         }
@@ -75,7 +75,7 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
         .iter()
         .position(|byte| !b"\r\n".contains(byte))
         .unwrap_or(received.len());
-    if start > MOST_EMPTY
+    if start > MAX_EMPTY_LINES
         || received
             .get(start)
             .is_some_and(|first| !is_token_byte(*first))
@@ -96,7 +96,7 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
         }
         // An empty line; those before the request line are skipped (RFC 9112, 2.2).
         if at >= start + 3 && received[at - 3..at] == *b"\r\n\r" {
-            return if at < LONGEST {
+            return if at < MAX_HEAD {
                 Ok(Some(at + 1))
             } else {
                 Err(())
@@ -106,8 +106,8 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
     Ok(None)
 }
 
-fn parse_whole(bytes: &[u8]) -> Option<Head> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+fn parse_complete(bytes: &[u8]) -> Option<Head> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(length) = parsed.parse(bytes).ok()? else {
         return None;
@@ -133,7 +133,7 @@ fn parse_whole(bytes: &[u8]) -> Option<Head> {
             _ => known.add(header.name, value),
         }
     }
-    if method.len() > LONGEST_METHOD
+    if method.len() > MAX_METHOD
         || hosts.len() > 1
         || minor == 1 && hosts.is_empty()
         || !hosts.iter().all(|host| is_host(host))
@@ -212,7 +212,7 @@ mod tests {
 
     fn head(text: impl AsRef<[u8]>) -> Option<Head> {
         match parse(text.as_ref(), &mut 0) {
-            Parsed::Whole(head) => Some(*head),
+            Parsed::Complete(head) => Some(*head),
             _ => None,
         }
     }
@@ -230,7 +230,7 @@ mod tests {
         for end in 0..text.len() - 4 {
             assert_eq!(parse(&text[..end], &mut scanned), Parsed::Partial, "{end}");
         }
-        let Parsed::Whole(head) = parse(text, &mut scanned) else {
+        let Parsed::Complete(head) = parse(text, &mut scanned) else {
             panic!("a whole head")
         };
         assert_eq!(head.length, text.len() - 4);
@@ -289,7 +289,7 @@ mod tests {
         }
         let long = format!(
             "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-            "x".repeat(LONGEST)
+            "x".repeat(MAX_HEAD)
         );
         assert_eq!(parse(long.as_bytes(), &mut 0), Parsed::Malformed);
     }

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a client may leave what was sent unacknowledged.
-const UNREAD: Duration = Duration::from_secs(10);
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request that the kernel keeps for each connection, which it doubles: an upload over a
 /// long way needs them.
 const RECEIVE_BUFFER: usize = 256 * 1024;
@@ -24,7 +24,7 @@ const RECEIVE_BUFFER: usize = 256 * 1024;
 /// loop sends the rest as the client reads: 500 KB a second over a way of 0.2 seconds.
 const SEND_BUFFER: usize = 64 * 1024;
 /// How long an address may be in use until a start gives up.
-const IN_USE: Duration = Duration::from_secs(2);
+const BIND_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -48,14 +48,14 @@ impl Bound {
         })
     }
 
-    /// Waits, not longer than `patience`, until a connection is seen that waits to be accepted;
+    /// Waits, not longer than `timeout`, until a connection is seen that waits to be accepted;
     /// returns whether one was. One that is accepted at once may go unseen.
     #[must_use]
-    pub fn wait(&self, patience: Duration) -> bool {
-        let patience = Timespec::try_from(patience).ok();
+    pub fn wait_for_connection(&self, timeout: Duration) -> bool {
+        let timeout = Timespec::try_from(timeout).ok();
         let mut listener = [PollFd::new(&self.socket, PollFlags::IN)];
         // A signal is as good a reason to look as a connection.
-        poll(&mut listener, patience.as_ref()).map_or(true, |seen| seen > 0)
+        poll(&mut listener, timeout.as_ref()).map_or(true, |seen| seen > 0)
     }
 }
 
@@ -69,7 +69,9 @@ pub fn bind(listen: &Listen, access: &Access) -> io::Result<Bound> {
     let since = Instant::now();
     loop {
         match bind_once(listen, access) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && since.elapsed() < IN_USE => {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse && since.elapsed() < BIND_TIMEOUT =>
+            {
                 thread::sleep(Duration::from_millis(20));
             }
             other => return other,
@@ -81,7 +83,7 @@ fn bind_once(listen: &Listen, access: &Access) -> io::Result<Bound> {
     prepare(match listen {
         Listen::Tcp(address) => {
             let listener = TcpListener::bind(address).or_else(|error| {
-                match without_ipv6(*address, &error) {
+                match ipv4_fallback(*address, &error) {
                     Some(instead) => TcpListener::bind(instead),
                     None => Err(error),
                 }
@@ -104,7 +106,7 @@ fn bind_once(listen: &Listen, access: &Access) -> io::Result<Bound> {
 
 /// The address that means the same as `[::]` on a machine where IPv6 is switched off, as in many
 /// containers.
-fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+fn ipv4_fallback(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     let off = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL]
         .iter()
         .any(|off| error.raw_os_error() == Some(off.raw_os_error()));
@@ -122,7 +124,7 @@ pub fn prepare(bound: Bound) -> io::Result<Bound> {
         sockopt::set_tcp_nodelay(&bound.socket, true)?;
         sockopt::set_tcp_user_timeout(
             &bound.socket,
-            u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX),
+            u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX),
         )?;
     }
     sockopt::set_socket_send_buffer_size(&bound.socket, SEND_BUFFER)?;
@@ -162,7 +164,7 @@ mod tests {
     fn every_ipv6_address_is_every_ipv4_address_where_ipv6_is_switched_off() {
         let off = || io::Error::from_raw_os_error(Errno::AFNOSUPPORT.raw_os_error());
         let instead =
-            |address: &str, error: io::Error| without_ipv6(address.parse().unwrap(), &error);
+            |address: &str, error: io::Error| ipv4_fallback(address.parse().unwrap(), &error);
         assert_eq!(
             instead("[::]:80", off()),
             Some("0.0.0.0:80".parse().unwrap())

@@ -20,19 +20,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a request or its answer may take; others wait meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest head in bytes.
-const LONGEST: usize = 8 * 1024;
+const MAX_HEAD: usize = 8 * 1024;
 /// Between two attempts to listen, while the process before still does.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The listener, until [`MetricsListener::end`].
+/// The listener, until [`MetricsListener::stop`].
 #[derive(Default)]
 pub struct MetricsListener(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    ended: bool,
+    stopped: bool,
     bound: Option<Bound>,
 }
 
@@ -47,12 +47,12 @@ impl MetricsListener {
                 return;
             };
             let accept = acceptor(bound);
-            while !this.state().ended {
-                // A client that breaks off is its own affair; a listener that fails has ended, or
+            while !this.state().stopped {
+                // A client that breaks off is its own affair; a listener that fails has stopped, or
                 // lacks descriptors.
                 match accept() {
                     Ok(stream) => drop(answer(&server, stream)),
-                    Err(_) => thread::sleep(PAUSE),
+                    Err(_) => thread::sleep(RETRY_INTERVAL),
                 }
             }
         });
@@ -60,9 +60,9 @@ impl MetricsListener {
     }
 
     /// Leaves the address to the next process, if there is one.
-    pub fn end(&self) {
+    pub fn stop(&self) {
         let mut state = self.state();
-        state.ended = true;
+        state.stopped = true;
         if let Some(bound) = state.bound.take() {
             release(bound);
         }
@@ -70,30 +70,30 @@ impl MetricsListener {
 
     /// Listens as soon as no other process does; nothing if that is not wanted any more.
     fn listen(&self, config: &Config, listen: &Listen) -> Option<Bound> {
-        let mut said = false;
+        let mut reported = false;
         loop {
             let bound = bind(config, listen).and_then(|bound| Ok((bound.try_clone()?, bound)));
             let mut state = self.state();
             match bound {
-                Ok((_, bound)) if state.ended => {
+                Ok((_, bound)) if state.stopped => {
                     release(bound);
                     return None;
                 }
-                Err(_) if state.ended => return None,
+                Err(_) if state.stopped => return None,
                 Ok((copy, bound)) => {
-                    log::line(Level::Info, &format!("metrics on {}", shown(&bound.listen)));
+                    log::line(Level::Info, &format!("metrics on {}", url(&bound.listen)));
                     state.bound = Some(copy);
                     return Some(bound);
                 }
-                Err(error) if !said => log::line(
+                Err(error) if !reported => log::line(
                     Level::Error,
-                    &format!("metrics_listen {}: {error}", shown(listen)),
+                    &format!("metrics_listen {}: {error}", url(listen)),
                 ),
                 Err(_) => {}
             }
             drop(state);
-            said = true;
-            thread::sleep(PAUSE);
+            reported = true;
+            thread::sleep(RETRY_INTERVAL);
         }
     }
 
@@ -111,12 +111,9 @@ pub fn check(config: &Config) -> Result<(), String> {
         return Ok(());
     };
     let bound = bind(config, listen);
-    bound.map(release).map_err(|error| {
-        format!(
-            "metrics_listen: cannot listen on {}: {error}",
-            shown(listen)
-        )
-    })
+    bound
+        .map(release)
+        .map_err(|error| format!("metrics_listen: cannot listen on {}: {error}", url(listen)))
 }
 
 /// A listening socket; one in the file system has the permissions of the other one.
@@ -156,7 +153,7 @@ fn acceptor(bound: Bound) -> Box<dyn Fn() -> io::Result<UnixStream>> {
 }
 
 /// Where the metrics are, for a line of the log.
-fn shown(listen: &Listen) -> String {
+fn url(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => format!("http://{address}{PATH}"),
         Listen::Unix(path) => format!("unix:{}", path.display()),
@@ -190,7 +187,7 @@ fn answer(server: &Server, mut stream: UnixStream) -> io::Result<()> {
     if method != "HEAD" {
         answer += &body;
     }
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(answer.as_bytes())
 }
 
@@ -199,14 +196,14 @@ fn head(stream: &mut UnixStream) -> io::Result<String> {
     let since = Instant::now();
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let left = PATIENCE
+        let left = TIMEOUT
             .checked_sub(since.elapsed())
             .filter(|left| !left.is_zero())
             .ok_or(ErrorKind::TimedOut)?;
         stream.set_read_timeout(Some(left))?;
         let mut piece = [0; 1024];
         let count = stream.read(&mut piece)?;
-        if count == 0 || head.len() + count > LONGEST {
+        if count == 0 || head.len() + count > MAX_HEAD {
             return Err(ErrorKind::InvalidData.into());
         }
         head.extend_from_slice(&piece[..count]);

@@ -4,9 +4,9 @@ mod answer;
 mod body;
 mod chunked;
 mod connection;
-mod crowd;
 mod event_loop;
-mod fair;
+mod eviction;
+mod fair_queue;
 mod head;
 pub mod listener;
 pub mod metrics_listener;
@@ -15,7 +15,7 @@ mod queue;
 mod refusals;
 pub mod unix;
 
-pub use event_loop::Handed;
+pub use event_loop::Transfer;
 
 use crate::api::{self, Pace, Wanted};
 use crate::app::App;
@@ -27,8 +27,8 @@ use crate::log::{self, Level};
 use crate::site::Site;
 use crate::sync::{Permit, Semaphore, lock};
 pub use answer::answer;
-use body::Lent;
-use connection::{Body, Connection, Exchange, Phase, Rest};
+use body::BodyReader;
+use connection::{Body, Connection, PendingRequest, Phase, Remaining};
 use event_loop::EventLoop;
 use head::Framing;
 use listener::Bound;
@@ -50,12 +50,12 @@ static HASHING: Semaphore<Source> = Semaphore::new(128);
 /// they are.
 static WRITING: Semaphore<Source> = Semaphore::new(32);
 /// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
-const STACK: usize = 512 * 1024;
+const STACK_SIZE: usize = 512 * 1024;
 /// How long a stop waits for work that has begun.
-const STOP: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a worker that hands over waits for requests that are being answered, before it gives
 /// away its state.
-const SETTLE: Duration = Duration::from_secs(3);
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A running server.
 pub struct Server {
@@ -91,11 +91,11 @@ impl Server {
         let spawn = |work: fn(&Arc<Server>)| {
             let server = server.clone();
             thread::Builder::new()
-                .stack_size(STACK)
+                .stack_size(STACK_SIZE)
                 .spawn(move || work(&server))
         };
         let answering = (0..threads)
-            .map(|_| spawn(Server::work))
+            .map(|_| spawn(Server::run_thread))
             .collect::<io::Result<Vec<_>>>();
         let answering = answering.map_err(|error| error.to_string())?;
         spawn(|server| server.events.run(|| server.refusals.flush()))
@@ -114,10 +114,10 @@ impl Server {
     pub fn stop(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.events.pause();
-        self.wait_until_none(STOP, |phase| {
+        self.wait_until_no(STOP_TIMEOUT, |phase| {
             matches!(
                 phase,
-                Phase::Queued(_) | Phase::Busy | Phase::Absorbing(_) | Phase::Sending(_)
+                Phase::Queued(_) | Phase::Busy | Phase::DrainingBody(_) | Phase::Sending(_)
             )
         });
         self.stopping.store(true, Ordering::SeqCst);
@@ -133,15 +133,15 @@ impl Server {
     /// answered, uploads apart, or after a while.
     pub fn pause(&self) {
         self.events.pause();
-        self.wait_until_none(SETTLE, |phase| {
+        self.wait_until_no(PAUSE_TIMEOUT, |phase| {
             matches!(phase, Phase::Queued(_) | Phase::Busy)
         });
     }
 
     /// After [`Server::pause`]: gives away every connection that waits for a request, and says
     /// whether others are left.
-    pub fn hand_over(&self) -> (Vec<Handed>, bool) {
-        (self.events.hand_over(), self.events.count() > 0)
+    pub fn export_idle(&self) -> (Vec<Transfer>, bool) {
+        (self.events.export_idle(), self.events.count() > 0)
     }
 
     /// After [`Server::pause`]: waits until a connection can be given away or has ended, but not
@@ -153,15 +153,15 @@ impl Server {
         });
     }
 
-    fn wait_until_none(&self, timeout: Duration, busy: fn(&Phase) -> bool) {
+    fn wait_until_no(&self, timeout: Duration, busy: fn(&Phase) -> bool) {
         self.events.wait_until(timeout, |all| {
             !all.iter().any(|one| busy(&one.state().phase))
         });
     }
 
     /// Goes on with a connection of another worker.
-    pub fn adopt(&self, handed: Handed) {
-        self.events.adopt(handed);
+    pub fn import(&self, transfer: Transfer) {
+        self.events.import(transfer);
     }
 
     /// How many connections there are.
@@ -170,7 +170,7 @@ impl Server {
         self.events.count()
     }
 
-    fn work(self: &Arc<Server>) {
+    fn run_thread(self: &Arc<Server>) {
         loop {
             match self.events.queue.pop() {
                 // Handlers catch their own panics; no panic may cost a thread.
@@ -187,7 +187,7 @@ impl Server {
         let Some((connection, exchange)) = self.events.take(job.connection) else {
             return;
         };
-        let Exchange {
+        let PendingRequest {
             headers,
             client,
             body,
@@ -236,7 +236,7 @@ impl Server {
                     0
                 };
                 if let Some(reply) = api::refuse_upload(&self.app, &request, announced) {
-                    task.reply(&request, reply, After::Discard, rest_of(body));
+                    task.reply(&request, reply, After::LingeringClose, remaining_of(body));
                 } else if let Some(permit) = UPLOADS.try_acquire(source) {
                     in_background(permit, move || task.answer(request, body));
                 } else {
@@ -264,28 +264,32 @@ impl Task {
         let upload = api::wanted(&request.method, &request.path) == Wanted::Upload;
         let mut answered = |body: &mut dyn Read| answer(app, &server.site, &mut request, body);
         let (reply, whole, rest) = match body {
-            Body::Whole(bytes) => (answered(&mut Cursor::new(bytes)), true, Rest::Length(0)),
-            Body::Broken(bytes) => {
-                let mut broken = Cursor::new(bytes).chain(Failing(ErrorKind::UnexpectedEof));
-                (answered(&mut broken), false, Rest::Unknown)
+            Body::Whole(bytes) => (
+                answered(&mut Cursor::new(bytes)),
+                true,
+                Remaining::Length(0),
+            ),
+            Body::Truncated(bytes) => {
+                let mut broken = Cursor::new(bytes).chain(FailingReader(ErrorKind::UnexpectedEof));
+                (answered(&mut broken), false, Remaining::Unknown)
             }
             Body::Unread {
                 framing,
                 expects_continue,
             } if upload => {
                 let mut body =
-                    Lent::new(&server.events, &self.connection, framing, expects_continue);
+                    BodyReader::new(&server.events, &self.connection, framing, expects_continue);
                 let reply = answered(&mut body);
-                (reply, body.is_whole(), body.rest())
+                (reply, body.is_complete(), body.remaining())
             }
             body => (
-                answered(&mut Failing(ErrorKind::FileTooLarge)),
+                answered(&mut FailingReader(ErrorKind::FileTooLarge)),
                 false,
-                rest_of(body),
+                remaining_of(body),
             ),
         };
         let after = match whole {
-            false => After::Discard,
+            false => After::LingeringClose,
             true if self.keep_alive.is_some() && !server.closing.load(Ordering::Relaxed) => {
                 After::KeepAlive
             }
@@ -299,13 +303,13 @@ impl Task {
         self.reply(
             request,
             outside(status).into(),
-            After::Discard,
-            rest_of(body),
+            After::LingeringClose,
+            remaining_of(body),
         );
     }
 
     /// Counts, logs and sends a reply, once the rest of the body has come.
-    fn reply(mut self, request: &Request, reply: Reply, after: After, rest: Rest) {
+    fn reply(mut self, request: &Request, reply: Reply, after: After, rest: Remaining) {
         self.answered = true;
         let (status, code, took) = (reply.status, reply.code, self.began.elapsed());
         let app = &self.server.app;
@@ -353,22 +357,22 @@ impl Drop for Task {
 }
 
 /// What is still to come of a body that is not looked at.
-fn rest_of(body: Body) -> Rest {
+fn remaining_of(body: Body) -> Remaining {
     match body {
-        Body::Whole(_) => Rest::Length(0),
+        Body::Whole(_) => Remaining::Length(0),
         Body::Unread {
             framing,
             expects_continue,
-        } => Rest::of(framing, expects_continue),
+        } => Remaining::of(framing, expects_continue),
         Body::TooLarge(rest) => rest,
-        Body::Broken(_) | Body::Malformed => Rest::Unknown,
+        Body::Truncated(_) | Body::Malformed => Remaining::Unknown,
     }
 }
 
 /// A body of which nothing can be read, and why.
-struct Failing(ErrorKind);
+struct FailingReader(ErrorKind);
 
-impl Read for Failing {
+impl Read for FailingReader {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(self.0.into())
     }
@@ -377,8 +381,12 @@ impl Read for Failing {
 /// Does some work in a thread of its own, which keeps the permit until then.
 fn in_background(permit: Permit<Source>, work: impl FnOnce() + Send + 'static) {
     // If the system has no more threads, the connection ends with the work that is dropped.
-    drop(thread::Builder::new().stack_size(STACK).spawn(move || {
-        work();
-        drop(permit);
-    }));
+    drop(
+        thread::Builder::new()
+            .stack_size(STACK_SIZE)
+            .spawn(move || {
+                work();
+                drop(permit);
+            }),
+    );
 }

@@ -8,20 +8,20 @@ use std::fs::File;
 
 /// The most bytes of a file that are passed to the kernel at once, so that one client does not hold
 /// up the others.
-const TURN: u64 = 512 * 1024;
+const MAX_FILE_BYTES: u64 = 512 * 1024;
 
 /// An answer.
 pub struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
-    file: Option<Rest>,
+    file: Option<FileRange>,
     total: u64,
     /// What becomes of the connection afterwards.
     pub after: After,
 }
 
 /// What is left of a file.
-struct Rest {
+struct FileRange {
     file: File,
     offset: u64,
     left: u64,
@@ -36,26 +36,26 @@ pub enum After {
     Close,
     /// It ends, and what the client still sends of its request is read and thrown away, so that the
     /// client gets to the answer.
-    Discard,
+    LingeringClose,
 }
 
 /// How far an answer has come.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sent {
     /// All of it is with the kernel.
-    Whole,
+    Complete,
     /// The client has to read first.
     Blocked,
     /// The kernel would take more, but it is time for others.
-    Turn,
+    Yielded,
     /// The connection has ended, or the file is shorter than it was.
-    Broken,
+    Failed,
 }
 
 impl Outgoing {
     /// An answer of these bytes, and of a file with its size.
     pub fn new(bytes: Vec<u8>, file: Option<(File, u64)>, after: After) -> Outgoing {
-        let file = file.map(|(file, left)| Rest {
+        let file = file.map(|(file, left)| FileRange {
             file,
             offset: 0,
             left,
@@ -70,7 +70,7 @@ impl Outgoing {
     }
 
     /// The bytes of memory that it holds.
-    pub fn held(&self) -> usize {
+    pub fn memory(&self) -> usize {
         self.bytes.capacity()
     }
 
@@ -80,15 +80,15 @@ impl Outgoing {
     }
 
     /// Sends what the kernel takes.
-    pub fn push(&mut self, socket: &OwnedFd) -> Sent {
-        match self.try_push(socket) {
+    pub fn send(&mut self, socket: &OwnedFd) -> Sent {
+        match self.try_send(socket) {
             Ok(sent) => sent,
             Err(Errno::AGAIN) => Sent::Blocked,
-            Err(_) => Sent::Broken,
+            Err(_) => Sent::Failed,
         }
     }
 
-    fn try_push(&mut self, socket: &OwnedFd) -> Result<Sent, Errno> {
+    fn try_send(&mut self, socket: &OwnedFd) -> Result<Sent, Errno> {
         while self.sent < self.bytes.len() {
             let more = if self.file.is_some() {
                 SendFlags::MORE
@@ -106,27 +106,27 @@ impl Outgoing {
             }
         }
         (self.bytes, self.sent) = (Vec::new(), 0);
-        let Some(rest) = &mut self.file else {
-            return Ok(Sent::Whole);
+        let Some(file) = &mut self.file else {
+            return Ok(Sent::Complete);
         };
-        let mut turn = TURN;
-        while rest.left > 0 {
-            if turn == 0 {
-                return Ok(Sent::Turn);
+        let mut budget = MAX_FILE_BYTES;
+        while file.left > 0 {
+            if budget == 0 {
+                return Ok(Sent::Yielded);
             }
-            let count = usize::try_from(rest.left.min(turn)).unwrap_or(usize::MAX);
-            match sendfile(socket, rest.file.as_fd(), Some(&mut rest.offset), count) {
+            let count = usize::try_from(file.left.min(budget)).unwrap_or(usize::MAX);
+            match sendfile(socket, file.file.as_fd(), Some(&mut file.offset), count) {
                 // The head has promised more than there is.
-                Ok(0) => return Ok(Sent::Broken),
+                Ok(0) => return Ok(Sent::Failed),
                 Ok(count) => {
-                    rest.left -= count as u64;
-                    turn = turn.saturating_sub(count as u64);
+                    file.left -= count as u64;
+                    budget = budget.saturating_sub(count as u64);
                     self.total += count as u64;
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Sent::Whole)
+        Ok(Sent::Complete)
     }
 }

@@ -8,7 +8,7 @@
 //! travels in a header. tiny_http hands requests out in their order, so only a few are passed on
 //! ahead of the threads, and the others wait for the turn of the network that they come from.
 
-use super::fair::Fair;
+use super::fair_queue::FairQueue;
 use crate::http::network::Network;
 use crate::sync::lock;
 use std::io::{self, Write};
@@ -18,25 +18,25 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::{Mutex, MutexGuard};
 
 /// The header with the number of the client's connection.
-const NUMBER: &str = "n";
+const CONNECTION_HEADER: &str = "n";
 /// The longest path that is passed on, in bytes; every path that the server knows is shorter.
-const LONGEST_PATH: usize = 1024;
+const MAX_PATH: usize = 1024;
 
 /// The queue between the event loop and the threads that answer.
 pub struct Queue {
     // Dropping it would make it connect to its listener, which is gone.
     http: ManuallyDrop<tiny_http::Server>,
-    inlet: Mutex<Inlet>,
+    input: Mutex<Input>,
 }
 
-struct Inlet {
+struct Input {
     stream: UnixStream,
     /// Request lines, each with its header.
-    waiting: Fair<Network, Vec<u8>>,
+    waiting: FairQueue<Network, Vec<u8>>,
     /// Requests that were passed on and that no thread has taken.
-    ahead: usize,
+    in_flight: usize,
     /// How many those may be.
-    most_ahead: usize,
+    max_in_flight: usize,
 }
 
 /// A request that a thread is to answer.
@@ -59,22 +59,22 @@ impl Queue {
             .map_err(|error| format!("the queue of requests cannot be opened: {error}"))
     }
 
-    fn open(most_ahead: usize) -> Result<Queue, Box<dyn std::error::Error + Send + Sync>> {
+    fn open(max_in_flight: usize) -> Result<Queue, Box<dyn std::error::Error + Send + Sync>> {
         let name = crate::crypto::random_alphanumeric(32);
         let address = SocketAddr::from_abstract_name(format!("accountd-{name}"))?;
         let listener = UnixListener::bind_addr(&address)?;
         let handle = listener.try_clone()?;
         let http = ManuallyDrop::new(tiny_http::Server::from_listener(listener, None)?);
         let stream = UnixStream::connect_addr(&address)?;
-        let inlet = Inlet {
+        let input = Input {
             stream,
-            waiting: Fair::default(),
-            ahead: 0,
-            most_ahead,
+            waiting: FairQueue::default(),
+            in_flight: 0,
+            max_in_flight,
         };
         let queue = Queue {
             http,
-            inlet: Mutex::new(inlet),
+            input: Mutex::new(input),
         };
         // Once a first request has come through, the connection is accepted. Then the listener is
         // closed: tiny_http reports that once, and its thread that accepts ends.
@@ -92,15 +92,18 @@ impl Queue {
         let mut line = Vec::with_capacity(64);
         line.extend_from_slice(method.as_bytes());
         line.push(b' ');
-        for byte in path.bytes().take(LONGEST_PATH) {
+        for byte in path.bytes().take(MAX_PATH) {
             if byte.is_ascii_graphic() {
                 line.push(byte);
             } else {
                 let _ = write!(line, "%{byte:02X}");
             }
         }
-        let _ = write!(line, " HTTP/1.1\r\n{NUMBER}: {connection}\r\n\r\n");
-        self.inlet().waiting.push(network, line);
+        let _ = write!(
+            line,
+            " HTTP/1.1\r\n{CONNECTION_HEADER}: {connection}\r\n\r\n"
+        );
+        self.input().waiting.push(network, line);
     }
 
     /// Passes on as many requests as may be ahead of the threads.
@@ -109,24 +112,24 @@ impl Queue {
     /// Whatever the operating system says; tiny_http reads without end, so it is never full for
     /// long.
     pub fn flush(&self) -> io::Result<()> {
-        self.inlet().flush()
+        self.input().flush()
     }
 
     /// Waits for a request; `None` after [`Queue::unblock`].
     pub fn pop(&self) -> Option<Job> {
         let request = self.http.recv().ok()?;
-        let mut inlet = self.inlet();
-        inlet.ahead -= 1;
+        let mut input = self.input();
+        input.in_flight -= 1;
         // If half of them are left, the threads have enough to do; so one write passes many on.
-        if inlet.ahead <= inlet.most_ahead / 2 {
+        if input.in_flight <= input.max_in_flight / 2 {
             // That its end of the connection is gone shows in the event loop, too.
-            let _ = inlet.flush();
+            let _ = input.flush();
         }
-        drop(inlet);
+        drop(input);
         let number = request
             .headers()
             .iter()
-            .find(|header| header.field.equiv(NUMBER));
+            .find(|header| header.field.equiv(CONNECTION_HEADER));
         let connection = number
             .and_then(|header| header.value.as_str().parse().ok())
             .unwrap_or_default();
@@ -146,19 +149,19 @@ impl Queue {
         self.http.unblock();
     }
 
-    fn inlet(&self) -> MutexGuard<'_, Inlet> {
-        lock(&self.inlet)
+    fn input(&self) -> MutexGuard<'_, Input> {
+        lock(&self.input)
     }
 }
 
-impl Inlet {
+impl Input {
     fn flush(&mut self) -> io::Result<()> {
         let mut lines = Vec::new();
-        while self.ahead < self.most_ahead
+        while self.in_flight < self.max_in_flight
             && let Some(line) = self.waiting.pop()
         {
             lines.extend_from_slice(&line);
-            self.ahead += 1;
+            self.in_flight += 1;
         }
         if lines.is_empty() {
             Ok(())

@@ -4,22 +4,22 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 /// Items by key. Those of one key come out in their order.
-pub struct Fair<K, T> {
+pub struct FairQueue<K, T> {
     items: HashMap<K, VecDeque<T>>,
     /// Every key with items, the next one first.
     turns: VecDeque<K>,
 }
 
-impl<K, T> Default for Fair<K, T> {
-    fn default() -> Fair<K, T> {
-        Fair {
+impl<K, T> Default for FairQueue<K, T> {
+    fn default() -> FairQueue<K, T> {
+        FairQueue {
             items: HashMap::new(),
             turns: VecDeque::new(),
         }
     }
 }
 
-impl<K: Copy + Eq + Hash, T> Fair<K, T> {
+impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
     /// Adds an item behind those of its key.
     pub fn push(&mut self, key: K, item: T) {
         let items = self.items.entry(key).or_default();
@@ -49,15 +49,15 @@ mod tests {
 
     #[test]
     fn a_key_with_many_items_delays_its_own_alone() {
-        let mut fair = Fair::default();
-        (0..1000).for_each(|nth| fair.push('a', nth));
-        assert_eq!((fair.pop(), fair.pop()), (Some(0), Some(1)));
-        fair.push('b', 1000);
-        fair.push('b', 1001);
-        fair.push('c', 1002);
-        let order: Vec<u32> = (0..6).filter_map(|_| fair.pop()).collect();
+        let mut queue = FairQueue::default();
+        (0..1000).for_each(|nth| queue.push('a', nth));
+        assert_eq!((queue.pop(), queue.pop()), (Some(0), Some(1)));
+        queue.push('b', 1000);
+        queue.push('b', 1001);
+        queue.push('c', 1002);
+        let order: Vec<u32> = (0..6).filter_map(|_| queue.pop()).collect();
         assert_eq!(order, [2, 1000, 1002, 3, 1001, 4]);
-        assert_eq!(std::iter::from_fn(|| fair.pop()).count(), 995);
-        assert!(fair.items.is_empty() && fair.turns.is_empty());
+        assert_eq!(std::iter::from_fn(|| queue.pop()).count(), 995);
+        assert!(queue.items.is_empty() && queue.turns.is_empty());
     }
 }
