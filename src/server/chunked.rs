@@ -1,13 +1,13 @@
-//! Decodes a chunked body strictly (RFC 9112, 7.1), as far as it has come.
+//! Strict incremental decoder of chunked bodies (RFC 9112, 7.1).
 
 use std::ops::Range;
 
-/// The longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
+/// The maximum length in bytes of a chunk-size line with its extensions, and of a trailer field.
 const MAX_LINE: usize = 1024;
-/// The most trailer fields; they are read and ignored.
+/// The maximum number of trailer fields, which are ignored.
 const MAX_TRAILERS: u32 = 32;
 
-/// Where a decoder is.
+/// A decoder, which keeps its position in the encoding.
 #[derive(Debug, Default)]
 pub struct Chunked {
     state: State,
@@ -15,34 +15,34 @@ pub struct Chunked {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the line of a chunk's size.
+    /// Before a chunk-size line.
     #[default]
     Size,
-    /// In a chunk of which so many bytes are to come.
+    /// In a chunk, before this many bytes of data.
     Data(u64),
-    /// Before the CR LF behind a chunk.
+    /// Before the CR LF that ends a chunk.
     DataEnd,
-    /// Before a trailer field or the last line; so many fields were read.
+    /// Before a trailer field or the last line, after this many fields.
     Trailer(u32),
-    /// Behind the last line.
+    /// After the last line.
     End,
 }
 
-/// What a piece of the input is.
+/// The result of one decoding step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// These bytes of the input belong to the body; the next piece begins where they end.
+    /// These bytes of the input are data of the body. The next step starts at their end.
     Data(Range<usize>),
-    /// The body has ended before this byte.
+    /// The encoding ends before this byte.
     End(usize),
-    /// What begins at this byte is not complete: more input is needed.
+    /// More input is needed. The next step starts at this byte.
     Partial(usize),
-    /// It is not a chunked body.
+    /// The encoding is malformed.
     Malformed,
 }
 
 impl Chunked {
-    /// The next piece of an input, from this byte on; data of at most so many bytes.
+    /// Decodes the next piece of the input, from byte `at` on. Data is returned `max` bytes at a time.
     pub fn next(&mut self, input: &[u8], mut at: usize, max: usize) -> Piece {
         loop {
             let rest = &input[at..];
@@ -93,8 +93,8 @@ impl Chunked {
     }
 }
 
-/// The line that begins here, without its CR LF; `Some(None)` if it has not ended yet, `None` if it
-/// is too long or has a CR or LF that is not its end.
+/// The first line of the input without its CR LF. Returns `Some(None)` if the line is not complete,
+/// and `None` if it is too long or contains a bare CR or LF.
 fn line(input: &[u8]) -> Option<Option<&[u8]>> {
     match input.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
         Some(at) if at > MAX_LINE => None,
@@ -109,11 +109,10 @@ fn line(input: &[u8]) -> Option<Option<&[u8]>> {
     }
 }
 
-/// The size of a chunk: hexadecimal digits alone, perhaps extensions behind them.
+/// The size in a chunk-size line: hexadecimal digits, then optional extensions.
 fn size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|byte| *byte == b';').next()?;
-    // Some clients pad the number with spaces before the extensions; those are allowed there (RFC
-    // 9112, 7.1.1).
+    // Some clients pad the number with spaces, which are allowed before extensions (RFC 9112, 7.1.1).
     let digits = if digits.len() < line.len() {
         digits.trim_ascii_end()
     } else {
@@ -127,8 +126,8 @@ fn size(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Decodes an input that comes in pieces of so many bytes; the body, and how much of the input
-    /// it took.
+    /// Decodes input that is received `step` bytes at a time. Returns the body and the length of its
+    /// encoding.
     fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, usize), Piece> {
         let (mut chunked, mut body, mut at, mut end) = (Chunked::default(), Vec::new(), 0, 0);
         loop {
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_decoded_however_they_are_cut() {
+    fn bodies_are_decoded_however_they_are_split() {
         for (input, body) in [
             (&b"0\r\n\r\n"[..], &b""[..]),
             (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_parsers_might_take_otherwise_is_malformed() {
+    fn ambiguous_encodings_are_malformed() {
         let long = [&b"1;"[..], &[b'x'; MAX_LINE], b"\r\na\r\n0\r\n\r\n"].concat();
         let trailers = [
             &b"0\r\n"[..],

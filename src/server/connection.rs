@@ -1,4 +1,4 @@
-//! A client's connection: what it has sent, and what it is doing.
+//! A client's connection: what was received, and what it is doing.
 
 use super::chunked::{Chunked, Piece};
 use super::head::{Framing, Head};
@@ -7,119 +7,116 @@ use crate::http::Headers;
 use crate::http::network::Source;
 use crate::sync::lock;
 use rustix::fd::OwnedFd;
-use rustix::net::getpeername;
+use rustix::net::{SendFlags, getpeername, send};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest JSON body in bytes, `contract.md`.
+/// The maximum size of a JSON body in bytes; a longer one gets HTTP 413.
 pub const MAX_BODY: usize = 64 * 1024;
-/// The most bytes of a chunked body as it is sent: each chunk of a byte takes six.
+/// The maximum size of a chunked JSON body as it is sent: a chunk of one byte takes six.
 const MAX_CHUNKED_BODY: usize = 6 * MAX_BODY;
-/// How long a connection may be without a request, and how long a head may take from its first byte
-/// on.
+/// How long a connection may be idle, and how long a head may take from its first byte.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A body must have come, and an answer must have been read, after this time ...
+/// A body must be received, and a reply read by the client, within this time ...
 const TRANSFER_GRACE: Duration = Duration::from_secs(10);
-/// ... or go on moving at this pace on average, in bytes per second: an old telephone line.
+/// ... or at this rate on average, in bytes per second: a slow modem's.
 const MIN_RATE: u64 = 4 * 1024;
 
 /// A connection.
 pub struct Connection {
-    /// Its number in this process.
+    /// Its number, unique in this process.
     pub number: u64,
-    /// Its socket, which never blocks.
+    /// Its socket, which is non-blocking.
     pub socket: OwnedFd,
     /// The address of its other end; `None` for a unix socket.
     pub peer: Option<IpAddr>,
-    /// The network that it counts for.
+    /// The network that it is counted for.
     pub source: Source,
     state: Mutex<State>,
-    /// The bytes that all connections hold together.
+    /// Bytes of memory that all connections use together.
     memory_used: Arc<AtomicUsize>,
 }
 
-/// The state of a connection while it is locked. What it holds is accounted when it is unlocked.
+/// The locked state of a connection. Its memory is counted when it is unlocked.
 pub struct StateGuard<'a> {
     state: MutexGuard<'a, State>,
     memory_used: &'a AtomicUsize,
 }
 
-/// What changes of a connection.
+/// The mutable part of a connection.
 pub struct State {
     /// What it is doing.
     pub phase: Phase,
-    /// Bytes that were received and belong to no complete request yet.
+    /// Received bytes that do not belong to a complete request yet.
     pub received: Vec<u8>,
-    /// How many of them were searched for the end of a head.
+    /// How many of them were searched for the end of the head.
     pub scanned: usize,
-    /// Whether the kernel has reported bytes or the end of the connection that were not read yet.
+    /// Whether the kernel has reported input, or its end, that was not read yet.
     pub readable: bool,
-    /// When the phase began.
+    /// When the current phase began.
     pub since: Instant,
-    /// When the connection is given up, if the phase has not ended.
+    /// When the current phase is ended if it has not ended by then.
     pub deadline: Option<Instant>,
-    /// The bytes that are accounted for it.
+    /// The part of the shared counter that is counted for this connection.
     accounted: usize,
 }
 
 /// What a connection is doing.
 pub enum Phase {
-    /// It waits for a request, or its head is coming.
+    /// It waits for a request, or a head is being received.
     Head,
-    /// A body is coming that is short enough to be kept until it is complete.
+    /// A short body is being received, which is kept until it is complete.
     Body(Box<PartialRequest>),
-    /// A request waits for a thread; its method and path are in the queue.
+    /// A complete request waits for a thread. Its method and path are in the queue.
     Queued(Box<PendingRequest>),
-    /// A thread answers a request.
+    /// A thread answers the request.
     Busy,
-    /// An answer is ready, and is sent when the rest of the request's body, which nothing wants,
-    /// has come.
+    /// A reply is ready. It is sent after the rest of the request's body was received and discarded.
     DrainingBody(Box<BodyDrain>),
-    /// The client reads an answer.
+    /// A reply is being sent.
     Sending(Box<Outgoing>),
-    /// The last answer is sent; this many bytes that the client may still send are thrown away.
+    /// Lingering close: the last reply was sent, and up to this many more bytes are discarded.
     Lingering(u64),
-    /// It is at its end.
+    /// It is closed.
     Closed,
 }
 
-/// A request while its body is coming.
+/// A request whose body is being received.
 pub struct PartialRequest {
     /// Its head.
     pub head: Head,
-    /// Where in the received bytes the next piece begins.
+    /// Where the undecoded part of the received bytes begins.
     at: usize,
     chunked: Chunked,
     decoded: Vec<u8>,
 }
 
-/// The rest of a body that nothing wants. Proxies and browsers that are answered before they have
-/// sent all of a body may lose the answer.
+/// Discards the rest of a body before the reply is sent, since proxies and browsers may lose a reply
+/// that they get before they have sent the whole body.
 pub struct BodyDrain {
-    /// What is still to come.
+    /// The part that was not received yet.
     pub rest: Remaining,
-    /// Bytes that have come.
+    /// Bytes that were discarded.
     pub total: u64,
-    /// The answer.
+    /// The reply.
     pub outgoing: Outgoing,
 }
 
-/// What is still to come of a body.
+/// The part of a body that was not received yet.
 pub enum Remaining {
     /// A number of bytes.
     Length(u64),
     /// Chunks.
     Chunked(Chunked),
-    /// Nothing that can be told from another request, or that the client sends before it has the
-    /// answer.
+    /// Its end cannot be found, or the client does not send it before it has a reply.
     Unknown,
 }
 
 impl Remaining {
-    /// The whole body of a request.
+    /// All of a body.
     pub fn of(framing: Framing, expects_continue: bool) -> Remaining {
         match framing {
             _ if expects_continue => Remaining::Unknown,
@@ -128,9 +125,9 @@ impl Remaining {
         }
     }
 
-    /// Takes what belongs to it from the beginning of the received bytes: how many those are, and
-    /// whether that was the end, or `None` if it is not a body.
-    pub fn take(&mut self, received: &[u8]) -> Option<(usize, bool)> {
+    /// Consumes the body's bytes at the beginning of `received`. Returns their number and whether
+    /// they were the last ones, or `None` if the end of the body cannot be found.
+    pub fn consume(&mut self, received: &[u8]) -> Option<(usize, bool)> {
         match self {
             Remaining::Length(left) => {
                 let count = received
@@ -155,19 +152,19 @@ impl Remaining {
     }
 }
 
-/// What has come of a body.
+/// How much of a body was received.
 pub enum Progress {
-    /// There is more to come.
+    /// It is not complete.
     Partial,
-    /// It is complete; so many of the received bytes are this request.
+    /// It is complete. The request takes this many of the received bytes.
     Complete(Vec<u8>, usize),
-    /// It is longer than any JSON body may be; from this byte on its rest is still to be read.
+    /// It is longer than a JSON body may be. The rest, from this byte on, must still be decoded.
     TooLarge(Chunked, usize),
-    /// It is not a chunked body.
+    /// The chunked encoding is malformed.
     Malformed,
 }
 
-/// A complete request, apart from its method and path, which the queue carries.
+/// A complete request without its method and path, which are in the queue.
 pub struct PendingRequest {
     /// Its headers.
     pub headers: Headers,
@@ -175,42 +172,42 @@ pub struct PendingRequest {
     pub client: Option<IpAddr>,
     /// Its body.
     pub body: Body,
-    /// If the connection can be used again afterwards, the value of the header that says so.
+    /// If the connection is kept alive afterwards, the value of the reply's header `Connection`.
     pub keep_alive: Option<&'static str>,
 }
 
 /// The body of a request.
 pub enum Body {
-    /// All of it.
-    Whole(Vec<u8>),
-    /// The beginning of one that broke off.
+    /// It is complete.
+    Complete(Vec<u8>),
+    /// The beginning of a body that was cut off.
     Truncated(Vec<u8>),
-    /// It is still to come, and the thread that answers reads it if it is wanted.
+    /// It was not received yet. The thread that answers reads it if needed.
     Unread {
         /// How it is delimited.
         framing: Framing,
         /// Whether the client waits for `100 Continue`.
         expects_continue: bool,
     },
-    /// It is longer than any JSON body may be; this is still to come.
+    /// It is longer than a JSON body may be, and this part was not received yet.
     TooLarge(Remaining),
-    /// The request is malformed, and where it ends is unknown.
+    /// The request is malformed, so its end is unknown.
     Malformed,
 }
 
 impl Body {
-    /// The bytes that have come of it.
+    /// The bytes of memory that it uses.
     fn size(&self) -> usize {
         match self {
-            Body::Whole(bytes) | Body::Truncated(bytes) => bytes.capacity(),
+            Body::Complete(bytes) | Body::Truncated(bytes) => bytes.capacity(),
             Body::Unread { .. } | Body::TooLarge(_) | Body::Malformed => 0,
         }
     }
 }
 
 impl Connection {
-    /// A connection that has just been accepted, or comes from another worker with what it had
-    /// received. What it holds is added to `memory_used`.
+    /// A connection that was accepted just now, or transferred from another worker with the bytes
+    /// `received` there. Its memory is added to `memory_used`.
     pub fn new(
         number: u64,
         socket: OwnedFd,
@@ -246,12 +243,22 @@ impl Connection {
         connection
     }
 
-    /// What changes of it.
+    /// Locks its state.
     pub fn state(&self) -> StateGuard<'_> {
         StateGuard {
             state: lock(&self.state),
             memory_used: &self.memory_used,
         }
+    }
+
+    /// Asks the client to send the body (RFC 9110, 10.1.1). If the kernel does not take it, the client
+    /// sends the body after a timeout of its own.
+    pub fn send_continue(&self) {
+        let _ = send(
+            &self.socket,
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        );
     }
 }
 
@@ -281,22 +288,22 @@ impl Drop for StateGuard<'_> {
     fn drop(&mut self) {
         let now = self.state.memory();
         let before = std::mem::replace(&mut self.state.accounted, now);
-        // Wraps around when it becomes less.
+        // The difference wraps around if it is negative.
         self.memory_used
             .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
 impl State {
-    /// Begins a phase that may take so long.
+    /// Begins a phase, which ends after `timeout` at the latest.
     pub fn enter(&mut self, phase: Phase, timeout: Option<Duration>) {
         self.phase = phase;
         self.since = Instant::now();
         self.deadline = timeout.map(|timeout| self.since + timeout);
     }
 
-    /// The bytes of memory that it holds: what was received, a body until a thread takes it, and an
-    /// answer that the client does not read.
+    /// The bytes of memory that it uses: received bytes, a body that no thread has taken yet, and a
+    /// reply that the client does not read.
     pub fn memory(&self) -> usize {
         let phase = match &self.phase {
             Phase::Body(incoming) => {
@@ -312,7 +319,7 @@ impl State {
         self.received.capacity() + phase
     }
 
-    /// Forgets so many of the received bytes.
+    /// Removes the first `count` received bytes.
     pub fn consume(&mut self, count: usize) {
         if count >= self.received.len() {
             self.received = Vec::new();
@@ -322,19 +329,19 @@ impl State {
         self.scanned = 0;
     }
 
-    /// Puts the deadline off: so many bytes have moved since the phase began.
+    /// Extends the deadline: this many bytes were transferred since the phase began.
     pub fn extend_deadline(&mut self, bytes: u64) {
         self.deadline = Some(self.since + transfer_timeout(bytes));
     }
 }
 
-/// How long a transfer may take of which so many bytes have moved.
+/// How long a transfer may take after this many bytes of it.
 pub fn transfer_timeout(bytes: u64) -> Duration {
     TRANSFER_GRACE + Duration::from_secs(bytes / MIN_RATE)
 }
 
 impl PartialRequest {
-    /// A body of which nothing was looked at yet.
+    /// A request of which only the head was parsed.
     pub fn new(head: Head) -> PartialRequest {
         PartialRequest {
             at: head.length,
@@ -344,11 +351,11 @@ impl PartialRequest {
         }
     }
 
-    /// Looks at what has come since.
+    /// Decodes what was received since the last call.
     pub fn advance(&mut self, received: &[u8]) -> Progress {
         match self.head.framing {
             Framing::Length(length) => {
-                // Longer ones are not kept.
+                // A body whose length does not fit is not kept in memory, so it never gets here.
                 let end = self.head.length
                     + usize::try_from(length).unwrap_or(usize::MAX - self.head.length);
                 self.at = received.len().min(end);
@@ -382,12 +389,12 @@ impl PartialRequest {
         }
     }
 
-    /// What has come of a body that will not come whole.
+    /// The head, and the part of a body that was received before it was cut off.
     pub fn into_truncated(self, received: &[u8]) -> (Head, Vec<u8>) {
         match self.head.framing {
             Framing::Length(_) => {
-                let begun = received[self.head.length..].to_vec();
-                (self.head, begun)
+                let part = received[self.head.length..].to_vec();
+                (self.head, part)
             }
             Framing::Chunked => (self.head, self.decoded),
         }
@@ -399,7 +406,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_of_a_body_ends_where_the_next_request_begins() {
+    fn the_drain_of_a_body_stops_where_the_next_request_begins() {
         let next = b"GET / HTTP/1.1\r\n";
         let length = || Remaining::of(Framing::Length(5), false);
         let chunked = || Remaining::of(Framing::Chunked, false);
@@ -410,18 +417,21 @@ mod tests {
             let all = [body, next].concat();
             for cut in 0..all.len() {
                 let mut rest = rest();
-                let (first, ended) = rest.take(&all[..cut]).unwrap();
+                let (first, ended) = rest.consume(&all[..cut]).unwrap();
                 assert_eq!(ended, cut >= body.len(), "{cut}");
                 if !ended {
                     assert_eq!(
-                        rest.take(&all[first..]),
+                        rest.consume(&all[first..]),
                         Some((body.len() - first, true)),
                         "{cut}"
                     );
                 }
             }
         }
-        assert_eq!(chunked().take(b"+1\r\n"), None);
-        assert_eq!(Remaining::of(Framing::Length(5), true).take(b"abcde"), None);
+        assert_eq!(chunked().consume(b"+1\r\n"), None);
+        assert_eq!(
+            Remaining::of(Framing::Length(5), true).consume(b"abcde"),
+            None
+        );
     }
 }

@@ -1,41 +1,41 @@
-//! Chooses the connections to close when there are too many, or when they hold too much memory: a
-//! flood loses its own.
+//! Chooses the connections to close if there are too many or if they use too much memory, so that a
+//! flood evicts its own.
 
 use crate::http::network::{Source, heaviest};
 use std::time::Instant;
 
-/// What is to be freed is divided into about so many units, each of which counts as one entry of
-/// its connection's network.
+/// The excess is divided into about this many units. Each unit counts as one entry of its
+/// connection's network.
 const UNITS: usize = 256;
 
-/// What a choice goes by.
+/// A connection, as far as the choice depends on it.
 pub struct Candidate {
-    /// The network that the connection comes from.
+    /// The network of its client.
     pub source: Source,
-    /// What it takes of what is scarce; one that takes nothing is not chosen.
+    /// How much of the scarce resource it uses. A connection with weight 0 is never chosen.
     pub weight: usize,
-    /// Since when it is in its phase.
+    /// When its phase began.
     pub since: Instant,
-    /// How much closing it hurts.
+    /// How bad closing it would be.
     pub rank: Rank,
 }
 
-/// How much closing a connection hurts, the least first.
+/// How bad closing a connection is, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// It holds much more than an honest client's.
+    /// It uses much more than an honest client's connection.
     Large,
-    /// It may be an honest client's.
+    /// It may belong to an honest client.
     Normal,
-    /// It is a trusted proxy's, whose connections are those of many clients.
+    /// It belongs to a trusted proxy and so serves many clients.
     Proxy,
-    /// A thread works on it, so it is not chosen.
+    /// A thread works on it, so it is never chosen.
     Busy,
 }
 
-/// Chooses connections to close, by their places in the list, that take about `excess` together. Of
-/// the lowest rank those of the networks that take most go first, and of each source the ones that
-/// have been in their phase for longest.
+/// Returns the indices of connections to close whose weights add up to about `excess`. The lowest
+/// rank comes first; within a rank, the networks with the greatest weight; within a source, the
+/// connections whose phase began first.
 pub fn choose(candidates: &[Candidate], excess: usize) -> Vec<usize> {
     let Some(first) = candidates.iter().map(|candidate| candidate.since).min() else {
         return Vec::new();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_with_many_links_loses_its_own_before_a_client_with_a_few() {
+    fn an_ipv6_site_with_many_links_loses_connections_before_a_client_with_a_few() {
         let mut candidates: Vec<Candidate> =
             (0..6).map(|_| candidate("192.0.2.1", 1, 1000)).collect();
         candidates.extend((0..100).map(|link| candidate(&format!("2001:db8:0:{link:x}::"), 1, 0)));
@@ -99,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_closed_than_has_to_be() {
+    fn no_more_connections_are_closed_than_necessary() {
         let mut candidates: Vec<Candidate> = (0..40)
             .map(|_| candidate("192.0.2.1", 400_000, 0))
             .collect();
-        // Many others that are idle, and some that are in the middle of a request.
+        // Many idle connections, and some in the middle of a request.
         candidates
             .extend((0..4000).map(|nth| candidate(&format!("198.51.100.{}", nth % 250), 0, 0)));
         candidates.extend((0..100).map(|nth| candidate(&format!("203.0.113.{nth}"), 1000, 1000)));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_worked_on_or_takes_nothing_is_left_alone() {
+    fn busy_connections_and_those_without_weight_stay() {
         let mut candidates = [
             candidate("192.0.2.1", 9, 9),
             candidate("192.0.2.1", 0, 9),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_has_many_connections_and_loses_none_while_others_do() {
+    fn a_proxy_loses_connections_only_after_all_clients_have_lost_theirs() {
         let mut candidates: Vec<Candidate> =
             (0..50).map(|_| candidate("127.0.0.1", 1, 1000)).collect();
         candidates

@@ -1,12 +1,12 @@
-//! A queue in which each key has its turn, so that one with many items delays its own alone.
+//! A fair queue: keys are served in turn, so a key with many items delays only its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Items by key. Those of one key come out in their order.
+/// A queue of items with keys. Items of one key keep their order.
 pub struct FairQueue<K, T> {
     items: HashMap<K, VecDeque<T>>,
-    /// Every key with items, the next one first.
+    /// Every key that has items, in the order in which they are served.
     turns: VecDeque<K>,
 }
 
@@ -20,7 +20,7 @@ impl<K, T> Default for FairQueue<K, T> {
 }
 
 impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
-    /// Adds an item behind those of its key.
+    /// Appends an item to those of its key.
     pub fn push(&mut self, key: K, item: T) {
         let items = self.items.entry(key).or_default();
         if items.is_empty() {
@@ -29,7 +29,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         items.push_back(item);
     }
 
-    /// Takes the first item of the key whose turn it is.
+    /// Removes the first item of the next key.
     pub fn pop(&mut self) -> Option<T> {
         let key = self.turns.pop_front()?;
         let items = self.items.get_mut(&key)?;
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_with_many_items_delays_its_own_alone() {
+    fn a_key_with_many_items_delays_only_its_own() {
         let mut queue = FairQueue::default();
         (0..1000).for_each(|nth| queue.push('a', nth));
         assert_eq!((queue.pop(), queue.pop()), (Some(0), Some(1)));

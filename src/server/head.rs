@@ -1,61 +1,61 @@
-//! Reads the head of a request strictly: what two parsers could take in two ways is refused.
+//! Strict parser of request heads: refuses whatever two parsers could interpret differently.
 
 use crate::http::{Headers, path};
 use std::ops::Range;
 
-/// The longest head in bytes, its request line included: room for the cookies of other programs on
-/// the same host.
+/// The maximum size of a head in bytes, with its request line. It leaves room for the cookies of
+/// other programs on the same host.
 pub const MAX_HEAD: usize = 64 * 1024;
-/// The longest method; the longest registered one has 17 letters.
+/// The maximum length of a method. The longest registered one has 17 letters.
 const MAX_METHOD: usize = 32;
-/// The most bytes of empty lines before a request line.
+/// The maximum size in bytes of the empty lines before a request line.
 const MAX_EMPTY_LINES: usize = 8;
-/// The most header lines of a head.
+/// The maximum number of header fields.
 const MAX_HEADERS: usize = 100;
 
-/// How the body of a request is delimited (RFC 9112, 6.3).
+/// How the end of a body is found (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// A number of bytes.
+    /// By its length in bytes.
     Length(u64),
-    /// Chunks.
+    /// By its chunked encoding.
     Chunked,
 }
 
-/// A head that is well-formed.
+/// A well-formed head.
 #[derive(Debug, PartialEq)]
 pub struct Head {
     /// The method as it was sent.
     pub method: String,
     /// The path of the target, without its query string.
     pub path: String,
-    /// The headers that do not concern the connection.
+    /// The header fields that do not concern the connection.
     pub headers: Headers,
-    /// How its body is delimited.
+    /// How the end of its body is found.
     pub framing: Framing,
-    /// If the connection stays for further requests, the value of the header `Connection` that says
-    /// so: none since HTTP/1.1.
+    /// If the connection is kept alive, the value of the reply's header `Connection`: empty for
+    /// HTTP/1.1, where it is the default.
     pub keep_alive: Option<&'static str>,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// Its bytes, the empty line included.
+    /// Its length in bytes, with the empty line.
     pub length: usize,
 }
 
-/// What has come of a head.
+/// The result of parsing.
 #[derive(Debug, PartialEq)]
 pub enum Parsed {
-    /// The beginning of one.
+    /// The head is not complete.
     Partial,
-    /// One that is not HTTP/1.0 or HTTP/1.1, or not well-formed.
+    /// It is malformed, or not HTTP/1.0 or HTTP/1.1.
     Malformed,
-    /// A whole one.
+    /// A complete head.
     Complete(Box<Head>),
 }
 
-/// Reads a head from what a connection has received. `scanned` is how many of these bytes an
-/// earlier call has seen; it is moved forward, so that a head that comes byte by byte is not
-/// searched again each time.
+/// Parses a head at the beginning of the received bytes. `scanned` is the number of bytes that
+/// earlier calls have searched for its end; it is updated, so that a head that arrives byte by byte
+/// is searched only once.
 pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
     match end_of_head(received, *scanned) {
         Ok(Some(length)) => parse_complete(&received[..length])
@@ -68,8 +68,8 @@ pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
     }
 }
 
-/// Where the head ends, if it does. A line that does not end with CR LF, and a first byte that
-/// cannot begin a method (that of a TLS handshake, say), are malformed.
+/// The length of the head if it is complete. A line that does not end with CR LF, and a first byte
+/// that cannot start a method (a TLS handshake's, for example), are malformed.
 fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
     let start = received
         .iter()
@@ -85,7 +85,7 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
     for (at, byte) in received.iter().enumerate().skip(scanned) {
         let before = at.checked_sub(1).map(|before| received[before]);
         if *byte != b'\n' {
-            // A CR that does not end a line.
+            // A bare CR.
             if before == Some(b'\r') {
                 return Err(());
             }
@@ -94,7 +94,7 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
         if before != Some(b'\r') {
             return Err(());
         }
-        // An empty line; those before the request line are skipped (RFC 9112, 2.2).
+        // The empty line; those before the request line are skipped (RFC 9112, 2.2).
         if at >= start + 3 && received[at - 3..at] == *b"\r\n\r" {
             return if at < MAX_HEAD {
                 Ok(Some(at + 1))
@@ -161,7 +161,7 @@ fn parse_complete(bytes: &[u8]) -> Option<Head> {
     })
 }
 
-/// A number of decimal digits alone; Rust's own parser would take a sign.
+/// Parses a number of decimal digits only; `str::parse` would also accept a sign.
 fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text)
         .ok()
@@ -170,13 +170,13 @@ fn number(text: &[u8]) -> Option<u64> {
         .ok()
 }
 
-/// Whether a byte may stand in a method or a field's name (RFC 9110, 5.6.2).
+/// Whether a byte is allowed in a method or a field name (RFC 9110, 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether this may be the value of `Host`: a name, an IPv4 address or a bracketed IPv6 address,
-/// perhaps a port, or nothing (RFC 9110, 7.2; RFC 3986, 3.2.2).
+/// Whether a value of `Host` is valid: empty, or a name, an IPv4 address or a bracketed IPv6
+/// address, with an optional port (RFC 9110, 7.2; RFC 3986, 3.2.2).
 fn is_host(value: &[u8]) -> bool {
     let name_end: Range<usize> = match value.iter().position(|byte| *byte == b']') {
         Some(end) if value[0] == b'[' => {
@@ -224,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_whole_at_its_empty_line_and_not_before() {
+    fn a_head_is_complete_at_its_empty_line_and_not_before() {
         let text = b"\r\nPOST /api/login/?a=b HTTP/1.1\r\nHost: a\r\ntoken:  x y \r\n\r\nbody";
         let mut scanned = 0;
         for end in 0..text.len() - 4 {
             assert_eq!(parse(&text[..end], &mut scanned), Parsed::Partial, "{end}");
         }
         let Parsed::Complete(head) = parse(text, &mut scanned) else {
-            panic!("a whole head")
+            panic!("a complete head")
         };
         assert_eq!(head.length, text.len() - 4);
         assert_eq!(
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn malformed_hosts_are_refused() {
         for host in [
             "a",
             "a.example.org:80",
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_beyond_ascii_in_a_header_or_a_target_do_not_break_a_request() {
+    fn non_ascii_bytes_are_allowed_in_field_values_and_targets() {
         let cookie = with("Cookie: a=阿巴\r\ntoken: x\r\n").unwrap();
         assert_eq!(cookie.headers.token(), "x");
         assert!(with("Cookie: a=\u{fffd}\r\n").is_some());
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_stay_as_the_version_and_the_header_say() {
+    fn keep_alive_follows_the_version_and_the_header_connection() {
         for (text, keep_alive) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Some("")),
             (
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interim_answer_is_for_http_1_1_clients_that_ask_and_have_a_body() {
+    fn only_http_1_1_clients_that_ask_and_have_a_body_get_100_continue() {
         assert!(
             with("Expect: 100-Continue\r\nContent-Length: 9\r\n")
                 .unwrap()

@@ -1,4 +1,4 @@
-//! The server: an event loop that reads clients, a queue, and the threads that answer.
+//! The HTTP server: an event loop that reads clients, a queue, and threads that answer requests.
 
 mod answer;
 mod body;
@@ -42,19 +42,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Uploads at the same time; what comes on top is told that the server is busy.
+/// Concurrent uploads. Further ones get HTTP 503.
 static UPLOADS: Semaphore<Source> = Semaphore::new(128);
-/// Requests that hash passwords with Argon2id, or wait for their turn to, at the same time.
+/// Concurrent requests that hash passwords with Argon2id or wait to. Further ones get HTTP 503.
 static HASHING: Semaphore<Source> = Semaphore::new(128);
-/// Changes that wait for a slow disk at the same time, so that readers do not wait; more wait where
-/// they are.
+/// Concurrent changes that wait for a slow disk in threads of their own, so that readers need not
+/// wait for them. Further ones occupy the answering threads.
 static WRITING: Semaphore<Source> = Semaphore::new(32);
-/// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
+/// Stack size in bytes of a thread that answers requests: a JSON body may be 128 levels deep.
 const STACK_SIZE: usize = 512 * 1024;
-/// How long a stop waits for work that has begun.
+/// How long a stop waits for requests in progress.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a worker that hands over waits for requests that are being answered, before it gives
-/// away its state.
+/// How long a worker that drains waits for requests in progress before it sends its state.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A running server.
@@ -64,17 +63,14 @@ pub struct Server {
     events: EventLoop,
     threads: Mutex<Vec<JoinHandle<()>>>,
     refusals: Refusals,
-    /// Each answer is the last one of its connection.
+    /// Whether each connection is closed after its reply.
     closing: AtomicBool,
-    /// The threads that answer end when nothing waits.
+    /// Whether the answering threads end once the queue is empty.
     stopping: AtomicBool,
 }
 
 impl Server {
-    /// Starts to answer requests.
-    ///
-    /// # Errors
-    /// A sentence with what the operating system says.
+    /// Starts the event loop and the answering threads.
     pub fn start(app: App, bound: Bound) -> Result<Arc<Server>, String> {
         let threads = app.config.threads;
         let proxies = app.config.trusted_proxies.clone();
@@ -104,13 +100,12 @@ impl Server {
         Ok(server)
     }
 
-    /// What its requests share.
-    #[must_use]
+    /// The state that requests share.
     pub fn app(&self) -> &App {
         &self.app
     }
 
-    /// Answers what has come, and nothing more.
+    /// Answers the requests that were received, then stops.
     pub fn stop(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.events.pause();
@@ -129,8 +124,8 @@ impl Server {
         self.events.stop();
     }
 
-    /// Accepts nothing more and begins no further request; returns when those that were begun are
-    /// answered, uploads apart, or after a while.
+    /// Stops accepting connections and reading requests. Returns when the requests in progress except
+    /// uploads are answered, or after a time limit.
     pub fn pause(&self) {
         self.events.pause();
         self.wait_until_no(PAUSE_TIMEOUT, |phase| {
@@ -138,14 +133,13 @@ impl Server {
         });
     }
 
-    /// After [`Server::pause`]: gives away every connection that waits for a request, and says
-    /// whether others are left.
+    /// After [`Server::pause`]: removes and returns the idle connections, and whether others are left.
     pub fn export_idle(&self) -> (Vec<Transfer>, bool) {
         (self.events.export_idle(), self.events.count() > 0)
     }
 
-    /// After [`Server::pause`]: waits until a connection can be given away or has ended, but not
-    /// longer than this.
+    /// After [`Server::pause`]: waits, at most for `timeout`, until a connection is idle or all have
+    /// ended.
     pub fn wait_for_change(&self, timeout: Duration) {
         let waits = |phase: &Phase| matches!(phase, Phase::Head | Phase::Body(_));
         self.events.wait_until(timeout, |all| {
@@ -159,13 +153,12 @@ impl Server {
         });
     }
 
-    /// Goes on with a connection of another worker.
+    /// Takes over a connection from another worker.
     pub fn import(&self, transfer: Transfer) {
         self.events.import(transfer);
     }
 
-    /// How many connections there are.
-    #[must_use]
+    /// The number of connections.
     pub fn connections(&self) -> usize {
         self.events.count()
     }
@@ -173,7 +166,7 @@ impl Server {
     fn run_thread(self: &Arc<Server>) {
         loop {
             match self.events.queue.pop() {
-                // Handlers catch their own panics; no panic may cost a thread.
+                // Handlers catch their own panics. Any other panic must not end the thread.
                 Some(job) => drop(catch_unwind(AssertUnwindSafe(|| self.dispatch(job)))),
                 None if self.stopping.load(Ordering::SeqCst) => return,
                 None => {}
@@ -181,8 +174,7 @@ impl Server {
         }
     }
 
-    /// Answers a request here and now, or in a thread of its own if its body or its work may take
-    /// long.
+    /// Answers a request in this thread, or in a new one if its body or its work may take long.
     fn dispatch(self: &Arc<Server>, job: Job) {
         let Some((connection, exchange)) = self.events.take(job.connection) else {
             return;
@@ -209,7 +201,7 @@ impl Server {
             answered: false,
         };
         let source = Source::of(client);
-        let whole = if let Body::Whole(bytes) = &body {
+        let whole = if let Body::Complete(bytes) = &body {
             Some(&**bytes)
         } else {
             None
@@ -247,7 +239,7 @@ impl Server {
     }
 }
 
-/// A request that is being answered. If it is dropped without an answer, its connection ends.
+/// A request in progress. If it is dropped without a reply, its connection is closed.
 struct Task {
     server: Arc<Server>,
     connection: Arc<Connection>,
@@ -257,21 +249,22 @@ struct Task {
 }
 
 impl Task {
-    /// Does what a request asks for, and sends the answer.
+    /// Runs the request and sends the reply.
     fn answer(self, mut request: Request, body: Body) {
         let server = self.server.clone();
         let app = &server.app;
         let upload = api::wanted(&request.method, &request.path) == Wanted::Upload;
         let mut answered = |body: &mut dyn Read| answer(app, &server.site, &mut request, body);
-        let (reply, whole, rest) = match body {
-            Body::Whole(bytes) => (
+        let (reply, complete, rest) = match body {
+            Body::Complete(bytes) => (
                 answered(&mut Cursor::new(bytes)),
                 true,
                 Remaining::Length(0),
             ),
             Body::Truncated(bytes) => {
-                let mut broken = Cursor::new(bytes).chain(FailingReader(ErrorKind::UnexpectedEof));
-                (answered(&mut broken), false, Remaining::Unknown)
+                let mut truncated =
+                    Cursor::new(bytes).chain(FailingReader(ErrorKind::UnexpectedEof));
+                (answered(&mut truncated), false, Remaining::Unknown)
             }
             Body::Unread {
                 framing,
@@ -288,7 +281,7 @@ impl Task {
                 remaining_of(body),
             ),
         };
-        let after = match whole {
+        let after = match complete {
             false => After::LingeringClose,
             true if self.keep_alive.is_some() && !server.closing.load(Ordering::Relaxed) => {
                 After::KeepAlive
@@ -298,7 +291,7 @@ impl Task {
         self.reply(&request, reply, after, rest);
     }
 
-    /// Answers about HTTP itself, without having read the body.
+    /// Replies with an HTTP status without reading the body.
     fn refuse(self, request: &Request, status: u16, body: Body) {
         self.reply(
             request,
@@ -308,15 +301,15 @@ impl Task {
         );
     }
 
-    /// Counts, logs and sends a reply, once the rest of the body has come.
+    /// Counts and logs a reply, and sends it after the rest of the body was received.
     fn reply(mut self, request: &Request, reply: Reply, after: After, rest: Remaining) {
         self.answered = true;
-        let (status, code, took) = (reply.status, reply.code, self.began.elapsed());
+        let (status, code, elapsed) = (reply.status, reply.code, self.began.elapsed());
         let app = &self.server.app;
-        // The supervisor's probe is not a client's request.
+        // Probes of the supervisor are not counted as requests.
         let health = request.path == contract::HEALTH.path;
         if !health || request.method != "HEAD" {
-            app.metrics.count(&request.path, status, code, took);
+            app.metrics.count(&request.path, status, code, elapsed);
         }
         let connection = self
             .keep_alive
@@ -339,10 +332,10 @@ impl Task {
                 &request.method,
                 http::shown(&request.path),
             );
-            let took = took.as_secs_f64() * 1e3;
+            let milliseconds = elapsed.as_secs_f64() * 1e3;
             log::line(
                 Level::Info,
-                &format!("{client} {method} {path} {status}{code} {took:.1}ms"),
+                &format!("{client} {method} {path} {status}{code} {milliseconds:.1}ms"),
             );
         }
     }
@@ -356,10 +349,10 @@ impl Drop for Task {
     }
 }
 
-/// What is still to come of a body that is not looked at.
+/// The part of an unused body that was not received yet.
 fn remaining_of(body: Body) -> Remaining {
     match body {
-        Body::Whole(_) => Remaining::Length(0),
+        Body::Complete(_) => Remaining::Length(0),
         Body::Unread {
             framing,
             expects_continue,
@@ -369,7 +362,7 @@ fn remaining_of(body: Body) -> Remaining {
     }
 }
 
-/// A body of which nothing can be read, and why.
+/// A body that cannot be read for this reason.
 struct FailingReader(ErrorKind);
 
 impl Read for FailingReader {
@@ -378,9 +371,9 @@ impl Read for FailingReader {
     }
 }
 
-/// Does some work in a thread of its own, which keeps the permit until then.
+/// Runs work in a new thread, which holds the permit until it has finished.
 fn in_background(permit: Permit<Source>, work: impl FnOnce() + Send + 'static) {
-    // If the system has no more threads, the connection ends with the work that is dropped.
+    // If no thread can be started, `work` is dropped, which closes the connection.
     drop(
         thread::Builder::new()
             .stack_size(STACK_SIZE)

@@ -1,4 +1,4 @@
-//! An answer on its way to a client, sent as far as the kernel takes it.
+//! A reply that is being sent, as far as the kernel takes it.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::sendfile;
@@ -6,54 +6,53 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use std::fs::File;
 
-/// The most bytes of a file that are passed to the kernel at once, so that one client does not hold
-/// up the others.
+/// Bytes of a file that are sent at once, so that one client does not delay the others.
 const MAX_FILE_BYTES: u64 = 512 * 1024;
 
-/// An answer.
+/// A reply.
 pub struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
     file: Option<FileRange>,
     total: u64,
-    /// What becomes of the connection afterwards.
+    /// What happens to the connection afterwards.
     pub after: After,
 }
 
-/// What is left of a file.
+/// The part of a file that was not sent yet.
 struct FileRange {
     file: File,
     offset: u64,
     left: u64,
 }
 
-/// What becomes of a connection when its answer is sent.
+/// What happens to a connection after its reply was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// It waits for the next request.
     KeepAlive,
-    /// It ends.
+    /// It is closed.
     Close,
-    /// It ends, and what the client still sends of its request is read and thrown away, so that the
-    /// client gets to the answer.
+    /// It is closed after the rest of the client's request was read and discarded, so that the client
+    /// gets the reply.
     LingeringClose,
 }
 
-/// How far an answer has come.
+/// How far a reply was sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// All of it is with the kernel.
+    /// The kernel has taken all of it.
     Complete,
-    /// The client has to read first.
+    /// The kernel's buffer is full until the client reads.
     Blocked,
-    /// The kernel would take more, but it is time for others.
+    /// The kernel would take more, but other connections are served first.
     Yielded,
-    /// The connection has ended, or the file is shorter than it was.
+    /// The connection has failed, or the file has become shorter.
     Failed,
 }
 
 impl Outgoing {
-    /// An answer of these bytes, and of a file with its size.
+    /// A reply of these bytes, followed by a file with its size.
     pub fn new(bytes: Vec<u8>, file: Option<(File, u64)>, after: After) -> Outgoing {
         let file = file.map(|(file, left)| FileRange {
             file,
@@ -69,17 +68,17 @@ impl Outgoing {
         }
     }
 
-    /// The bytes of memory that it holds.
+    /// The bytes of memory that it uses.
     pub fn memory(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Bytes that were sent.
+    /// The number of bytes that were sent.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Sends what the kernel takes.
+    /// Sends as much as the kernel takes.
     pub fn send(&mut self, socket: &OwnedFd) -> Sent {
         match self.try_send(socket) {
             Ok(sent) => sent,
@@ -116,7 +115,7 @@ impl Outgoing {
             }
             let count = usize::try_from(file.left.min(budget)).unwrap_or(usize::MAX);
             match sendfile(socket, file.file.as_fd(), Some(&mut file.offset), count) {
-                // The head has promised more than there is.
+                // The file is shorter than the Content-Length that was sent.
                 Ok(0) => return Ok(Sent::Failed),
                 Ok(count) => {
                     file.left -= count as u64;

@@ -1,5 +1,4 @@
-//! Log lines about requests that the server was too busy for: at most one a second of each status,
-//! with a count.
+//! Rate-limited log lines about refused requests (429 and 503): at most one a second for each status.
 
 use crate::http::{self, Request};
 use crate::log::{self, Level};
@@ -7,12 +6,12 @@ use crate::sync::lock;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Between two lines of one status.
+/// Time between two lines for one status.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The statuses that are counters.
 const STATUSES: [u16; 2] = [429, 503];
 
-/// What was counters since the last lines.
+/// Counters since the last log lines.
 #[derive(Default)]
 pub struct Refusals {
     counters: Mutex<[Counter; STATUSES.len()]>,
@@ -26,7 +25,7 @@ struct Counter {
 }
 
 impl Counter {
-    /// The line that is due, if one is.
+    /// The log line, if one is due.
     fn line(&mut self, status: u16, now: Instant) -> Option<String> {
         if self.count == 0
             || self
@@ -45,7 +44,7 @@ impl Counter {
 }
 
 impl Refusals {
-    /// Counts a request that was refused with this status, and writes a line if one is due.
+    /// Counts a request that was refused with this status, and logs a line if one is due.
     pub fn count(&self, status: u16, request: &Request) {
         let Some(at) = STATUSES.iter().position(|one| *one == status) else {
             return;
@@ -64,7 +63,7 @@ impl Refusals {
         }
     }
 
-    /// Writes the lines that are due.
+    /// Logs the lines that are due.
     pub fn flush(&self) {
         let mut counters = lock(&self.counters);
         for (one, status) in counters.iter_mut().zip(STATUSES) {
