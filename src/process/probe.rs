@@ -1,4 +1,4 @@
-//! A probe of a server on this machine: whether it answers `/health`, and with which status.
+//! A health check of a server on this machine.
 
 use crate::config::Listen;
 use crate::contract;
@@ -8,10 +8,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The HTTP status of `/health`, requested with this method.
-///
-/// # Errors
-/// If no server listens there, it does not answer in time, or the answer is not HTTP.
+/// Requests `/health` with this method and returns the HTTP status.
 pub fn status(listen: &Listen, method: &str, timeout: Duration) -> io::Result<u16> {
     let request = format!(
         "{method} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",

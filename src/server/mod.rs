@@ -15,6 +15,7 @@ mod queue;
 mod refusals;
 pub mod unix;
 
+pub use connection::transfer_timeout;
 pub use event_loop::Transfer;
 
 use crate::api::{self, Pace, Wanted};

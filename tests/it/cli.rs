@@ -476,7 +476,7 @@ fn a_second_server_on_a_folder_is_refused_and_names_the_first() {
     assert_eq!(code, 1);
     assert!(
         text.contains(&format!(
-            "an accountd with pid {} works on this folder already",
+            "another accountd, with pid {}, is using this folder",
             server.pid()
         )),
         "{text}"
