@@ -4,7 +4,7 @@ use crate::account::expiring::Expiring;
 use crate::account::throttle::{self, Throttle};
 use crate::config::Config;
 use crate::config::Scheme;
-use crate::contract::No;
+use crate::contract::Reason;
 use crate::crypto;
 use crate::metrics::{self, Metrics};
 use crate::store::{self, BUSY, Durable, Fault, Reader, Store, Transaction, Writers, users};
@@ -54,7 +54,6 @@ struct State<C, T, M> {
 
 impl App {
     /// The state at a start.
-    #[must_use]
     pub fn new(
         config: Config,
         data: PathBuf,
@@ -168,7 +167,6 @@ impl App {
 
     /// Gives away what is in memory alone, for the worker that goes on with it. From now on this
     /// one spends nothing of it: it would be spent twice.
-    #[must_use]
     pub fn give_away(&self) -> Vec<u8> {
         let (captchas, throttle) = (lock(&self.captchas), lock(&self.throttle));
         self.moved.store(true, Ordering::SeqCst);
@@ -202,23 +200,23 @@ impl App {
     /// The captchas that wait for an answer: digests of their keys, and the answers.
     ///
     /// # Errors
-    /// [`No::Moved`] after [`App::give_away`].
-    pub fn captchas(&self) -> Result<MutexGuard<'_, Expiring<[u8; 32], String>>, No> {
+    /// [`Reason::Moved`] after [`App::give_away`].
+    pub fn captchas(&self) -> Result<MutexGuard<'_, Expiring<[u8; 32], String>>, Reason> {
         self.unless_moved(lock(&self.captchas))
     }
 
     /// The failures and budgets of all sources.
     ///
     /// # Errors
-    /// [`No::Moved`] after [`App::give_away`].
-    pub fn throttle(&self) -> Result<MutexGuard<'_, Throttle>, No> {
+    /// [`Reason::Moved`] after [`App::give_away`].
+    pub fn throttle(&self) -> Result<MutexGuard<'_, Throttle>, Reason> {
         self.unless_moved(lock(&self.throttle))
     }
 
     /// The state itself, unless it has been given away; that happens under the locks of both.
-    fn unless_moved<T>(&self, state: T) -> Result<T, No> {
+    fn unless_moved<T>(&self, state: T) -> Result<T, Reason> {
         if self.moved.load(Ordering::SeqCst) {
-            Err(No::Moved)
+            Err(Reason::Moved)
         } else {
             Ok(state)
         }

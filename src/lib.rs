@@ -51,7 +51,7 @@
 //! - Time and the client's address come with the request.
 //! - Captchas, guesses and budgets belong to one worker at a time: one that has given them away
 //!   spends none of them.
-//! - While a command holds the pictures ([`avatar::hold`]), none is removed: the database may be
+//! - While a command holds the pictures ([`avatar::lock_exclusive`]), none is removed: the database may be
 //!   copied first.
 
 pub mod account;

@@ -16,7 +16,6 @@ pub struct Expiring<K, V> {
 
 impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
     /// A map for so many entries, each for so many seconds.
-    #[must_use]
     pub fn new(lifetime: i64, bound: usize) -> Expiring<K, V> {
         Expiring {
             lifetime,
@@ -57,7 +56,6 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
     }
 
     /// Every entry with the time of its end and its source, oldest first.
-    #[must_use]
     pub fn entries(&self) -> Vec<(i64, &K, &V, Source)> {
         self.queue
             .iter()

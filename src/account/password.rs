@@ -19,7 +19,6 @@ const ARGON2_LANES: u32 = 1;
 
 impl Scheme {
     /// What is to be stored of a password.
-    #[must_use]
     pub fn hash(self, password: &str) -> String {
         self.wrap(md5_hex(password))
     }
@@ -28,7 +27,6 @@ impl Scheme {
     ///
     /// # Panics
     /// If the machine has no memory for Argon2id.
-    #[must_use]
     pub fn wrap(self, md5_hex: String) -> String {
         if self == Scheme::Md5 {
             return md5_hex;
@@ -50,7 +48,6 @@ const NO_PASSWORD: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA
 /// Whether a password is the stored one. Where Argon2id is in use, for any user, each refusal takes
 /// one Argon2id: time then tells neither whether there is a user nor which scheme the user's row
 /// has.
-#[must_use]
 pub fn verify(stored: Option<&str>, password: &str, argon2id_in_use: bool) -> bool {
     let digest = md5_hex(password);
     let stored = stored.unwrap_or_default();

@@ -1,15 +1,13 @@
-//! Rules for new passwords, for who wants them; without settings everything is allowed.
+//! The password policy: settings that refuse new passwords; by default every password is accepted.
 
 use crate::config::Config;
 
-/// A password a line, in lower case; lines of its head begin with `#`.
+/// One password a line, in lower case; comment lines at the top begin with `#`.
 static COMMON: &str = include_str!("common-passwords.txt");
 
-/// Asks that a new password is allowed to the user with this name.
-///
-/// # Errors
-/// What is wrong with it, as the end of a sentence.
-pub fn allow(config: &Config, password: &str, name: &str) -> Result<(), &'static str> {
+/// Checks a new password of the user with this name. The error is the end of a sentence that begins
+/// with "the password".
+pub fn check(config: &Config, password: &str, name: &str) -> Result<(), &'static str> {
     if password.chars().count() < config.min_password_length {
         return Err("has fewer characters than min_password_length asks for");
     }
@@ -19,7 +17,7 @@ pub fn allow(config: &Config, password: &str, name: &str) -> Result<(), &'static
             return Err("is the user's own name (refuse_common_passwords)");
         }
         if COMMON.lines().any(|line| line == lower) {
-            return Err("is one of the commonest (refuse_common_passwords)");
+            return Err("is one of the most common passwords (refuse_common_passwords)");
         }
     }
     Ok(())
@@ -41,10 +39,10 @@ mod tests {
     }
 
     #[test]
-    fn without_settings_everything_is_allowed() {
+    fn by_default_every_password_is_accepted() {
         let config = config(&[]);
         for password in ["", "1", "123456", "rei"] {
-            assert!(allow(&config, password, "rei").is_ok(), "{password}");
+            assert!(check(&config, password, "rei").is_ok(), "{password}");
         }
     }
 
@@ -52,27 +50,27 @@ mod tests {
     fn characters_are_counted_not_bytes() {
         let config = config(&[("ACCOUNTD_MIN_PASSWORD_LENGTH", "4")]);
         assert!(
-            allow(&config, "阿巴阿", "rei").is_err() && allow(&config, "阿巴阿巴", "rei").is_ok()
+            check(&config, "阿巴阿", "rei").is_err() && check(&config, "阿巴阿巴", "rei").is_ok()
         );
         assert!(
-            allow(&config, "1234", "1234").is_ok(),
+            check(&config, "1234", "1234").is_ok(),
             "common ones are another setting"
         );
     }
 
     #[test]
-    fn common_and_own_ones_are_refused_in_any_case() {
+    fn common_passwords_and_the_own_name_are_refused_in_any_case() {
         let config = config(&[("ACCOUNTD_REFUSE_COMMON_PASSWORDS", "true")]);
         for password in ["123456", "PassWord", "qwerty", "Rei"] {
-            assert!(allow(&config, password, "rEI").is_err(), "{password}");
+            assert!(check(&config, password, "rEI").is_err(), "{password}");
         }
         for password in ["", "password ", "correct horse", "rei's"] {
-            assert!(allow(&config, password, "rei").is_ok(), "{password}");
+            assert!(check(&config, password, "rei").is_ok(), "{password}");
         }
     }
 
     #[test]
-    fn the_list_is_as_long_as_is_said_and_in_lower_case() {
+    fn the_list_has_the_documented_length_and_is_in_lower_case() {
         let list: Vec<&str> = COMMON
             .lines()
             .filter(|line| !line.starts_with('#'))

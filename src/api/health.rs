@@ -1,10 +1,9 @@
-//! `/health`: whether requests are answered and the database can be asked.
+//! `/health`: whether requests are answered and the database can be read.
 
-use crate::app::App;
-use crate::contract::{Done, Outcome};
-use crate::http::Request;
+use super::call::Call;
+use crate::contract::{Outcome, Success};
 
-pub fn handle(app: &App, _: &Request) -> Outcome {
-    app.ask_without_waiting()?;
-    Ok(Done::Plain)
+pub fn handle(call: &Call) -> Outcome {
+    call.app.ask_without_waiting()?;
+    Ok(Success::Sentence)
 }

@@ -1,54 +1,117 @@
 //! `/api/login`: a name, a password and a captcha for a token.
 
-use super::password::verified;
-use super::{guarded, noted, value};
-use crate::account::captcha;
+use super::call::Call;
+use super::checks;
+use super::password::verify_then;
 use crate::account::throttle::Secret;
-use crate::app::App;
 use crate::config::Scheme;
-use crate::contract;
-use crate::contract::{LOGIN, Outcome};
+use crate::contract::{Outcome, Success, TOKEN_LENGTH};
 use crate::crypto;
-use crate::http::Request;
 use crate::store::{Durable, sessions, users};
 
-pub fn handle(app: &App, request: &Request) -> Outcome {
-    captcha::spend(app, &request.form, request.now)?;
-    request.form.require(LOGIN.fields)?;
-    guarded(
-        app,
-        request,
-        &[Secret::Password(request.form.get("username"))],
-        || log_in(app, request),
-    )
+pub fn handle(call: &Call) -> Outcome {
+    call.body.require(call.endpoint.fields)?;
+    let secret = Secret::Password(call.body.text("username"));
+    checks::attempt(call, &[secret], || log_in(call))
 }
 
-fn log_in(app: &App, request: &Request) -> Outcome {
-    let (form, config) = (&request.form, &app.config);
-    let password = form.get("passwd");
-    let token = crypto::random_alphanumeric(contract::TOKEN_LENGTH);
-    let (digest, expires_at) = (
-        crypto::sha256(&token),
-        request.now + config.token_ttl_seconds,
-    );
-    verified(app, form.get("username"), password, |user| {
-        let fresh = (Scheme::of(&user.password) != config.password_hash)
+fn log_in(call: &Call) -> Outcome {
+    let config = &call.app.config;
+    let (name, password) = (call.body.text("username"), call.body.text("passwd"));
+    let token = crypto::random_alphanumeric(TOKEN_LENGTH);
+    let digest = crypto::sha256(&token);
+    let expires_at = call.request.now + config.token_ttl_seconds;
+    verify_then(call.app, name, password, |user| {
+        // A row of the other scheme is rewritten, since the password is known now.
+        let rehashed = (Scheme::of(&user.password) != config.password_hash)
             .then(|| config.password_hash.hash(password));
-        let opened = noted(app, Durable::Soon, &LOGIN, request, |db| {
-            let opened = sessions::open(
-                db,
-                user.id,
-                &user.password,
-                &digest,
-                expires_at,
-                config.sessions_per_user,
-            )?;
-            if let Some(fresh) = fresh.filter(|_| opened) {
-                users::rehash(db, user.id, &user.password, &fresh)?;
+        let opened = checks::write(call, Durable::Soon, |db| {
+            let stored = &user.password;
+            let most = config.sessions_per_user;
+            let opened = sessions::open(db, user.id, stored, &digest, expires_at, most)?;
+            if let Some(rehashed) = rehashed.filter(|_| opened) {
+                users::rehash(db, user.id, stored, &rehashed)?;
             }
             Ok(opened.then_some(user.id))
         })?;
         Ok(opened.is_some())
     })?;
-    value(&token)
+    Ok(Success::value(&token))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::fixture::{Fixture, PASSWORD, refused, value};
+    use crate::config::Scheme;
+    use crate::contract::{LOGIN, Reason, TOKEN_LENGTH};
+    use crate::store::users;
+
+    fn members(name: &str, password: &str) -> String {
+        format!(r#""username":"{name}","passwd":"{password}""#)
+    }
+
+    #[test]
+    fn the_right_password_opens_a_session() {
+        let fixture = Fixture::new();
+        let (id, before) = fixture.signed_in("rei");
+        let token = value(fixture.with_captcha(&LOGIN, &members("rei", PASSWORD)));
+        let token = token.as_str().unwrap();
+        assert_eq!(
+            (token.len(), fixture.owner(token)),
+            (TOKEN_LENGTH, Some(id))
+        );
+        // sessions_per_user is 1 by default.
+        assert_eq!(fixture.owner(&before), None);
+    }
+
+    #[test]
+    fn each_refusal_has_its_reason() {
+        let fixture = Fixture::new();
+        fixture.signed_in("rei");
+        for (members, reason) in [
+            (members("rei", "wrong"), Reason::PasswordWrong),
+            (members("REI", PASSWORD), Reason::PasswordWrong),
+            (members("nobody", PASSWORD), Reason::PasswordWrong),
+            (members("", PASSWORD), Reason::FieldAbsent),
+            (members("rei", "\\r"), Reason::FieldAbsent),
+            (String::new(), Reason::FieldAbsent),
+        ] {
+            let outcome = fixture.with_captcha(&LOGIN, &members);
+            assert_eq!(refused(outcome), reason, "{members}");
+        }
+        let without_captcha = format!("{{{}}}", members("rei", PASSWORD));
+        assert_eq!(
+            refused(fixture.outcome(&LOGIN, &without_captcha)),
+            Reason::CaptchaAbsent
+        );
+        assert_eq!(
+            refused(fixture.outcome(&LOGIN, "not JSON")),
+            Reason::CaptchaAbsent
+        );
+    }
+
+    #[test]
+    fn a_row_of_the_other_scheme_is_rewritten() {
+        let fixture = Fixture::with(&[("ACCOUNTD_PASSWORD_HASH", "argon2id")]);
+        fixture.signed_in("rei");
+        let stored = || {
+            let found = fixture
+                .app
+                .read(|db| users::credentials(db, "rei"))
+                .unwrap();
+            Scheme::of(&found.user.unwrap().password)
+        };
+        assert_eq!(stored(), Scheme::Md5);
+        assert!(
+            fixture
+                .with_captcha(&LOGIN, &members("rei", PASSWORD))
+                .is_ok()
+        );
+        assert_eq!(stored(), Scheme::Argon2id);
+        assert!(
+            fixture
+                .with_captcha(&LOGIN, &members("rei", PASSWORD))
+                .is_ok()
+        );
+    }
 }

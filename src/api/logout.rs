@@ -1,23 +1,65 @@
-//! `/api/logout`: the end of a session, or of all that the token's owner has.
+//! `/api/logout`: ends a session, or all sessions of the token's owner.
 
-use super::{admit, as_owner, note, spend, token};
+use super::call::Call;
+use super::checks;
 use crate::account::throttle::Budget;
-use crate::app::App;
-use crate::contract::{Done, LOGOUT, Outcome};
-use crate::http::Request;
+use crate::contract::{Outcome, Success};
 use crate::store::sessions;
 
-pub fn handle(app: &App, request: &Request) -> Outcome {
-    let digest = token(&LOGOUT, request)?;
-    let id = admit(app, &digest, request.now)?;
-    spend(app, request, Budget::Change(Some(id)))?;
-    as_owner(app, &digest, request.now, |db, id| {
-        note(app, &LOGOUT, request, db, id)?;
-        if request.form.is_true("everywhere") {
+pub fn handle(call: &Call) -> Outcome {
+    let owner = checks::owner(call)?;
+    checks::budget(call, Budget::Change(Some(owner)))?;
+    let token = call.token()?;
+    let everywhere = call.body.is_true("everywhere");
+    checks::write_as_owner(call, |db, id| {
+        if everywhere {
             sessions::end_all(db, id)
         } else {
-            sessions::end(db, &digest)
+            sessions::end(db, &token)
         }
     })?;
-    Ok(Done::Plain)
+    Ok(Success::Sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::fixture::{Fixture, refused};
+    use crate::contract::{LOGOUT, Reason};
+
+    #[test]
+    fn it_ends_the_session_of_its_token_and_only_true_ends_all() {
+        for (member, others_end) in [
+            ("", false),
+            (r#","everywhere":false"#, false),
+            (r#","everywhere":"true""#, false),
+            (r#","everywhere":1"#, false),
+            (r#","everywhere":true"#, true),
+        ] {
+            let fixture = Fixture::new();
+            let (id, token) = fixture.signed_in("rei");
+            let (_, stranger) = fixture.signed_in("asuka");
+            let other = fixture.session(id);
+            let body = format!(r#"{{"token":"{token}"{member}}}"#);
+            assert!(fixture.outcome(&LOGOUT, &body).is_ok(), "{member}");
+            assert_eq!(fixture.owner(&token), None, "{member}");
+            assert_eq!(fixture.owner(&other).is_none(), others_end, "{member}");
+            assert!(fixture.owner(&stranger).is_some(), "{member}");
+            assert_eq!(
+                refused(fixture.outcome(&LOGOUT, &body)),
+                Reason::TokenUnknown
+            );
+        }
+    }
+
+    #[test]
+    fn it_needs_a_token() {
+        let fixture = Fixture::new();
+        for body in ["{}", r#"{"token":""}"#, r#"{"token":1}"#, "[]", ""] {
+            assert_eq!(
+                refused(fixture.outcome(&LOGOUT, body)),
+                Reason::TokenAbsent,
+                "{body}"
+            );
+        }
+    }
 }

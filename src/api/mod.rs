@@ -1,6 +1,9 @@
-//! The router: from a path to the function that answers, and from what it says to the reply.
+//! The router: from a path to the handler, and from the handler's outcome to the reply.
 
 pub mod body;
+mod call;
+mod checks;
+mod fixture;
 mod forget_password;
 mod get_verification_code;
 mod health;
@@ -14,55 +17,44 @@ mod update_show_name;
 mod upload_avatar;
 mod user_info;
 
-use crate::account::captcha;
-use crate::account::policy;
-use crate::account::throttle::{Budget, Guess, Secret, Source, Verdict};
-use crate::api::body::json::Form;
 use crate::app::App;
-use crate::contract::{self, Done, Endpoint, No, Outcome, Stop, Token, outside};
-use crate::crypto;
+use crate::contract::{self, Cost, Endpoint, Outcome, Reason, Refusal, Success, Token, outside};
 use crate::http::{Body, Reply, Request};
 use crate::log::{self, Level};
-use crate::store::audit::{self, Event};
-use crate::store::{Durable, Fault, Transaction, sessions};
+use body::json::JsonBody;
+use call::Call;
 use std::io::{self, Read};
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 /// The longest JSON body in bytes, `contract.md`.
-const LONGEST: u64 = 64 * 1024;
+const LONGEST_JSON: u64 = 64 * 1024;
 
-/// What answers an endpoint, and how long that takes.
+/// The function that answers an endpoint.
 #[derive(Clone, Copy)]
 enum Handler {
-    /// Reads a form, and answers at once.
-    Quick(fn(&App, &Request) -> Outcome),
-    /// Reads a form, and writes.
-    Writing(fn(&App, &Request) -> Outcome),
-    /// Reads a form, hashes passwords, which takes long with Argon2id, and writes.
-    Hashing(fn(&App, &Request) -> Outcome),
-    /// Reads a body as large as it likes.
-    Upload(fn(&App, &Request, &mut dyn Read) -> Outcome),
+    /// Takes the JSON body.
+    Json(fn(&Call) -> Outcome),
+    /// Reads a body that may be large.
+    Upload(fn(&Call, &mut dyn Read) -> Outcome),
 }
 
-/// Every interface and its function.
+/// Every interface and its handler.
 const ROUTES: [(&Endpoint, Handler); 11] = [
-    (&contract::REGISTERED, Handler::Hashing(registered::handle)),
-    (&contract::LOGIN, Handler::Hashing(login::handle)),
-    (&contract::USER_INFO, Handler::Quick(user_info::handle)),
+    (&contract::REGISTERED, Handler::Json(registered::handle)),
+    (&contract::LOGIN, Handler::Json(login::handle)),
+    (&contract::USER_INFO, Handler::Json(user_info::handle)),
     (
         &contract::UPDATE_PASSWORD,
-        Handler::Hashing(update_password::handle),
+        Handler::Json(update_password::handle),
     ),
     (
         &contract::UPDATE_SHOW_NAME,
-        Handler::Writing(update_show_name::handle),
+        Handler::Json(update_show_name::handle),
     ),
-    (&contract::UPDATE_KEY, Handler::Writing(update_key::handle)),
+    (&contract::UPDATE_KEY, Handler::Json(update_key::handle)),
     (
         &contract::FORGET_PASSWORD,
-        Handler::Hashing(forget_password::handle),
+        Handler::Json(forget_password::handle),
     ),
     (
         &contract::UPLOAD_AVATAR,
@@ -70,10 +62,10 @@ const ROUTES: [(&Endpoint, Handler); 11] = [
     ),
     (
         &contract::GET_VERIFICATION_CODE,
-        Handler::Quick(get_verification_code::handle),
+        Handler::Json(get_verification_code::handle),
     ),
-    (&contract::LOGOUT, Handler::Writing(logout::handle)),
-    (&contract::HEALTH, Handler::Quick(health::handle)),
+    (&contract::LOGOUT, Handler::Json(logout::handle)),
+    (&contract::HEALTH, Handler::Json(health::handle)),
 ];
 
 fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {
@@ -83,57 +75,11 @@ fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {
         .find(|(endpoint, _)| endpoint.path == path)
 }
 
-/// What a request takes, beside a thread for a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// Nothing.
-    Quick,
-    /// A wait for the database, which is slow.
-    Waiting,
-    /// A slow hash of a password.
-    Hashing,
-    /// A body that is read as it comes.
-    Upload,
-}
-
-/// What a request takes, whose body is this if it is JSON and has come whole.
-#[must_use]
-pub fn pace(app: &App, request: &Request, body: Option<&[u8]>) -> Pace {
-    let handler = match route(&request.path) {
-        Some((endpoint, handler)) if endpoint.method == request.method => handler,
-        _ => return Pace::Quick,
-    };
-    let hashes = matches!(handler, Handler::Hashing(_));
-    match handler {
-        Handler::Upload(_) => Pace::Upload,
-        Handler::Quick(_) => Pace::Quick,
-        Handler::Hashing(_) | Handler::Writing(_) => {
-            let pace = if hashes && app.hashes_are_slow() {
-                Pace::Hashing
-            } else {
-                Pace::Waiting
-            };
-            let takes_long = pace == Pace::Hashing || app.writes_are_slow();
-            // Without the answer to a captcha nothing is hashed or written, so no permit is taken.
-            let gets_far = || {
-                !hashes
-                    || body
-                        .is_some_and(|body| captcha::is_right(app, &Form::read(body), request.now))
-            };
-            if takes_long && gets_far() {
-                pace
-            } else {
-                Pace::Quick
-            }
-        }
-    }
-}
-
 /// The body that a request may bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// None that is looked at.
-    Nothing,
+pub enum BodyKind {
+    /// A body that is not looked at.
+    Ignored,
     /// JSON.
     Json,
     /// A file.
@@ -141,195 +87,153 @@ pub enum Wanted {
 }
 
 /// The body that a request with this method and path may bring.
-#[must_use]
-pub fn wanted(method: &str, path: &str) -> Wanted {
+pub fn body_kind(method: &str, path: &str) -> BodyKind {
     match route(path) {
-        Some((endpoint, _)) if endpoint.method != method || method != "POST" => Wanted::Nothing,
-        Some((_, Handler::Upload(_))) => Wanted::Upload,
-        Some(_) => Wanted::Json,
-        None => Wanted::Nothing,
+        Some((endpoint, _)) if endpoint.method != method || method != "POST" => BodyKind::Ignored,
+        Some((_, Handler::Upload(_))) => BodyKind::Upload,
+        Some(_) => BodyKind::Json,
+        None => BodyKind::Ignored,
     }
 }
 
-/// The refusal of an upload that is certain before its body is read, of which so many bytes were
-/// announced.
-#[must_use]
+/// What a request takes at this moment. `body` is its JSON body, if that has arrived whole.
+pub fn cost(app: &App, request: &Request, body: Option<&[u8]>) -> Cost {
+    let Some((endpoint, _)) = route(&request.path) else {
+        return Cost::Quick;
+    };
+    if endpoint.method != request.method {
+        return Cost::Quick;
+    }
+    let cost = match endpoint.cost {
+        Cost::Hash if app.hashes_are_slow() => Cost::Hash,
+        Cost::Hash | Cost::Write if app.writes_are_slow() => Cost::Write,
+        Cost::Hash | Cost::Write | Cost::Quick => return Cost::Quick,
+        Cost::Upload => return Cost::Upload,
+    };
+    // A request without the right answer to its captcha is refused before it hashes or writes.
+    let may_act = !endpoint.captcha
+        || body
+            .is_some_and(|body| checks::has_right_captcha(app, &JsonBody::read(body), request.now));
+    if may_act { cost } else { Cost::Quick }
+}
+
+/// The refusal of an upload that is certain before its body, of `announced` bytes, is read.
 pub fn refuse_upload(app: &App, request: &Request, announced: u64) -> Option<Reply> {
-    let outcome = upload_avatar::check(app, request, announced).err()?;
-    Some(refusal(app, &contract::UPLOAD_AVATAR, request, outcome))
+    let (endpoint, _) = route(&request.path)?;
+    let call = Call::new(app, endpoint, request, JsonBody::default());
+    let refused = upload_avatar::check(&call, announced).err()?;
+    Some(refusal(&call, refused))
 }
 
 /// Answers a request to an interface; `None` if the path is not one.
-pub fn answer(app: &App, request: &mut Request, body: &mut dyn Read) -> Option<Reply> {
+pub fn answer(app: &App, request: &Request, body: &mut dyn Read) -> Option<Reply> {
     let (endpoint, handler) = route(&request.path)?;
     Some(interface(app, endpoint, handler, request, body))
 }
 
 fn interface(
     app: &App,
-    endpoint: &Endpoint,
+    endpoint: &'static Endpoint,
     handler: Handler,
-    request: &mut Request,
+    request: &Request,
     body: &mut dyn Read,
 ) -> Reply {
     if request.method != endpoint.method {
-        return endpoint.refusal(No::Method, None).into();
+        return endpoint.refusal(Reason::WrongMethod, None).into();
     }
-    if !matches!(handler, Handler::Upload(_)) {
-        match form(body) {
-            Some(form) => request.form = form,
-            None => return outside(413).into(),
+    let json = match handler {
+        Handler::Json(_) => read_json(body),
+        Handler::Upload(_) => Some(JsonBody::default()),
+    };
+    let Some(json) = json else {
+        return outside(413).into();
+    };
+    let call = Call::new(app, endpoint, request, json);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        check(&call)?;
+        match handler {
+            Handler::Json(handle) => handle(&call),
+            Handler::Upload(handle) => handle(&call, body),
         }
-    }
-    let outcome = catch_unwind(AssertUnwindSafe(|| match handler {
-        Handler::Quick(handle) | Handler::Writing(handle) | Handler::Hashing(handle) => {
-            handle(app, request)
-        }
-        Handler::Upload(handle) => handle(app, request, body),
     }));
-    // The panic hook has written the line.
-    let outcome = outcome.unwrap_or(Err(No::Crashed.into()));
-    match outcome {
-        Ok(Done::Plain) => endpoint.done(None).into(),
-        Ok(Done::Value(value)) => endpoint.done(Some(&value)).into(),
-        Ok(Done::Captcha { key, picture }) => captcha(key, picture),
-        Err(stop) => refusal(app, endpoint, request, stop),
+    // The panic hook has logged a panic.
+    match outcome.unwrap_or_else(|_| Err(Reason::Panicked.into())) {
+        Ok(Success::Sentence) => endpoint.success(None).into(),
+        Ok(Success::Value(value)) => endpoint.success(Some(&value)).into(),
+        Ok(Success::Captcha { key, picture }) => captcha(key, picture),
+        Err(refused) => refusal(&call, refused),
     }
 }
 
-/// The reply to a request that a handler has refused.
-fn refusal(app: &App, endpoint: &Endpoint, request: &Request, stop: Stop) -> Reply {
-    match stop {
-        Stop {
-            reason: No::TooOften(seconds),
-            ..
-        } => retry_after(429, seconds),
-        Stop {
-            reason: No::Moved, ..
-        } => retry_after(503, 1),
-        Stop {
-            reason,
-            cause,
-            detail,
-        } => {
-            if matches!(reason, No::PasswordWrong | No::KeyWrong | No::UserUnknown) {
-                log::line(
-                    Level::Info,
-                    &format!(
-                        "failed sign-in from {} at {}",
-                        request.source(),
-                        endpoint.path
-                    ),
-                );
-                remember_refusal(app, endpoint, request);
-            }
-            if let Some(cause) = cause {
-                log::line(Level::Error, &format!("{}: {cause}", endpoint.path));
-            }
-            if let Some(detail) = &detail {
-                log::line(Level::Debug, &format!("{}: {detail}", endpoint.path));
-            }
-            // GET has no body that could be wrong.
-            let fault = request.form.fault().filter(|_| endpoint.method == "POST");
-            endpoint.refusal(reason, detail.as_deref().or(fault)).into()
+/// The JSON body; `None` if it is too long.
+fn read_json(body: &mut dyn Read) -> Option<JsonBody> {
+    let mut bytes = Vec::new();
+    match body.take(LONGEST_JSON + 1).read_to_end(&mut bytes) {
+        Ok(_) if bytes.len() as u64 > LONGEST_JSON => None,
+        Ok(_) => Some(JsonBody::read(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => None,
+        Err(_) => {
+            let why = format!("it broke off after {} bytes", bytes.len());
+            Some(JsonBody::unreadable(&why))
         }
     }
 }
 
-/// An answer about HTTP itself, to be tried again after so many seconds.
+/// What the contract's table asks of every request to the endpoint: a readable body if it has a row
+/// for another one, a captcha, a token.
+fn check(call: &Call) -> Result<(), Reason> {
+    if call.body.error().is_some() && call.endpoint.row(Reason::BodyUnreadable).is_some() {
+        return Err(Reason::BodyUnreadable);
+    }
+    if call.endpoint.captcha {
+        checks::captcha(call)?;
+    }
+    if call.endpoint.token != Token::None {
+        call.token()?;
+    }
+    Ok(())
+}
+
+/// The reply to a request that was refused.
+fn refusal(call: &Call, refusal: Refusal) -> Reply {
+    let Refusal {
+        reason,
+        cause,
+        detail,
+    } = refusal;
+    match reason {
+        Reason::TooOften(seconds) => return retry_after(429, seconds),
+        Reason::Moved => return retry_after(503, 1),
+        _ => {}
+    }
+    let Endpoint { path, method, .. } = call.endpoint;
+    if checks::is_wrong_guess(reason) {
+        let source = call.request.source();
+        log::line(
+            Level::Info,
+            &format!("failed sign-in from {source} at {path}"),
+        );
+        checks::record_failed_sign_in(call);
+    }
+    if let Some(cause) = cause {
+        log::line(Level::Error, &format!("{path}: {cause}"));
+    }
+    if let Some(detail) = &detail {
+        log::line(Level::Debug, &format!("{path}: {detail}"));
+    }
+    let body_error = call.body.error().filter(|_| *method == "POST");
+    call.endpoint
+        .refusal(reason, detail.as_deref().or(body_error))
+        .into()
+}
+
+/// An answer about HTTP itself that asks the client to try again after this many seconds.
 fn retry_after(status: u16, seconds: u64) -> Reply {
     let mut reply = Reply::from(outside(status));
     reply
         .headers
         .push(("Retry-After", seconds.to_string().into()));
     reply
-}
-
-/// Changes the database in one transaction, and takes note of it; `change` says the id of the user
-/// whom it was done to, or that nothing was done.
-fn noted(
-    app: &App,
-    durable: Durable,
-    endpoint: &Endpoint,
-    request: &Request,
-    change: impl FnOnce(&Transaction) -> rusqlite::Result<Option<i64>>,
-) -> Result<Option<i64>, Fault> {
-    app.write(durable, |db| {
-        let user = change(db)?;
-        if let Some(id) = user {
-            note(app, endpoint, request, db, id)?;
-        }
-        Ok(user)
-    })
-}
-
-/// Takes note of what a request does to the user with this id.
-fn note(
-    app: &App,
-    endpoint: &Endpoint,
-    request: &Request,
-    db: &Transaction,
-    id: i64,
-) -> rusqlite::Result<()> {
-    audit::done(
-        db,
-        &event(app, endpoint, request, &request.source()),
-        Some(id),
-    )
-}
-
-/// How long a failed sign-in waits with its answer while another process has the database locked.
-const MOMENT: Duration = Duration::from_millis(50);
-
-/// Takes note of a failed sign-in. That this fails changes no answer.
-fn remember_refusal(app: &App, endpoint: &Endpoint, request: &Request) {
-    if app.config.audit_days == 0 {
-        return;
-    }
-    let source = request.source();
-    let event = event(app, endpoint, request, &source);
-    let noted = app.write_within(MOMENT, Durable::Soon, |db| {
-        audit::refused(db, &event, name(&request.form))
-    });
-    if let Err(fault) = noted {
-        log::line(
-            Level::Error,
-            &format!("{}: audit: {}", endpoint.path, fault.cause()),
-        );
-    }
-}
-
-/// The user's name in a form; interfaces call it this or that.
-fn name(form: &Form) -> &str {
-    ["username", "name"]
-        .into_iter()
-        .map(|field| form.get(field))
-        .find(|name| !name.is_empty())
-        .unwrap_or_default()
-}
-
-/// What a request does to an account, for the audit log.
-fn event<'a>(app: &App, endpoint: &Endpoint, request: &Request, source: &'a str) -> Event<'a> {
-    Event {
-        at: request.now,
-        name: endpoint.name(),
-        source,
-        days: app.config.audit_days,
-    }
-}
-
-/// The form in a body; nothing if it is too long.
-fn form(body: &mut dyn Read) -> Option<Form> {
-    let mut bytes = Vec::new();
-    match body.take(LONGEST + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() as u64 > LONGEST => None,
-        Ok(_) => Some(Form::read(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => None,
-        Err(_) => Some(Form::unreadable(&format!(
-            "it broke off after {} bytes",
-            bytes.len()
-        ))),
-    }
 }
 
 fn captcha(key: String, picture: Vec<u8>) -> Reply {
@@ -346,284 +250,142 @@ fn captcha(key: String, picture: Vec<u8>) -> Reply {
     }
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Stop {
-        let (reason, cause) = match fault {
-            Fault::NotAsked(cause) => (No::NotAsked, cause),
-            Fault::NotWritten(cause) => (No::NotWritten, cause),
-        };
-        Stop {
-            cause: Some(cause),
-            ..reason.into()
-        }
-    }
-}
-
-/// The digest of the token that a request carries where the endpoint wants it.
-fn token(endpoint: &Endpoint, request: &Request) -> Result<[u8; 32], No> {
-    match endpoint.token {
-        Token::Header if !request.token.is_empty() => Ok(crypto::sha256(&request.token)),
-        Token::Body if !request.form.get("token").is_empty() => {
-            Ok(crypto::sha256(request.form.get("token")))
-        }
-        _ => Err(No::TokenAbsent),
-    }
-}
-
-/// Asks that a token is good, and says the id of its owner.
-fn admit(app: &App, token: &[u8; 32], now: i64) -> Result<i64, Stop> {
-    app.read(|db| sessions::owner(db, token, now))?
-        .ok_or_else(|| No::TokenUnknown.into())
-}
-
-fn too_often(wait: Duration) -> No {
-    // Rounded up, so that whoever waits so long has waited long enough.
-    No::TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-}
-
-/// A guess that is settled in any case. If it ends without a verdict, because of a panic, say, it
-/// costs nothing.
-struct Attempt<'a> {
-    app: &'a App,
-    guess: Guess,
-    verdict: Verdict,
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        // Where another worker has the counts, the guess went over as a wrong one.
-        if let Ok(mut throttle) = self.app.throttle() {
-            throttle.settle(mem::take(&mut self.guess), self.verdict);
-        }
-    }
-}
-
-/// Asks that the client may guess at these secrets, and remembers how `attempt` ends.
-fn guarded(
-    app: &App,
-    request: &Request,
-    secrets: &[Secret],
-    attempt: impl FnOnce() -> Outcome,
-) -> Outcome {
-    let guess = app
-        .throttle()?
-        .admit(secrets, Source::of(request.client), request.uptime)
-        .map_err(too_often)?;
-    let mut admitted = Attempt {
-        app,
-        guess,
-        verdict: Verdict::Unknown,
-    };
-    let outcome = attempt();
-    admitted.verdict = match &outcome {
-        Ok(_) => Verdict::Right,
-        Err(Stop {
-            reason: No::PasswordWrong | No::KeyWrong | No::UserUnknown,
-            ..
-        }) => Verdict::Wrong,
-        Err(_) => Verdict::Unknown,
-    };
-    outcome
-}
-
-/// Asks that the rules allow this field as a new password.
-fn strong(app: &App, form: &Form, field: &str) -> Result<(), No> {
-    policy::allow(&app.config, form.get(field), name(form)).map_err(|_| No::PasswordTooWeak)
-}
-
-/// Takes one from a budget of the client.
-fn spend(app: &App, request: &Request, budget: Budget) -> Result<(), No> {
-    app.throttle()?
-        .spend(budget, Source::of(request.client), request.uptime)
-        .map_err(too_often)
-}
-
-/// Changes the account of a token's owner; in the same transaction the token is good.
-fn as_owner<T>(
-    app: &App,
-    token: &[u8; 32],
-    now: i64,
-    change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<T>,
-) -> Result<T, Stop> {
-    let changed = app.write(Durable::Now, |db| match sessions::owner(db, token, now)? {
-        Some(id) => change(db, id).map(Some),
-        None => Ok(None),
-    })?;
-    changed.ok_or_else(|| No::TokenUnknown.into())
-}
-
-/// A text as the value of an answer.
-fn value(value: &impl serde::Serialize) -> Outcome {
-    Ok(Done::Value(
-        serde_json::value::to_raw_value(value).expect("texts and numbers serialise"),
-    ))
+#[cfg(test)]
+fn handler(endpoint: &Endpoint) -> Handler {
+    route(endpoint.path).expect("every endpoint has a route").1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
-    use crate::store::{Reader, Store};
-    use std::path::PathBuf;
-
-    /// An app over a fresh folder.
-    fn fresh() -> (App, PathBuf) {
-        let data =
-            std::env::temp_dir().join(format!("accountd-api-{}", crypto::random_alphanumeric(10)));
-        std::fs::create_dir(&data).unwrap();
-        let (config, _) = config::load(&data, &|_| None, &[]).unwrap();
-        let (store, reader) = (Store::open(&data).unwrap(), Reader::open(&data).unwrap());
-        (App::new(config, data.clone(), None, store, reader), data)
-    }
+    use crate::config::Scheme;
+    use crate::contract::{ADDITIONS, DOCUMENT};
+    use crate::store::{Durable, Fault};
+    use fixture::Fixture;
 
     #[test]
-    fn what_ends_without_a_verdict_costs_no_guess() {
-        let (app, data) = fresh();
-        let request = Request::default();
-        let guess = |outcome: fn() -> Outcome| {
-            catch_unwind(AssertUnwindSafe(|| {
-                guarded(&app, &request, &[Secret::Password("rei")], outcome)
-            }))
-        };
-        let faults: [fn() -> Outcome; 4] = [
-            || panic!("on purpose"),
-            || Err(No::NotAsked.into()),
-            || Err(No::NotWritten.into()),
-            || Err(No::PasswordTooWeak.into()),
-        ];
-        for fault in faults.iter().cycle().take(100) {
-            let refused = matches!(
-                guess(*fault),
-                Ok(Err(Stop {
-                    reason: No::TooOften(_),
-                    ..
-                }))
-            );
-            assert!(!refused);
+    fn every_endpoint_has_a_route_and_its_cost_fits_the_handler() {
+        for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
+            for path in [endpoint.path.to_string(), format!("{}/", endpoint.path)] {
+                let (found, handler) = route(&path).unwrap_or_else(|| panic!("{path}"));
+                assert_eq!(found.path, endpoint.path);
+                let uploads = matches!(handler, Handler::Upload(_));
+                assert_eq!(uploads, endpoint.cost == Cost::Upload, "{path}");
+            }
         }
-        for nth in 0..4 {
-            let Ok(Err(stop)) = guess(|| Err(No::PasswordWrong.into())) else {
-                panic!("it is wrong")
-            };
-            assert_eq!(
-                stop.reason,
-                if nth < 3 {
-                    No::PasswordWrong
-                } else {
-                    No::TooOften(1)
-                }
-            );
-        }
-        std::fs::remove_dir_all(data).unwrap();
-    }
-
-    #[test]
-    fn a_worker_that_gave_away_its_state_spends_nothing_of_it() {
-        let ((old, data), (new, other)) = (fresh(), fresh());
-        let Done::Captcha { key, .. } = captcha::hand_out(&old, Source::of(None), 0).unwrap()
-        else {
-            panic!()
-        };
-        new.restore(&old.give_away());
-        for (path, body) in [
-            ("/api/get_verification_code", String::new()),
-            (
-                "/api/login",
-                format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"x\"}}"),
-            ),
+        for path in [
+            "",
+            "/",
+            "/api",
+            "/api/",
+            "/api/login//",
+            "//api/login",
+            "/api/Login",
         ] {
-            let method = if body.is_empty() { "GET" } else { "POST" };
-            let ask = |app: &App| {
-                let mut request = Request {
-                    method: method.into(),
-                    path: path.into(),
-                    ..Request::default()
-                };
-                answer(app, &mut request, &mut body.as_bytes()).unwrap()
-            };
-            let reply = ask(&old);
-            assert_eq!(
-                (reply.status, &*reply.headers.last().unwrap().1),
-                (503, "1"),
-                "{path}"
-            );
-            let expected = if method == "GET" { None } else { Some(503) };
-            assert_eq!(
-                (ask(&new).status, ask(&new).code),
-                (200, expected),
-                "{path}"
-            );
-        }
-        let refused = guarded(&old, &Request::default(), &[], || {
-            panic!("a guess is admitted")
-        });
-        assert!(matches!(
-            refused,
-            Err(Stop {
-                reason: No::Moved,
-                ..
-            })
-        ));
-        for data in [data, other] {
-            std::fs::remove_dir_all(data).unwrap();
+            assert!(route(path).is_none(), "{path}");
         }
     }
 
     #[test]
-    fn a_request_without_a_captcha_takes_no_permit_to_hash() {
-        let (mut app, data) = fresh();
-        app.config.password_hash = config::Scheme::Argon2id;
-        app.captcha_answer = Some("right".into());
-        let Done::Captcha { key, .. } = captcha::hand_out(&app, Source::of(None), 0).unwrap()
-        else {
-            panic!()
-        };
-        let request = Request {
-            method: "POST".into(),
-            path: contract::LOGIN.path.into(),
-            ..Request::default()
-        };
-        let form = |answer: &str| {
-            format!("{{\"verification_code_key\":\"{key}\",\"verification_code\":\"{answer}\"}}")
+    fn another_method_is_refused_with_the_row_of_the_endpoint() {
+        let fixture = Fixture::new();
+        for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
+            for method in ["GET", "POST", "HEAD", "PUT", "post"] {
+                if method == endpoint.method {
+                    continue;
+                }
+                let mut request = fixture.request(endpoint);
+                request.method = method.into();
+                let reply = answer(&fixture.app, &request, &mut &b"{}"[..]).unwrap();
+                assert_eq!(
+                    (reply.status, reply.code),
+                    (200, Some(500)),
+                    "{}",
+                    endpoint.path
+                );
+                assert_eq!(cost(&fixture.app, &request, None), Cost::Quick);
+                assert_eq!(body_kind(method, endpoint.path), BodyKind::Ignored);
+            }
+        }
+    }
+
+    #[test]
+    fn a_json_body_has_a_limit() {
+        let fixture = Fixture::new();
+        let request = fixture.request(&contract::USER_INFO);
+        for (size, status) in [(64 * 1024, 200), (64 * 1024 + 1, 413)] {
+            let body = format!("{{}}{}", " ".repeat(size - 2));
+            let reply = answer(&fixture.app, &request, &mut body.as_bytes()).unwrap();
+            assert_eq!(reply.status, status, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_has_handed_its_state_over_spends_none_of_it() {
+        let (old, new) = (Fixture::new(), Fixture::new());
+        let key = old.captcha("right");
+        new.app.restore(&old.app.give_away());
+        let body = format!(r#"{{"verification_code_key":"{key}","verification_code":"x"}}"#);
+        for (endpoint, body, expected) in [
+            (&contract::GET_VERIFICATION_CODE, "", None),
+            (&contract::LOGIN, &*body, Some(503)),
+        ] {
+            let request = old.request(endpoint);
+            let ask = |app: &App| answer(app, &request, &mut body.as_bytes()).unwrap();
+            let refused = ask(&old.app);
+            let wait = &refused.headers.last().unwrap().1;
+            assert_eq!((refused.status, &**wait), (503, "1"), "{}", endpoint.path);
+            let reply = ask(&new.app);
+            assert_eq!(
+                (reply.status, reply.code),
+                (200, expected),
+                "{}",
+                endpoint.path
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_request_with_the_right_captcha_costs_a_hash() {
+        let mut fixture = Fixture::new();
+        fixture.app.config.password_hash = Scheme::Argon2id;
+        let key = fixture.captcha("right");
+        let request = fixture.request(&contract::LOGIN);
+        let body = |answer: &str| {
+            format!(r#"{{"verification_code_key":"{key}","verification_code":"{answer}"}}"#)
         };
         for (body, expected) in [
-            (None, Pace::Quick),
-            (Some("{}".into()), Pace::Quick),
-            (Some(form("wrong")), Pace::Quick),
-            (Some(form("RIGHT")), Pace::Hashing),
-            // Looking at it has not used it up.
-            (Some(form("right")), Pace::Hashing),
+            (None, Cost::Quick),
+            (Some("{}".into()), Cost::Quick),
+            (Some(body("wrong")), Cost::Quick),
+            (Some(body("RIGHT")), Cost::Hash),
+            // A look does not use the captcha up.
+            (Some(body("right")), Cost::Hash),
         ] {
-            assert_eq!(
-                pace(&app, &request, body.as_deref().map(str::as_bytes)),
-                expected,
-                "{body:?}"
-            );
+            let found = cost(&fixture.app, &request, body.as_deref().map(str::as_bytes));
+            assert_eq!(found, expected, "{body:?}");
         }
-        std::fs::remove_dir_all(data).unwrap();
     }
 
     #[test]
-    fn answers_of_a_panic() {
-        let (app, data) = fresh();
+    fn a_panic_is_answered_and_leaves_the_database_usable() {
+        let fixture = Fixture::new();
         for (endpoint, status, code) in [
             (&contract::REGISTERED, 200, 400),
             (&contract::LOGIN, 500, 169),
+            (&contract::USER_INFO, 500, 169),
             (&contract::UPLOAD_AVATAR, 200, 169),
             (&contract::GET_VERIFICATION_CODE, 200, 169),
         ] {
-            let mut request = Request {
-                method: endpoint.method.into(),
-                path: endpoint.path.into(),
-                ..Request::default()
-            };
-            let reply = interface(
-                &app,
-                endpoint,
-                Handler::Quick(|_, _| panic!("on purpose")),
-                &mut request,
-                &mut &b"{}"[..],
+            let mut request = fixture.request(endpoint);
+            request.token = "a".into();
+            let key = fixture.captcha("x");
+            let body = format!(
+                r#"{{"token":"a","verification_code_key":"{key}","verification_code":"x"}}"#
             );
+            let panics = Handler::Json(|_| panic!("on purpose"));
+            let app = &fixture.app;
+            let reply = interface(app, endpoint, panics, &request, &mut body.as_bytes());
             assert_eq!(
                 (reply.status, reply.code),
                 (status, Some(code)),
@@ -631,20 +393,17 @@ mod tests {
                 endpoint.path
             );
         }
-        // A panic while the database's lock is held leaves it usable.
         let caught = catch_unwind(AssertUnwindSafe(|| -> Result<(), Fault> {
-            app.write(Durable::Now, |db| {
-                db.execute(
-                    "INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL)",
-                    [],
-                )?;
+            fixture.app.write(Durable::Now, |db| {
+                let row = "INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL)";
+                db.execute(row, [])?;
                 panic!("on purpose")
             })
         }));
         assert!(caught.is_err());
-        let users = app
+        let users = fixture
+            .app
             .read(|db| db.query_row("SELECT count(*) FROM users", [], |row| row.get::<_, u32>(0)));
         assert_eq!(users.unwrap(), 0);
-        std::fs::remove_dir_all(data).unwrap();
     }
 }

@@ -1,51 +1,48 @@
-//! A user's password, verified against a row that may be rewritten at the same time.
+//! Verifies a user's password against a row that may be rewritten at the same time.
 
 use crate::account::password;
 use crate::app::App;
 use crate::config::Scheme;
-use crate::contract::{No, Stop};
+use crate::contract::{Reason, Refusal};
 use crate::store::Fault;
 use crate::store::users::{self, Credentials, Stored};
 
-/// How often a password is verified in all. Each further time takes a rewrite of the row within the
-/// milliseconds of the one before: by another log-in, by `accountd harden`, or by a worker with
-/// another `password_hash` that is about to end.
+/// How often a password is verified at most. Each further time needs a rewrite of the row within the
+/// milliseconds of the one before: by another log-in, by `accountd harden`, or by a draining worker
+/// with another `password_hash`.
 const TRIES: usize = 8;
 
-/// Verifies a user's password, and does something on the condition that the stored one is still
-/// what it was verified against. `act` says whether that was so. If it was not, the row is read and
-/// verified again: the same password may be stored in another form by now, and only one that is
-/// really another is refused.
-pub(super) fn verified(
+/// Verifies a user's password, and then calls `act`, which returns whether the stored password was
+/// still the verified one when it acted. If it was not, the row is read and verified again, since the
+/// same password may be stored in another form by now.
+pub fn verify_then(
     app: &App,
     name: &str,
     password: &str,
     mut act: impl FnMut(&Stored) -> Result<bool, Fault>,
-) -> Result<(), Stop> {
+) -> Result<(), Refusal> {
     for _ in 0..TRIES {
         let Credentials { user, any_argon2id } = app.read(|db| users::credentials(db, name))?;
         let argon2id_in_use = any_argon2id || app.config.password_hash == Scheme::Argon2id;
         let stored = user.as_ref().map(|user| user.password.as_str());
-        let fits = password::verify(stored, password, argon2id_in_use);
-        let Some(user) = user.filter(|_| fits) else {
-            return Err(No::PasswordWrong.into());
+        let matches = password::verify(stored, password, argon2id_in_use);
+        let Some(user) = user.filter(|_| matches) else {
+            return Err(Reason::PasswordWrong.into());
         };
         if act(&user)? {
             return Ok(());
         }
     }
     let cause = format!("the stored password was rewritten {TRIES} times while it was verified");
-    Err(Stop {
-        cause: Some(cause),
-        ..No::NotWritten.into()
-    })
+    Err(Refusal::fault(Reason::WriteFailed, cause))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Pace, pace};
+    use crate::api::cost;
     use crate::config;
+    use crate::contract::Cost;
     use crate::crypto;
     use crate::http::Request;
     use crate::http::network::Source;
@@ -124,11 +121,11 @@ mod tests {
         }
     }
 
-    fn refused(result: Result<(), Stop>) -> bool {
+    fn refused(result: Result<(), Refusal>) -> bool {
         matches!(
             result,
-            Err(Stop {
-                reason: No::PasswordWrong,
+            Err(Refusal {
+                reason: Reason::PasswordWrong,
                 ..
             })
         )
@@ -142,7 +139,7 @@ mod tests {
         ] {
             let scratch = Scratch::new(after, before);
             let mut seen = Vec::new();
-            let result = verified(&scratch.app, "rei", "old", |user| {
+            let result = verify_then(&scratch.app, "rei", "old", |user| {
                 if seen.is_empty() {
                     scratch.rewrite(&user.password, &after.hash("old"));
                 }
@@ -155,7 +152,7 @@ mod tests {
             );
             // The same of a change of the password.
             let mut tries = 0;
-            let result = verified(&scratch.app, "rei", "old", |user| {
+            let result = verify_then(&scratch.app, "rei", "old", |user| {
                 if tries == 0 {
                     scratch.rewrite(&user.password, &before.hash("old"));
                 }
@@ -165,10 +162,10 @@ mod tests {
                 })
             });
             assert!(result.is_ok() && tries == 2 && scratch.owner(1).is_none());
-            assert!(refused(verified(&scratch.app, "rei", "old", |user| {
+            assert!(refused(verify_then(&scratch.app, "rei", "old", |user| {
                 scratch.open(user, 2)
             })));
-            assert!(verified(&scratch.app, "rei", "new", |user| scratch.open(user, 2)).is_ok());
+            assert!(verify_then(&scratch.app, "rei", "new", |user| scratch.open(user, 2)).is_ok());
         }
     }
 
@@ -215,7 +212,7 @@ mod tests {
         for (nth, change) in changes.iter().enumerate() {
             let scratch = Scratch::new(Scheme::Argon2id, Scheme::Md5);
             let mut tries = 0;
-            let result = verified(&scratch.app, "rei", "old", |user| {
+            let result = verify_then(&scratch.app, "rei", "old", |user| {
                 change(&scratch);
                 tries += 1;
                 scratch.open(user, 1)
@@ -261,7 +258,7 @@ mod tests {
             let hashes = |name: &str, password: &str| {
                 let before = password::VERIFIED.get();
                 assert!(
-                    refused(verified(&scratch.app, name, password, |_| Ok(true))),
+                    refused(verify_then(&scratch.app, name, password, |_| Ok(true))),
                     "{name}"
                 );
                 password::VERIFIED.get() - before
@@ -289,15 +286,15 @@ mod tests {
     fn a_row_that_is_rewritten_without_end_is_a_fault_and_no_wrong_password() {
         let scratch = Scratch::new(Scheme::Md5, Scheme::Md5);
         let mut tries = 0;
-        let result = verified(&scratch.app, "rei", "old", |_| {
+        let result = verify_then(&scratch.app, "rei", "old", |_| {
             tries += 1;
             Ok(false)
         });
         assert!(
             matches!(
                 result,
-                Err(Stop {
-                    reason: No::NotWritten,
+                Err(Refusal {
+                    reason: Reason::WriteFailed,
                     cause: Some(_),
                     ..
                 })
@@ -306,7 +303,7 @@ mod tests {
     }
 
     /// What a request to this path takes that answers a captcha.
-    fn pace_of(app: &App, path: &str) -> Pace {
+    fn cost_of(app: &App, path: &str) -> Cost {
         app.captchas()
             .unwrap()
             .put(crypto::sha256("key"), "answer".into(), Source::of(None), 0);
@@ -315,7 +312,7 @@ mod tests {
             path: path.into(),
             ..Request::default()
         };
-        pace(
+        cost(
             app,
             &request,
             Some(br#"{"verification_code_key": "key", "verification_code": "answer"}"#),
@@ -331,14 +328,14 @@ mod tests {
             "/api/registered",
             "/api/forget_password",
         ];
-        let paces = || hashing.map(|path| pace_of(&scratch.app, path));
-        assert_eq!(paces(), [Pace::Quick; 4]);
+        let costs = || hashing.map(|path| cost_of(&scratch.app, path));
+        assert_eq!(costs(), [Cost::Quick; 4]);
         let (md5, argon2id) = (Scheme::Md5.hash("old"), Scheme::Argon2id.hash("old"));
         // Another process does this: `accountd harden`, say, whose configuration is newer than the
         // server's.
         scratch.rewrite(&md5, &argon2id);
-        assert_eq!(paces(), [Pace::Hashing; 4]);
-        assert_eq!(pace_of(&scratch.app, "/api/user_info"), Pace::Quick);
+        assert_eq!(costs(), [Cost::Hash; 4]);
+        assert_eq!(cost_of(&scratch.app, "/api/user_info"), Cost::Quick);
         assert!(
             scratch
                 .app
@@ -347,7 +344,7 @@ mod tests {
                 .any_argon2id
         );
         scratch.rewrite(&argon2id, &md5);
-        assert_eq!(paces(), [Pace::Quick; 4]);
+        assert_eq!(costs(), [Cost::Quick; 4]);
         assert!(
             !scratch
                 .app
@@ -356,11 +353,11 @@ mod tests {
                 .any_argon2id
         );
         assert_eq!(
-            pace_of(
+            cost_of(
                 &Scratch::new(Scheme::Argon2id, Scheme::Md5).app,
                 "/api/login"
             ),
-            Pace::Hashing
+            Cost::Hash
         );
     }
 }

@@ -1,21 +1,46 @@
 //! `/api/update_show_name`: another display name.
 
-use super::{admit, as_owner, spend, token};
+use super::call::Call;
+use super::checks;
 use crate::account::throttle::Budget;
-use crate::app::App;
-use crate::contract::{Done, Outcome, UPDATE_SHOW_NAME};
-use crate::http::Request;
+use crate::contract::{Outcome, Success};
 use crate::store::users;
 
-pub fn handle(app: &App, request: &Request) -> Outcome {
-    let digest = token(&UPDATE_SHOW_NAME, request)?;
-    let id = admit(app, &digest, request.now)?;
-    request.form.require(UPDATE_SHOW_NAME.fields)?;
-    request.form.limit(UPDATE_SHOW_NAME.fields)?;
-    spend(app, request, Budget::Change(Some(id)))?;
-    let show_name = request.form.get("new_show_name");
-    as_owner(app, &digest, request.now, |db, id| {
-        users::set_show_name(db, id, show_name)
-    })?;
-    Ok(Done::Plain)
+pub fn handle(call: &Call) -> Outcome {
+    let owner = checks::owner(call)?;
+    call.body.require(call.endpoint.fields)?;
+    call.body.limit(call.endpoint.fields)?;
+    checks::budget(call, Budget::Change(Some(owner)))?;
+    let show_name = call.body.text("new_show_name");
+    checks::write_as_owner(call, |db, id| users::set_show_name(db, id, show_name))?;
+    Ok(Success::Sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::fixture::{Fixture, refused, value};
+    use crate::contract::{Reason, UPDATE_SHOW_NAME, USER_INFO};
+
+    #[test]
+    fn the_name_changes_within_its_limit() {
+        let fixture = Fixture::new();
+        let (_, token) = fixture.signed_in("rei");
+        let set = |name: &str| {
+            let body = serde_json::json!({"token": token, "new_show_name": name});
+            fixture.outcome(&UPDATE_SHOW_NAME, &body.to_string())
+        };
+        assert!(set(&"阿".repeat(64)).is_ok());
+        assert_eq!(refused(set(&"阿".repeat(65))), Reason::FieldTooLong);
+        assert_eq!(refused(set("")), Reason::FieldAbsent);
+        assert_eq!(refused(set("\r\n")), Reason::FieldAbsent);
+        let info = fixture.outcome(&USER_INFO, &format!(r#"{{"token":"{token}"}}"#));
+        assert_eq!(value(info)["show_name"], "阿".repeat(64));
+    }
+
+    #[test]
+    fn an_unknown_token_is_refused_before_the_fields_are_checked() {
+        let fixture = Fixture::new();
+        let reason = refused(fixture.outcome(&UPDATE_SHOW_NAME, r#"{"token":"x"}"#));
+        assert_eq!(reason, Reason::TokenUnknown);
+    }
 }

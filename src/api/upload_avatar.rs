@@ -1,61 +1,125 @@
 //! `/api/upload_avatar`: a new picture; the old one is removed once the database names the new one.
 
-use super::{admit, as_owner, note, spend, token, value};
+use super::body::multipart;
+use super::call::Call;
+use super::checks;
 use crate::account::avatar::{self, Spool, Unfit};
 use crate::account::throttle::Budget;
-use crate::api::body::multipart;
-use crate::app::App;
-use crate::contract::{No, Outcome, Stop, TOO_SMALL, UPLOAD_AVATAR};
-use crate::http::Request;
+use crate::contract::{Outcome, Reason, Refusal, Success, TOO_SMALL};
 use crate::store::users;
 use std::io::Read;
 
-/// Refuses what is certain before the body is read, of which so many bytes were announced: nothing
-/// is spent on it.
-pub fn check(app: &App, request: &Request, announced: u64) -> Result<(), Stop> {
-    let digest = token(&UPLOAD_AVATAR, request)?;
-    admit(app, &digest, request.now)?;
-    multipart::check_length(announced, app.config.max_avatar_bytes)
+/// Refuses an upload that is certain to be refused before its body, of `announced` bytes, is read.
+/// It spends no budget.
+pub fn check(call: &Call, announced: u64) -> Result<(), Refusal> {
+    checks::owner(call)?;
+    multipart::check_length(announced, call.app.config.max_avatar_bytes)
 }
 
-pub fn handle(app: &App, request: &Request, body: &mut dyn Read) -> Outcome {
-    let digest = token(&UPLOAD_AVATAR, request)?;
-    admit(app, &digest, request.now)?;
-    spend(app, request, Budget::Upload)?;
-    let mut spool = Spool::new(&app.data);
-    let size = multipart::file(
-        &request.content_type,
-        body,
-        app.config.max_avatar_bytes,
-        &mut spool,
-    )?;
+pub fn handle(call: &Call, body: &mut dyn Read) -> Outcome {
+    let (data, limit) = (&call.app.data, call.app.config.max_avatar_bytes);
+    checks::owner(call)?;
+    checks::budget(call, Budget::Upload)?;
+    let mut spool = Spool::new(data);
+    let size = multipart::file(&call.request.content_type, body, limit, &mut spool)?;
     if size <= TOO_SMALL {
-        return Err(No::FileTooSmall.into());
+        return Err(Reason::FileTooSmall.into());
     }
-    let name = avatar::store(&app.data, spool, request.now).map_err(unfit)?;
-    let changed = as_owner(app, &digest, request.now, |db, id| {
-        note(app, &UPLOAD_AVATAR, request, db, id)?;
-        users::set_avatar(db, id, &name)
-    });
-    match changed {
+    let name = avatar::store(data, spool, call.request.now).map_err(refusal)?;
+    match checks::write_as_owner(call, |db, id| users::set_avatar(db, id, &name)) {
         Ok(old) => {
-            // What is left is removed by the next start.
-            let _ = avatar::remove(&app.data, &old);
-            value(&name)
+            // A file that stays is removed by the next start.
+            let _ = avatar::remove(data, &old);
+            Ok(Success::value(&name))
         }
-        Err(stop) => {
-            let _ = avatar::remove(&app.data, &name);
-            Err(stop)
+        Err(refusal) => {
+            let _ = avatar::remove(data, &name);
+            Err(refusal)
         }
     }
 }
 
-fn unfit(unfit: Unfit) -> Stop {
+fn refusal(unfit: Unfit) -> Refusal {
     match unfit {
-        Unfit::NoPicture(why) => Stop::unusable(why),
-        Unfit::Io(error) => Stop {
-            cause: Some(format!("avatar: {error}")),
-            ..No::NotWritten.into()
-        },
+        Unfit::NoPicture(why) => Refusal::unusable(why),
+        Unfit::Io(error) => Refusal::fault(Reason::WriteFailed, format!("avatar: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fixture::{Fixture, refused, value};
+    use crate::contract::{UPLOAD_AVATAR, USER_INFO};
+
+    fn upload(fixture: &Fixture, token: &str, name: &str, file: &[u8]) -> Outcome {
+        let mut request = fixture.request(&UPLOAD_AVATAR);
+        request.token = token.into();
+        request.content_type = "multipart/form-data; boundary=XX".into();
+        let head = format!(
+            "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a\"\r\n\r\n"
+        );
+        let body = [head.as_bytes(), file, b"\r\n--XX--\r\n"].concat();
+        let call = fixture.call(&UPLOAD_AVATAR, &request, "");
+        super::super::check(&call)?;
+        handle(&call, &mut &*body)
+    }
+
+    fn files(fixture: &Fixture) -> Vec<String> {
+        let entries = std::fs::read_dir(avatar::folder(&fixture.data));
+        let entries = entries.into_iter().flatten().map(Result::unwrap);
+        entries
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_new_picture_replaces_the_old_one() {
+        let fixture = Fixture::new();
+        let (_, token) = fixture.signed_in("rei");
+        for _ in 0..2 {
+            let name = value(upload(&fixture, &token, "file", &Fixture::picture(110)));
+            let info = fixture.outcome(&USER_INFO, &format!(r#"{{"token":"{token}"}}"#));
+            assert_eq!(value(info)["avatar"], name);
+            assert_eq!(files(&fixture), [name.as_str().unwrap()]);
+        }
+    }
+
+    #[test]
+    fn each_refusal_has_its_reason_and_leaves_no_file() {
+        let fixture = Fixture::with(&[("ACCOUNTD_MAX_AVATAR_BYTES", "20000")]);
+        let (_, token) = fixture.signed_in("rei");
+        let picture = &*Fixture::picture(110);
+        assert!((10_241..20_000).contains(&picture.len()));
+        let text = vec![b'a'; 15_000];
+        for (token, name, file, reason) in [
+            ("", "file", picture, Reason::TokenAbsent),
+            ("unknown", "file", picture, Reason::TokenUnknown),
+            (&*token, "other", picture, Reason::FileUnusable),
+            (&*token, "file", &text, Reason::FileUnusable),
+            (&*token, "file", &picture[..10_240], Reason::FileTooSmall),
+            (&*token, "file", &[0; 20_001], Reason::FileUnusable),
+        ] {
+            assert_eq!(
+                refused(upload(&fixture, token, name, file)),
+                reason,
+                "{name}"
+            );
+            assert_eq!(files(&fixture), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn an_announced_length_over_the_limit_is_refused_before_the_body_is_read() {
+        let fixture = Fixture::with(&[("ACCOUNTD_MAX_AVATAR_BYTES", "20000")]);
+        let (_, token) = fixture.signed_in("rei");
+        let mut request = fixture.request(&UPLOAD_AVATAR);
+        request.token = token;
+        let call = fixture.call(&UPLOAD_AVATAR, &request, "");
+        assert!(check(&call, 20_000).is_ok());
+        assert_eq!(
+            check(&call, 20_000_000).unwrap_err().reason,
+            Reason::FileUnusable
+        );
     }
 }

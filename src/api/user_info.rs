@@ -1,9 +1,7 @@
-//! `/api/user_info`: what there is to know about the token's owner.
+//! `/api/user_info`: the account of the token's owner.
 
-use super::{token, value};
-use crate::app::App;
-use crate::contract::{No, Outcome, USER_INFO};
-use crate::http::Request;
+use super::call::Call;
+use crate::contract::{Outcome, Reason, Success};
 use crate::store::users;
 use serde::Serialize;
 
@@ -19,18 +17,64 @@ struct Info<'a> {
     avatar: &'a str,
 }
 
-pub fn handle(app: &App, request: &Request) -> Outcome {
-    let digest = token(&USER_INFO, request)?;
-    let user = app
-        .read(|db| users::by_token(db, &digest, request.now))?
-        .ok_or(No::TokenUnknown)?;
-    value(&Info {
+pub fn handle(call: &Call) -> Outcome {
+    let token = call.token()?;
+    let user = call
+        .app
+        .read(|db| users::by_token(db, &token, call.request.now))?
+        .ok_or(Reason::TokenUnknown)?;
+    Ok(Success::value(&Info {
         id: user.id,
         key: &user.key,
         name: &user.name,
-        token: request.form.get("token"),
+        token: call.body.text("token"),
         show_name: &user.show_name,
         email: &user.email,
         avatar: &user.avatar,
-    })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::fixture::{Fixture, refused, value};
+    use crate::contract::{Reason, USER_INFO};
+    use serde_json::json;
+
+    #[test]
+    fn it_shows_the_account_of_its_token() {
+        let fixture = Fixture::new();
+        fixture.signed_in("asuka");
+        let (id, token) = fixture.signed_in("rei");
+        let info = value(fixture.outcome(&USER_INFO, &json!({"token": token}).to_string()));
+        let expected = json!({
+            "id": id, "key": "user key", "name": "rei", "token": token, "show_name": "rei",
+            "email": "rei@example.org", "avatar": "admin.jpg",
+        });
+        assert_eq!(info, expected);
+    }
+
+    #[test]
+    fn a_token_is_absent_or_unknown() {
+        let fixture = Fixture::new();
+        let (_, token) = fixture.signed_in("rei");
+        for (body, reason) in [
+            ("".into(), Reason::TokenAbsent),
+            ("{}".into(), Reason::TokenAbsent),
+            (json!({"token": ""}).to_string(), Reason::TokenAbsent),
+            (
+                json!({"token": token[1..]}).to_string(),
+                Reason::TokenUnknown,
+            ),
+            (
+                json!({"token": token.to_lowercase() + "x"}).to_string(),
+                Reason::TokenUnknown,
+            ),
+        ] {
+            assert_eq!(
+                refused(fixture.outcome(&USER_INFO, &body)),
+                reason,
+                "{body}"
+            );
+        }
+    }
 }

@@ -169,7 +169,7 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
         }
     }
     let start = SystemTime::now()
-        .checked_sub(avatar::UNRECORDED)
+        .checked_sub(avatar::GRACE_PERIOD)
         .unwrap_or(SystemTime::UNIX_EPOCH);
     // When in doubt, it stays.
     let used = |name: &str| store.read(|db| users::has_avatar(db, name)).unwrap_or(true);
@@ -190,7 +190,7 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
         .wrong
         .extend(left.map(|path| format!("picture {}: it belongs to nobody", name(path))));
     // Held, they may be of a command that is at work.
-    let free = avatar::may_remove(data);
+    let free = avatar::lock_shared(data);
     for path in leftovers(data, start)
         .into_iter()
         .filter(|_| free.is_some())

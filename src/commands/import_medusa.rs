@@ -119,7 +119,7 @@ struct Import<'a> {
 impl Import<'_> {
     fn run(&mut self, medusa: &Medusa) -> Result<(), String> {
         // Until the database names them, no start of a server may take them for left behind.
-        let held = avatar::hold(&self.folder.data)?;
+        let held = avatar::lock_exclusive(&self.folder.data)?;
         let result = self
             .pictures(medusa)
             .and_then(|largest| self.users(medusa, largest));
@@ -342,7 +342,7 @@ fn judge(user: &User, now: i64) -> Result<Judged, String> {
             now
         });
     let picture = match &user.avatar {
-        Cell::Text(name) if !name.is_empty() && name != avatar::FIRST => Some(name.clone()),
+        Cell::Text(name) if !name.is_empty() && name != avatar::DEFAULT => Some(name.clone()),
         _ => None,
     };
     let candidate = Candidate {
@@ -352,7 +352,7 @@ fn judge(user: &User, now: i64) -> Result<Judged, String> {
         email: email.into(),
         password,
         key,
-        avatar: avatar::FIRST.into(),
+        avatar: avatar::DEFAULT.into(),
         created_at,
     };
     Ok(Judged {

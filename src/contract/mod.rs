@@ -1,62 +1,63 @@
 //! The contract of the wire: one table for the router, the answers, docs/api.md and the tests.
 //!
-//! The sentences are those of the interface document, character by character. Handlers speak
-//! reasons ([`No`]); [`Endpoint::refusal`] finds the row that the endpoint at hand has for it.
+//! The sentences are those of the interface document, character by character. Handlers return
+//! reasons ([`Reason`]); [`Endpoint::refusal`] finds the endpoint's row for one.
 
 mod table;
 
 pub use table::*;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-/// Why a request is refused. What number and sentence that is, each endpoint's rows say.
+/// Why a request is refused. The rows of an endpoint say which number and sentence that is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum No {
-    /// Another method than the endpoint's.
-    Method,
-    /// The body is no JSON object.
+pub enum Reason {
+    /// The method is not the endpoint's.
+    WrongMethod,
+    /// The body is not a JSON object.
     BodyUnreadable,
     /// A captcha field is absent.
     CaptchaAbsent,
     /// The captcha was answered wrongly, is used up or has expired.
     CaptchaWrong,
     /// The configuration switches the function off.
-    SwitchedOff,
+    Disabled,
     /// A field is absent.
     FieldAbsent,
     /// A field is longer than its limit.
     FieldTooLong,
-    /// A rule of the configuration refuses the new password.
+    /// The password policy refuses the new password.
     PasswordTooWeak,
     /// The `key` is not the configured one.
     KeyWrong,
-    /// The user name or the email belongs to somebody.
+    /// Another user has the name or the email.
     Taken,
-    /// No such user, or not this password.
+    /// There is no such user, or the password is another one.
     PasswordWrong,
-    /// Name and email are not of one user.
+    /// Name and email do not belong to one user.
     UserUnknown,
     /// The token is absent.
     TokenAbsent,
     /// The token is unknown or has expired.
     TokenUnknown,
-    /// No `file` part, a broken body, a file over the limit, or none of the four picture formats.
+    /// There is no `file` part, the body is broken, the file is over the limit, or it is not a
+    /// picture of the four formats.
     FileUnusable,
-    /// The file has 10,240 bytes or less.
+    /// The file has [`TOO_SMALL`] bytes or less.
     FileTooSmall,
-    /// Too many failures, or a budget that is used up: to be tried again after so many seconds. No
-    /// row has it; the answer is HTTP 429.
+    /// There were too many failures, or a budget is used up; the client may try again after this
+    /// number of seconds. It has no row: the answer is HTTP 429.
     TooOften(u64),
-    /// This worker has given away the captchas and the counts of guesses: to be tried again on a
-    /// new connection, which the next worker answers. No row has it; the answer is HTTP 503.
+    /// This worker has handed its captchas and its counts of guesses over; the next worker answers
+    /// the client's next connection. It has no row: the answer is HTTP 503.
     Moved,
-    /// The server's own fault: the database could not be asked.
-    NotAsked,
-    /// The server's own fault: a write failed.
-    NotWritten,
-    /// The server's own fault: a cause that no other row names, such as a panic.
-    Crashed,
+    /// A fault of the server: the database could not be read.
+    ReadFailed,
+    /// A fault of the server: a write failed.
+    WriteFailed,
+    /// A fault of the server: a handler panicked.
+    Panicked,
 }
 
 /// One line of the document: a code, its sentence, and the reasons that lead to it.
@@ -66,7 +67,7 @@ pub struct Row {
     /// `message` of the answer, verbatim.
     pub message: &'static str,
     /// What is answered with this row.
-    pub reasons: &'static [No],
+    pub reasons: &'static [Reason],
 }
 
 /// A member of a request that is text.
@@ -80,20 +81,60 @@ pub struct Field {
 
 /// One interface.
 pub struct Endpoint {
-    /// The path without its trailing slash; with it, it is the same endpoint.
+    /// The path without its trailing slash; with the slash, it is the same endpoint.
     pub path: &'static str,
     /// The only method that it takes.
     pub method: &'static str,
+    /// One line of the OpenAPI document.
+    pub summary: &'static str,
     /// Its text members, captcha and token apart.
     pub fields: &'static [Field],
+    /// Its optional boolean members; `false` if absent.
+    pub flags: &'static [&'static str],
     /// Whether a captcha comes with the request.
     pub captcha: bool,
-    /// Where the token comes from, if one is asked for.
+    /// Where the token comes from, if the endpoint needs one.
     pub token: Token,
-    /// The row with code 200; a value, where there is one, takes the place of its message.
-    pub done: Row,
+    /// What the most expensive request to it takes.
+    pub cost: Cost,
+    /// Whether requests spend a budget or count as guesses, and so may get HTTP 429.
+    pub throttled: bool,
+    /// Whether the audit log has a line for each success.
+    pub audited: bool,
+    /// What stands in `message` of a success.
+    pub value: Value,
+    /// The row with code 200; a value, if there is one, replaces its message.
+    pub success: Row,
     /// All other rows.
     pub refusals: &'static [Row],
+}
+
+/// What a request takes, beside a thread for a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// Nothing else.
+    Quick,
+    /// A wait for the disk.
+    Write,
+    /// A slow hash of a password, and a wait for the disk.
+    Hash,
+    /// A body that is read as it comes.
+    Upload,
+}
+
+/// What stands in `message` of a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    /// The sentence of the row.
+    Sentence,
+    /// A session's token.
+    Token,
+    /// The members of an account.
+    Account,
+    /// A picture's name under [`AVATARS`].
+    AvatarName,
+    /// Nothing: the body is a picture, and a header has the captcha's key.
+    Captcha,
 }
 
 /// Where a request carries its token.
@@ -126,15 +167,15 @@ pub const OPENAPI: &str = "/openapi.json";
 /// An avatar's path is this and its name.
 pub const AVATARS: &str = "/s/";
 
-/// Where an endpoint has no row for a fault of the server: HTTP 500 with this code and
+/// The HTTP status and code of a fault of the server for which an endpoint has no row. The sentence is
 /// [`table::BROKEN`].
 const FAULT: (u16, u16) = (500, 169);
 
 /// What a handler did, for the client.
-pub enum Done {
-    /// The endpoint's sentence says it.
-    Plain,
-    /// The value that takes the sentence's place.
+pub enum Success {
+    /// The endpoint's sentence.
+    Sentence,
+    /// The value that replaces the sentence.
     Value(Box<RawValue>),
     /// A picture and the header that belongs to it.
     Captcha {
@@ -145,24 +186,31 @@ pub enum Done {
     },
 }
 
-/// Why a handler stopped: the reason for the client and, of a fault, the cause for the log.
+/// Why a handler stopped.
 #[derive(Debug)]
-pub struct Stop {
-    /// What the endpoint's rows are searched for.
-    pub reason: No,
-    /// What happened, never shown to a client.
+pub struct Refusal {
+    /// Selects the endpoint's row.
+    pub reason: Reason,
+    /// The cause of a fault of the server, for the log; never sent to a client.
     pub cause: Option<String>,
-    /// What was wrong with a form or a picture, as a sentence for the client. A fault of the server
+    /// What was wrong with a body or a picture, as a sentence for the client. A fault of the server
     /// has none.
     pub detail: Option<String>,
 }
 
-/// What a handler comes to.
-pub type Outcome = Result<Done, Stop>;
+/// The result of a handler.
+pub type Outcome = Result<Success, Refusal>;
 
-impl From<No> for Stop {
-    fn from(reason: No) -> Stop {
-        Stop {
+impl Success {
+    /// A value of texts and numbers.
+    pub fn value(value: &impl Serialize) -> Success {
+        Success::Value(to_raw_value(value).expect("texts and numbers serialise"))
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Refusal {
+        Refusal {
             reason,
             cause: None,
             detail: None,
@@ -170,12 +218,20 @@ impl From<No> for Stop {
     }
 }
 
-impl Stop {
-    /// [`No::FileUnusable`], and why.
-    pub fn unusable(detail: impl Into<String>) -> Stop {
-        Stop {
+impl Refusal {
+    /// [`Reason::FileUnusable`] with a sentence for the client.
+    pub fn unusable(detail: impl Into<String>) -> Refusal {
+        Refusal {
             detail: Some(detail.into()),
-            ..No::FileUnusable.into()
+            ..Reason::FileUnusable.into()
+        }
+    }
+
+    /// A fault of the server with its cause for the log.
+    pub fn fault(reason: Reason, cause: impl Into<String>) -> Refusal {
+        Refusal {
+            cause: Some(cause.into()),
+            ..reason.into()
         }
     }
 }
@@ -192,42 +248,44 @@ pub struct Answer {
 }
 
 impl Endpoint {
-    /// The last segment of the path: what the audit log calls it.
-    #[must_use]
+    /// The last segment of the path, which is also its name in the audit log.
     pub fn name(&self) -> &'static str {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 
-    /// The answer that this endpoint has for a reason; `detail` says what was wrong with an
-    /// unreadable body, form or picture.
-    #[must_use]
-    pub fn refusal(&self, reason: No, detail: Option<&str>) -> Answer {
-        let row = self
-            .refusals
-            .iter()
-            .find(|row| row.reasons.contains(&reason));
-        let (status, code, message) = match row {
-            Some(row) => (200, row.code, row.message),
-            None => (FAULT.0, FAULT.1, BROKEN),
-        };
-        json(status, code, message, detail)
-    }
-
-    /// The answer of a request that was carried out.
-    #[must_use]
-    pub fn done(&self, value: Option<&RawValue>) -> Answer {
-        match value {
-            Some(value) => json(200, self.done.code, value, None),
-            None => json(200, self.done.code, self.done.message, None),
+    /// The answer to a refused request. `detail` says what was wrong with a body or a picture.
+    pub fn refusal(&self, reason: Reason, detail: Option<&str>) -> Answer {
+        match self.row(reason) {
+            Some(row) => json(200, row.code, row.message, detail),
+            None => json(FAULT.0, FAULT.1, BROKEN, detail),
         }
     }
+
+    /// The row for a reason, if there is one.
+    pub fn row(&self, reason: Reason) -> Option<&Row> {
+        self.refusals
+            .iter()
+            .find(|row| row.reasons.contains(&reason))
+    }
+
+    /// The answer to a request that succeeded.
+    pub fn success(&self, value: Option<&RawValue>) -> Answer {
+        match value {
+            Some(value) => json(200, self.success.code, value, None),
+            None => json(200, self.success.code, self.success.message, None),
+        }
+    }
+}
+
+/// Whether the text of a member counts as absent: empty, or only CR and LF.
+pub fn is_absent(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'\r' || byte == b'\n')
 }
 
 /// An answer about HTTP itself.
 ///
 /// # Panics
 /// If the status is not one of [`OUTSIDE`].
-#[must_use]
 pub fn outside(status: u16) -> Answer {
     let (code, message) = OUTSIDE
         .into_iter()
@@ -265,7 +323,7 @@ mod tests {
     #[test]
     fn a_reason_leads_to_one_row() {
         for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
-            let reasons: Vec<No> = endpoint
+            let reasons: Vec<Reason> = endpoint
                 .refusals
                 .iter()
                 .flat_map(|row| row.reasons)
@@ -283,18 +341,18 @@ mod tests {
 
     #[test]
     fn a_fault_without_a_row_is_http_500() {
-        let answer = LOGIN.refusal(No::NotAsked, None);
+        let answer = LOGIN.refusal(Reason::ReadFailed, None);
         assert_eq!((answer.status, answer.code), (500, 169));
         assert_eq!(
             answer.json,
             r#"{"message":"你不对劲！为什么报错了？","code":169}"#
         );
-        assert_eq!(REGISTERED.refusal(No::NotAsked, None).status, 200);
+        assert_eq!(REGISTERED.refusal(Reason::ReadFailed, None).status, 200);
     }
 
     #[test]
     fn a_detail_is_the_third_member() {
-        let answer = LOGIN.refusal(No::CaptchaAbsent, Some("body is empty"));
+        let answer = LOGIN.refusal(Reason::CaptchaAbsent, Some("body is empty"));
         assert_eq!(answer.code, 504);
         assert!(
             answer

@@ -1,56 +1,41 @@
 //! Every path, number and sentence of the wire.
 
-use super::{Endpoint, Field, No, Row, Token};
+use super::{Cost, Endpoint, Field, Reason, Row, Token, Value};
 
-/// The sentence of a fault that nothing else is said about.
+/// The sentence of a fault that has no row.
 pub(super) const BROKEN: &str = "你不对劲！为什么报错了？";
 
-const USERNAME: Field = Field {
-    name: "username",
-    limit: 64,
-};
-const NAME: Field = Field {
-    name: "name",
-    limit: 64,
-};
-const SHOW_NAME: Field = Field {
-    name: "show_name",
-    limit: 64,
-};
-const NEW_SHOW_NAME: Field = Field {
-    name: "new_show_name",
-    limit: 64,
-};
-const EMAIL: Field = Field {
-    name: "email",
-    limit: 254,
-};
-const PASSWD: Field = Field {
-    name: "passwd",
-    limit: 1024,
-};
-const OLD_PASSWD: Field = Field {
-    name: "old_passwd",
-    limit: 1024,
-};
-const NEW_PASSWD: Field = Field {
-    name: "new_passwd",
-    limit: 1024,
-};
+const USERNAME: Field = field("username", 64);
+const NAME: Field = field("name", 64);
+const SHOW_NAME: Field = field("show_name", 64);
+const NEW_SHOW_NAME: Field = field("new_show_name", 64);
+const EMAIL: Field = field("email", 254);
+const PASSWD: Field = field("passwd", 1024);
+const OLD_PASSWD: Field = field("old_passwd", 1024);
+const NEW_PASSWD: Field = field("new_passwd", 1024);
 /// Compared with the configured one, which has at most this many characters.
-const KEY: Field = Field {
-    name: "key",
-    limit: 1024,
-};
+const KEY: Field = field("key", 1024);
 
-const POST_ONLY: Row = row(500, "请使用Post请求", &[No::Method]);
-const CAPTCHA_WRONG: Row = row(503, "验证码错误或者过期！", &[No::CaptchaWrong]);
-const CAPTCHA_ABSENT: Row = row(504, "验证码或者验证码秘钥不能为空！", &[No::CaptchaAbsent]);
-const TOKEN_UNKNOWN: Row = row(403, "小宝贝这是非法查询哦(๑•̀ㅂ•́)و✧", &[No::TokenUnknown]);
-const TOKEN_ABSENT: Row = row(404, "搁着闹呢？", &[No::TokenAbsent]);
-const GET_ONLY: Row = row(500, "请使用GET请求", &[No::Method]);
+const POST_ONLY: Row = row(500, "请使用Post请求", &[Reason::WrongMethod]);
+const CAPTCHA_WRONG: Row = row(503, "验证码错误或者过期！", &[Reason::CaptchaWrong]);
+const CAPTCHA_ABSENT: Row = row(
+    504,
+    "验证码或者验证码秘钥不能为空！",
+    &[Reason::CaptchaAbsent],
+);
+const TOKEN_UNKNOWN: Row = row(
+    403,
+    "小宝贝这是非法查询哦(๑•̀ㅂ•́)و✧",
+    &[Reason::TokenUnknown],
+);
+const TOKEN_ABSENT: Row = row(404, "搁着闹呢？", &[Reason::TokenAbsent]);
+const GET_ONLY: Row = row(500, "请使用GET请求", &[Reason::WrongMethod]);
 
-const fn row(code: u16, message: &'static str, reasons: &'static [No]) -> Row {
+const fn field(name: &'static str, limit: usize) -> Field {
+    Field { name, limit }
+}
+
+const fn row(code: u16, message: &'static str, reasons: &'static [Reason]) -> Row {
     Row {
         code,
         message,
@@ -62,25 +47,43 @@ const fn row(code: u16, message: &'static str, reasons: &'static [No]) -> Row {
 pub const REGISTERED: Endpoint = Endpoint {
     path: "/api/registered",
     method: "POST",
+    summary: "A new account",
     fields: &[SHOW_NAME, USERNAME, PASSWD, EMAIL, KEY],
+    flags: &[],
     captcha: true,
     token: Token::None,
-    done: row(200, "注册成功", &[]),
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "注册成功", &[]),
     refusals: &[
-        row(400, "位置错误", &[No::Crashed]),
-        row(403, "小宝贝这是非法注册哦(๑•̀ㅂ•́)و✧", &[No::KeyWrong]),
-        row(404, "报错", &[No::NotAsked]),
+        row(400, "位置错误", &[Reason::Panicked]),
+        row(403, "小宝贝这是非法注册哦(๑•̀ㅂ•́)و✧", &[Reason::KeyWrong]),
+        row(404, "报错", &[Reason::ReadFailed]),
         POST_ONLY,
-        row(503, "小宝贝你没有开启注册功能哦！！", &[No::SwitchedOff]),
-        row(504, "验证码错误或者过期！", &[No::CaptchaWrong]),
-        row(505, "验证码或者验证码秘钥不能为空！", &[No::CaptchaAbsent]),
+        row(503, "小宝贝你没有开启注册功能哦！！", &[Reason::Disabled]),
+        row(504, "验证码错误或者过期！", &[Reason::CaptchaWrong]),
+        row(
+            505,
+            "验证码或者验证码秘钥不能为空！",
+            &[Reason::CaptchaAbsent],
+        ),
         row(
             603,
             "注册失败",
-            &[No::FieldTooLong, No::PasswordTooWeak, No::NotWritten],
+            &[
+                Reason::FieldTooLong,
+                Reason::PasswordTooWeak,
+                Reason::WriteFailed,
+            ],
         ),
-        row(604, "用户名或邮箱已存在", &[No::Taken]),
-        row(666, "宝贝数据呢？", &[No::BodyUnreadable, No::FieldAbsent]),
+        row(604, "用户名或邮箱已存在", &[Reason::Taken]),
+        row(
+            666,
+            "宝贝数据呢？",
+            &[Reason::BodyUnreadable, Reason::FieldAbsent],
+        ),
     ],
 };
 
@@ -88,26 +91,42 @@ pub const REGISTERED: Endpoint = Endpoint {
 pub const LOGIN: Endpoint = Endpoint {
     path: "/api/login",
     method: "POST",
+    summary: "A new session",
     fields: &[USERNAME, PASSWD],
+    flags: &[],
     captcha: true,
     token: Token::None,
-    done: row(200, "返回用户token", &[]),
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::Token,
+    success: row(200, "返回用户token", &[]),
     refusals: &[
         POST_ONLY,
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
-        row(604, "账号或密码错误", &[No::FieldAbsent, No::PasswordWrong]),
+        row(
+            604,
+            "账号或密码错误",
+            &[Reason::FieldAbsent, Reason::PasswordWrong],
+        ),
     ],
 };
 
-/// `/api/user_info`: what there is to know about the token's owner.
+/// `/api/user_info`: the account of the token's owner.
 pub const USER_INFO: Endpoint = Endpoint {
     path: "/api/user_info",
     method: "POST",
+    summary: "The account",
     fields: &[],
+    flags: &[],
     captcha: false,
     token: Token::Body,
-    done: row(200, "返回用户信息", &[]),
+    cost: Cost::Quick,
+    throttled: false,
+    audited: false,
+    value: Value::Account,
+    success: row(200, "返回用户信息", &[]),
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
@@ -115,19 +134,25 @@ pub const USER_INFO: Endpoint = Endpoint {
 pub const UPDATE_PASSWORD: Endpoint = Endpoint {
     path: "/api/update_password",
     method: "POST",
+    summary: "Another password; ends every session",
     fields: &[USERNAME, OLD_PASSWD, NEW_PASSWD],
+    flags: &[],
     captcha: true,
     token: Token::None,
-    done: row(200, "好耶！修改成功~", &[]),
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "好耶！修改成功~", &[]),
     refusals: &[
         row(
             404,
             "输入信息有误重新输入",
             &[
-                No::FieldAbsent,
-                No::FieldTooLong,
-                No::PasswordTooWeak,
-                No::PasswordWrong,
+                Reason::FieldAbsent,
+                Reason::FieldTooLong,
+                Reason::PasswordTooWeak,
+                Reason::PasswordWrong,
             ],
         ),
         POST_ONLY,
@@ -140,16 +165,26 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
 pub const UPDATE_SHOW_NAME: Endpoint = Endpoint {
     path: "/api/update_show_name",
     method: "POST",
+    summary: "Another display name",
     fields: &[NEW_SHOW_NAME],
+    flags: &[],
     captcha: false,
     token: Token::Body,
-    done: row(200, "好诶！修改成功~", &[]),
+    cost: Cost::Write,
+    throttled: true,
+    audited: false,
+    value: Value::Sentence,
+    success: row(200, "好诶！修改成功~", &[]),
     refusals: &[
         TOKEN_UNKNOWN,
         row(
             404,
             "输入信息有误重新输入",
-            &[No::TokenAbsent, No::FieldAbsent, No::FieldTooLong],
+            &[
+                Reason::TokenAbsent,
+                Reason::FieldAbsent,
+                Reason::FieldTooLong,
+            ],
         ),
         POST_ONLY,
     ],
@@ -159,41 +194,53 @@ pub const UPDATE_SHOW_NAME: Endpoint = Endpoint {
 pub const UPDATE_KEY: Endpoint = Endpoint {
     path: "/api/update_key",
     method: "POST",
+    summary: "A fresh user key",
     fields: &[],
+    flags: &[],
     captcha: false,
     token: Token::Body,
-    done: row(200, "呐呐呐呐！修改成功了呢~", &[]),
+    cost: Cost::Write,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "呐呐呐呐！修改成功了呢~", &[]),
     refusals: &[
-        row(404, "输入信息有误重新输入", &[No::TokenAbsent]),
+        row(404, "输入信息有误重新输入", &[Reason::TokenAbsent]),
         TOKEN_UNKNOWN,
         POST_ONLY,
     ],
 };
 
-/// `/api/forget_password`: a new password for who knows name, email and the configured key.
+/// `/api/forget_password`: a new password for a client that knows name, email and the configured key.
 pub const FORGET_PASSWORD: Endpoint = Endpoint {
     path: "/api/forget_password",
     method: "POST",
+    summary: "A password for one that is forgotten; ends every session",
     fields: &[KEY, NAME, NEW_PASSWD, EMAIL],
+    flags: &[],
     captcha: true,
     token: Token::None,
-    done: row(200, "修改成功啦~建议去配置文件中关闭忘记密码功能哦~", &[]),
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "修改成功啦~建议去配置文件中关闭忘记密码功能哦~", &[]),
     refusals: &[
         row(
             403,
             "小宝贝你没有开启忘记密码功能哦(๑•̀ㅂ•́)و✧",
-            &[No::SwitchedOff],
+            &[Reason::Disabled],
         ),
-        row(404, "大黑阔别乱搞，莎莎好怕怕(*/ω＼*)", &[No::KeyWrong]),
+        row(404, "大黑阔别乱搞，莎莎好怕怕(*/ω＼*)", &[Reason::KeyWrong]),
         POST_ONLY,
         row(
             501,
             "这个数据你是认真的嘛(。﹏。)",
             &[
-                No::FieldAbsent,
-                No::FieldTooLong,
-                No::PasswordTooWeak,
-                No::UserUnknown,
+                Reason::FieldAbsent,
+                Reason::FieldTooLong,
+                Reason::PasswordTooWeak,
+                Reason::UserUnknown,
             ],
         ),
         CAPTCHA_WRONG,
@@ -205,62 +252,95 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
 pub const UPLOAD_AVATAR: Endpoint = Endpoint {
     path: "/api/upload_avatar",
     method: "POST",
+    summary: "A new picture",
     fields: &[],
+    flags: &[],
     captcha: false,
     token: Token::Header,
-    done: row(200, "返回用户头像名字", &[]),
+    cost: Cost::Upload,
+    throttled: true,
+    audited: true,
+    value: Value::AvatarName,
+    success: row(200, "返回用户头像名字", &[]),
     refusals: &[
         row(
             169,
             BROKEN,
-            &[No::FileUnusable, No::NotAsked, No::NotWritten, No::Crashed],
+            &[
+                Reason::FileUnusable,
+                Reason::ReadFailed,
+                Reason::WriteFailed,
+                Reason::Panicked,
+            ],
         ),
         TOKEN_UNKNOWN,
-        row(404, "宝贝没有用户你要插到哪里去呢？", &[No::TokenAbsent]),
+        row(
+            404,
+            "宝贝没有用户你要插到哪里去呢？",
+            &[Reason::TokenAbsent],
+        ),
         POST_ONLY,
         row(
             603,
             "它实在是太小了，莎酱真的一点感觉都没有o(TヘTo)",
-            &[No::FileTooSmall],
+            &[Reason::FileTooSmall],
         ),
     ],
 };
 
-/// `/api/get_verification_code`: a captcha. Not in the document; decided beside it.
+/// `/api/get_verification_code`: a captcha. Not in the document; settled by contract.md.
 pub const GET_VERIFICATION_CODE: Endpoint = Endpoint {
     path: "/api/get_verification_code",
     method: "GET",
+    summary: "A captcha",
     fields: &[],
+    flags: &[],
     captcha: false,
     token: Token::None,
-    done: row(200, "", &[]),
+    cost: Cost::Quick,
+    throttled: true,
+    audited: false,
+    value: Value::Captcha,
+    success: row(200, "", &[]),
     refusals: &[
-        row(169, "呐呐呐！莎酱被玩坏啦(>^ω^<)", &[No::Crashed]),
+        row(169, "呐呐呐！莎酱被玩坏啦(>^ω^<)", &[Reason::Panicked]),
         GET_ONLY,
     ],
 };
 
 /// `/api/logout`: the end of the token's session or, with `"everywhere": true`, of all sessions of
-/// its owner. Not in the document; an addition in the style of `user_info`.
+/// its owner. An addition in the style of `user_info`.
 pub const LOGOUT: Endpoint = Endpoint {
     path: "/api/logout",
     method: "POST",
+    summary: "The end of a session or, with `everywhere`, of all of the user's",
     fields: &[],
+    flags: &["everywhere"],
     captcha: false,
     token: Token::Body,
-    done: row(200, "好耶！退出成功~", &[]),
+    cost: Cost::Write,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "好耶！退出成功~", &[]),
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
-/// `/health`: whether requests are answered and the database can be asked. Not in the document; for
-/// monitors, and for the supervisor.
+/// `/health`: whether requests are answered and the database can be read. An addition for monitors and
+/// for the supervisor.
 pub const HEALTH: Endpoint = Endpoint {
     path: "/health",
     method: "GET",
+    summary: "Whether requests are answered and the database can be read",
     fields: &[],
+    flags: &[],
     captcha: false,
     token: Token::None,
-    done: row(200, "ok", &[]),
+    cost: Cost::Quick,
+    throttled: false,
+    audited: false,
+    value: Value::Sentence,
+    success: row(200, "ok", &[]),
     refusals: &[GET_ONLY],
 };
 

@@ -49,7 +49,6 @@ impl TryFrom<String> for Proxy {
 
 impl Proxy {
     /// Whether a connection from this address (`None`: over the unix socket) is the proxy's.
-    #[must_use]
     pub fn is(self, peer: Option<IpAddr>) -> bool {
         match (self, peer) {
             (Proxy::Unix, None) => true,

@@ -7,7 +7,6 @@ mod reply;
 pub use reply::{Body, Reply, cors};
 
 use self::client_address::Proxy;
-use crate::api::body::json::Form;
 use crate::clock;
 use crate::crypto;
 use crate::log::{self, Level};
@@ -36,8 +35,6 @@ pub struct Request {
     pub origin: String,
     /// Whether `Access-Control-Request-Method` asks what an OPTIONS request may find out.
     pub preflight: bool,
-    /// The members of a JSON body.
-    pub form: Form,
     /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if
     /// trusted proxies do not tell.
     pub client: Option<IpAddr>,
@@ -79,7 +76,6 @@ impl Headers {
     }
 
     /// The bytes of their values.
-    #[must_use]
     pub fn size(&self) -> usize {
         let one = [
             &self.token,
@@ -95,19 +91,16 @@ impl Headers {
     }
 
     /// The header `token`; empty if there is none.
-    #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
     /// The header `Origin`; empty if there is none.
-    #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
     /// The client's address behind trusted proxies, of a connection from this peer.
-    #[must_use]
     pub fn client(&self, peer: Option<IpAddr>, trusted: &[Proxy]) -> Option<IpAddr> {
         if self.forwarded_for.is_empty() && self.forwarded.is_empty() {
             return peer;
@@ -136,8 +129,7 @@ fn warn_of_proxy(why: &str) {
 }
 
 impl Request {
-    /// A request whose body is still unread.
-    #[must_use]
+    /// A request apart from its body.
     pub fn new(
         method: String,
         path: String,
@@ -154,7 +146,6 @@ impl Request {
             preflight,
             ..
         } = headers;
-        let form = Form::default();
         Request {
             method,
             path,
@@ -163,7 +154,6 @@ impl Request {
             if_none_match,
             origin,
             preflight,
-            form,
             client,
             now,
             uptime,
@@ -171,7 +161,6 @@ impl Request {
     }
 
     /// The client's address for a line of a log, or `-`.
-    #[must_use]
     pub fn source(&self) -> String {
         self.client
             .map_or_else(|| "-".into(), |client| client.to_string())
@@ -180,7 +169,6 @@ impl Request {
 
 /// The path of a request target, which may name scheme and host (RFC 9112, 3.2.2) and may have a
 /// query string.
-#[must_use]
 pub fn path(target: &str) -> &str {
     let after_host = target
         .strip_prefix("http://")
@@ -193,13 +181,11 @@ pub fn path(target: &str) -> &str {
 }
 
 /// A path as a line of the log shows it: its beginning.
-#[must_use]
 pub fn shown(path: &str) -> String {
     path.chars().take(200).collect()
 }
 
 /// The `ETag` of a text. Half a SHA-256: nobody looks for two texts with one digest here.
-#[must_use]
 pub fn tag(text: &str) -> String {
     let digits: String = crypto::sha256(text)[..16]
         .iter()
@@ -209,7 +195,6 @@ pub fn tag(text: &str) -> String {
 }
 
 /// Whether `If-None-Match` says that the client has what carries this `ETag` (RFC 9110, 13.1.2).
-#[must_use]
 pub fn knows(if_none_match: &str, tag: &str) -> bool {
     if_none_match
         .split(',')

@@ -45,7 +45,6 @@ impl From<Answer> for Reply {
 
 impl Reply {
     /// A reply without a body.
-    #[must_use]
     pub fn empty(status: u16, headers: Vec<(&'static str, Cow<'static, str>)>) -> Reply {
         Reply {
             status,
@@ -56,7 +55,6 @@ impl Reply {
     }
 
     /// Bytes of the body.
-    #[must_use]
     pub fn size(&self) -> u64 {
         match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
@@ -66,7 +64,6 @@ impl Reply {
 
     /// The first bytes on the wire, the body included if it is in memory, and the file that follows
     /// them. `connection` is the value of that header, which is left out if it is empty.
-    #[must_use]
     pub fn into_wire(
         self,
         head_only: bool,
@@ -133,7 +130,6 @@ fn reason(status: u16) -> &'static str {
 
 /// The headers that tell a browser that pages of other origins may use an answer. Every answer has
 /// them: without them a browser shows the page nothing of it.
-#[must_use]
 pub fn cors<'a>(allowed: &'a [String], origin: &str) -> Vec<(&'static str, &'a str)> {
     let mut headers = vec![
         ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),

@@ -6,9 +6,9 @@
 mod restarts;
 pub mod usage;
 
-pub use restarts::{Reason, Restarts};
+pub use restarts::{RestartReason, Restarts};
 
-use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, No, OPENAPI, OUTSIDE};
+use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, OPENAPI, OUTSIDE, Reason};
 use serde::{Deserialize, Serialize};
 use std::fmt::{Display, Write};
 use std::sync::OnceLock;
@@ -240,7 +240,7 @@ impl Metrics {
             "Workers that were replaced, by reason.",
         );
         let restarts = self.restarts.get().cloned().unwrap_or_default();
-        for reason in Reason::ALL {
+        for reason in RestartReason::ALL {
             let label = format!("reason=\"{}\"", reason.label());
             sample(text, name, &label, restarts.get(reason));
         }
@@ -262,10 +262,10 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, u16)> {
     let rows = endpoint
         .refusals
         .iter()
-        .chain([&endpoint.done])
+        .chain([&endpoint.success])
         .map(|row| (200, row.code));
-    let faults =
-        [No::NotAsked, No::NotWritten, No::Crashed].map(|reason| endpoint.refusal(reason, None));
+    let faults = [Reason::ReadFailed, Reason::WriteFailed, Reason::Panicked]
+        .map(|reason| endpoint.refusal(reason, None));
     let faults = faults
         .iter()
         .filter(|answer| answer.status != 200)
@@ -322,7 +322,7 @@ mod tests {
     fn every_answer_of_the_contract_has_a_counter() {
         let metrics = Metrics::from_contract();
         for endpoint in DOCUMENT.into_iter().chain(ADDITIONS) {
-            for row in endpoint.refusals.iter().chain([&endpoint.done]) {
+            for row in endpoint.refusals.iter().chain([&endpoint.success]) {
                 metrics.count(
                     &format!("{}/", endpoint.path),
                     200,
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn counters_are_passed_on_to_the_next_process() {
-        let (old, new) = (Metrics::from_contract(), Metrics::new());
+        let (old, new) = (Metrics::from_contract(), Metrics::from_contract());
         old.count("/health", 200, Some(200), Duration::from_millis(3));
         new.count("/health", 200, Some(200), Duration::from_millis(3));
         let mut state = serde_json::to_value(old.state()).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! There are never more than two workers: one that serves, and one that is starting or draining.
 
-use crate::metrics::Reason;
+use crate::metrics::RestartReason;
 use std::time::{Duration, Instant};
 
 /// How long a worker may take to send its state. After that it is killed, so that no captcha or
@@ -79,7 +79,7 @@ pub enum Action {
         reload: bool,
     },
     /// Log and count that a worker is replaced for this reason.
-    Report(Reason),
+    Report(RestartReason),
 }
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub struct Lifecycle {
     workers: Vec<Worker>,
     started: u64,
     /// Why the serving worker is to be replaced, if it is.
-    wanted: Option<Reason>,
+    wanted: Option<RestartReason>,
     /// The worker whose state was received and not passed on yet.
     unclaimed_state: Option<u64>,
     /// The number of failures in a row: deaths and failed starts.
@@ -122,14 +122,14 @@ impl Lifecycle {
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Reload => self.wanted = Some(Reason::Reload),
+            Event::Reload => self.wanted = Some(RestartReason::Reload),
             Event::Unresponsive => {
                 if self.wanted.is_none()
                     && self.find(Stage::Serving).is_some()
                     && self.next_worker().is_none()
                 {
-                    self.wanted = Some(Reason::Unresponsive);
-                    actions.push(Action::Report(Reason::Unresponsive));
+                    self.wanted = Some(RestartReason::Unresponsive);
+                    actions.push(Action::Report(RestartReason::Unresponsive));
                 }
             }
             Event::Ready(id) => self.set_stage(id, Stage::Ready, now),
@@ -180,14 +180,14 @@ impl Lifecycle {
                 self.record_failure(now);
             }
             Stage::Serving => {
-                actions.push(Action::Report(Reason::Died));
+                actions.push(Action::Report(RestartReason::Died));
                 if now.saturating_duration_since(worker.since) > STABLE {
                     self.failures = 0;
                 }
                 self.record_failure(now);
             }
             Stage::HandingOver => {
-                actions.push(Action::Report(Reason::Died));
+                actions.push(Action::Report(RestartReason::Died));
                 self.serve(now, actions);
             }
             Stage::Draining => {}
@@ -253,13 +253,13 @@ impl Lifecycle {
         }
         if serving && let Some(draining) = self.find(Stage::Draining) {
             // A reload can wait until the old worker has drained. A server that does not answer cannot.
-            if self.wanted == Some(Reason::Unresponsive) {
+            if self.wanted == Some(RestartReason::Unresponsive) {
                 actions.push(Action::Kill(draining));
             }
             return;
         }
         self.started += 1;
-        let (id, reload) = (self.started, self.wanted == Some(Reason::Reload));
+        let (id, reload) = (self.started, self.wanted == Some(RestartReason::Reload));
         self.wanted = None;
         self.workers.push(Worker {
             id,
@@ -317,8 +317,8 @@ mod tests {
     use super::*;
 
     const NOTHING: &[Action] = &[];
-    const DIED: Action = Action::Report(Reason::Died);
-    const UNRESPONSIVE: Action = Action::Report(Reason::Unresponsive);
+    const DIED: Action = Action::Report(RestartReason::Died);
+    const UNRESPONSIVE: Action = Action::Report(RestartReason::Unresponsive);
 
     /// Replays events at seconds since the start, and compares the actions.
     fn replay(rows: &[(u64, Event, &[Action])]) -> Lifecycle {

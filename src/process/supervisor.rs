@@ -15,7 +15,7 @@ use super::systemd;
 use crate::command::Failure;
 use crate::config;
 use crate::log::{self, Level};
-use crate::metrics::{Reason, Restarts};
+use crate::metrics::{RestartReason, Restarts};
 use crate::server::listener::Bound;
 use rustix::fd::OwnedFd;
 use serde_json::value::RawValue;
@@ -291,7 +291,7 @@ impl Supervisor {
     /// Tells a worker to serve, and passes it the state and connections of the previous one.
     fn serve(&mut self, id: u64, reload: bool) {
         if reload {
-            self.restarts.count(Reason::Reload);
+            self.restarts.count(RestartReason::Reload);
         }
         let (restarts, state) = (self.restarts.clone(), self.state.take());
         self.send(id, &Message::Serve { restarts, state });
@@ -303,7 +303,7 @@ impl Supervisor {
                 .iter()
                 .map(|name| format!("; {name} needs a restart"))
                 .collect();
-            Reason::Reload.log(&left);
+            RestartReason::Reload.log(&left);
             self.finish_reload();
         }
     }

@@ -7,7 +7,7 @@ use crate::site::Site;
 use std::io::Read;
 
 /// Answers a request.
-pub fn answer(app: &App, site: &Site, request: &mut Request, body: &mut dyn Read) -> Reply {
+pub fn answer(app: &App, site: &Site, request: &Request, body: &mut dyn Read) -> Reply {
     // A preflight succeeds on every path, so that a page can see the answer that follows, whatever it
     // is. Health checks of load balancers send OPTIONS to `/` or `*` without a preflight's headers.
     if request.method == "OPTIONS" && (request.preflight || matches!(&*request.path, "/" | "*")) {

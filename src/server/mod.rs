@@ -18,10 +18,10 @@ pub mod unix;
 pub use connection::transfer_timeout;
 pub use event_loop::Transfer;
 
-use crate::api::{self, Pace, Wanted};
+use crate::api::{self, BodyKind};
 use crate::app::App;
 use crate::clock;
-use crate::contract::{self, outside};
+use crate::contract::{self, Cost, outside};
 use crate::http::network::Source;
 use crate::http::{self, Reply, Request};
 use crate::log::{self, Level};
@@ -207,18 +207,18 @@ impl Server {
         } else {
             None
         };
-        match api::pace(&self.app, &request, whole) {
+        match api::cost(&self.app, &request, whole) {
             _ if matches!(body, Body::Malformed) => task.refuse(&request, 400, body),
-            Pace::Quick => task.answer(request, body),
-            Pace::Waiting => match WRITING.try_acquire(source) {
+            Cost::Quick => task.answer(request, body),
+            Cost::Write => match WRITING.try_acquire(source) {
                 Some(permit) => in_background(permit, move || task.answer(request, body)),
                 None => task.answer(request, body),
             },
-            Pace::Hashing => match HASHING.try_acquire(source) {
+            Cost::Hash => match HASHING.try_acquire(source) {
                 Some(permit) => in_background(permit, move || task.answer(request, body)),
                 None => task.refuse(&request, 503, body),
             },
-            Pace::Upload => {
+            Cost::Upload => {
                 let announced = if let Body::Unread {
                     framing: Framing::Length(bytes),
                     ..
@@ -251,11 +251,11 @@ struct Task {
 
 impl Task {
     /// Runs the request and sends the reply.
-    fn answer(self, mut request: Request, body: Body) {
+    fn answer(self, request: Request, body: Body) {
         let server = self.server.clone();
         let app = &server.app;
-        let upload = api::wanted(&request.method, &request.path) == Wanted::Upload;
-        let mut answered = |body: &mut dyn Read| answer(app, &server.site, &mut request, body);
+        let upload = api::body_kind(&request.method, &request.path) == BodyKind::Upload;
+        let answered = |body: &mut dyn Read| answer(app, &server.site, &request, body);
         let (reply, complete, rest) = match body {
             Body::Complete(bytes) => (
                 answered(&mut Cursor::new(bytes)),

@@ -7,7 +7,6 @@ use crate::store::{self, check, sessions};
 use std::fmt::Display;
 
 /// The metrics; where the database can't be asked, without what it would say.
-#[must_use]
 pub fn text(app: &App, connections: usize) -> String {
     let mut text = String::with_capacity(32 * 1024);
     head(

@@ -20,7 +20,6 @@ pub struct Site {
 
 impl Site {
     /// What a server with this data folder and configuration serves.
-    #[must_use]
     pub fn new(data: &Path, config: &Config) -> Site {
         Site {
             data: data.into(),
@@ -29,7 +28,6 @@ impl Site {
     }
 
     /// The reply to a request that is not for an interface.
-    #[must_use]
     pub fn answer(&self, request: &Request) -> Reply {
         if !matches!(&*request.method, "GET" | "HEAD") {
             return outside(404).into();

@@ -1,7 +1,7 @@
 //! A multipart form: its Content-Type up to the first line break, then its body.
 #![no_main]
 
-use accountd::contract::No;
+use accountd::contract::Reason;
 use accountd::api::body::multipart;
 use libfuzzer_sys::fuzz_target;
 
@@ -17,7 +17,7 @@ fn read(content_type: &str, mut body: &[u8]) -> Option<Vec<u8>> {
             Some(file)
         }
         Err(stop) => {
-            assert_eq!((stop.reason, stop.cause), (No::FileUnusable, None));
+            assert_eq!((stop.reason, stop.cause), (Reason::FileUnusable, None));
             assert!(
                 stop.detail
                     .is_some_and(|detail| detail.is_ascii() && !detail.is_empty())

@@ -101,7 +101,7 @@ impl Stage {
         drop(opened);
         request.now = NOW;
         request.uptime = Duration::from_secs(1_000_000);
-        let reply = answer(&self.app, &self.site, &mut request, &mut body);
+        let reply = answer(&self.app, &self.site, &request, &mut body);
         check(&request, reply)
     }
 }
@@ -147,7 +147,7 @@ fn check(request: &Request, reply: Reply) -> (u16, Vec<u8>) {
         );
         if status == 200 {
             let endpoint = endpoint(&request.path).expect("an interface");
-            let rows = endpoint.refusals.iter().chain([&endpoint.done]);
+            let rows = endpoint.refusals.iter().chain([&endpoint.success]);
             assert!(
                 rows.into_iter().any(|row| row.code == code),
                 "{} has no row {code}",

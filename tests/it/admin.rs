@@ -357,7 +357,7 @@ fn a_picture_that_cannot_be_removed_is_named() {
     let token = server.user("asuka");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
     let avatar = server.info(&token)["avatar"].as_str().unwrap().to_string();
-    let held = accountd::account::avatar::hold(&server.data.0).unwrap();
+    let held = accountd::account::avatar::lock_exclusive(&server.data.0).unwrap();
     let output = run_with(&server.data.0, &["user", "delete", "asuka"], b"");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
@@ -954,7 +954,7 @@ fn commands_keep_to_the_rules_for_passwords() {
             "short",
             "the password has fewer characters than min_password_length asks for",
         ),
-        ("Password", "the password is one of the commonest"),
+        ("Password", "the password is one of the most common"),
     ] {
         for arguments in [
             &["user", "add", "new", "new@example.org"][..],

@@ -49,7 +49,7 @@ fn the_table_is_the_document() {
     let table: BTreeMap<String, BTreeSet<(u16, String)>> = contract::DOCUMENT
         .iter()
         .map(|endpoint| {
-            let rows = endpoint.refusals.iter().chain([&endpoint.done]);
+            let rows = endpoint.refusals.iter().chain([&endpoint.success]);
             (
                 endpoint.path.to_string(),
                 rows.map(|row| (row.code, row.message.to_string()))
@@ -182,7 +182,12 @@ impl<'a> Cases<'a> {
 
     /// Every row of the table was reached, or is listed with its reason.
     fn complete(&self) {
-        for row in self.endpoint.refusals.iter().chain([&self.endpoint.done]) {
+        for row in self
+            .endpoint
+            .refusals
+            .iter()
+            .chain([&self.endpoint.success])
+        {
             let listed = UNREACHABLE
                 .iter()
                 .any(|one| one.0 == self.endpoint.path && one.1 == row.code);

@@ -83,7 +83,7 @@ fn codes() -> String {
         let mut rows: Vec<_> = endpoint
             .refusals
             .iter()
-            .chain([&endpoint.done])
+            .chain([&endpoint.success])
             .filter(|row| !row.message.is_empty())
             .collect();
         rows.sort_by_key(|row| row.code);

@@ -33,7 +33,10 @@ pub fn sources() -> Vec<(String, String)> {
 
 /// The code of a file without its tests.
 pub fn code(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap()
+    if text.contains("#![cfg(test)]") {
+        return "";
+    }
+    text.split("#[cfg(test)]\nmod ").next().unwrap()
 }
 
 #[test]
@@ -56,7 +59,7 @@ fn packages_are_named_where_they_belong() {
             "rusqlite::",
             &["store/", "app.rs", "api/", "commands/mod.rs"],
         ),
-        ("multipart::", &["api/body/multipart/"]),
+        ("multipart::server", &["api/body/multipart/"]),
         ("md5::", &["account/password.rs"]),
         ("argon2::", &["account/password.rs"]),
         ("sha2::", &["crypto.rs"]),
@@ -127,6 +130,8 @@ fn handlers_know_no_number_and_no_sentence() {
             .filter(|line| !line.trim().starts_with("//"))
         {
             assert!(line.is_ascii(), "{name}: {line}");
+            // A digest is not a code.
+            let line = line.replace("sha256", "");
             let numbers = line
                 .split(|c: char| !c.is_ascii_digit())
                 .any(|number| number.len() == 3);
@@ -177,7 +182,7 @@ fn the_openapi_document_is_the_table() {
         for row in endpoint
             .refusals
             .iter()
-            .chain([&endpoint.done])
+            .chain([&endpoint.success])
             .filter(|row| !row.message.is_empty())
         {
             let found = answers

@@ -19,8 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The picture of a new user, part of the program.
-pub const FIRST: &str = "admin.jpg";
-static FIRST_PICTURE: &[u8] = include_bytes!("admin.jpg");
+pub const DEFAULT: &str = "admin.jpg";
+static DEFAULT_PICTURE: &[u8] = include_bytes!("admin.jpg");
 
 /// The folder in the data folder.
 pub const FOLDER: &str = "avatars";
@@ -29,12 +29,12 @@ const LETTERS: usize = 10;
 
 /// A file that belongs to nobody may be an upload that is about to be recorded, unless it is older
 /// than this: from the end of a file to the record it takes a sync of the file and a commit.
-pub const UNRECORDED: Duration = Duration::from_secs(600);
-/// How long [`hold`] waits for those who remove pictures at this moment.
+pub const GRACE_PERIOD: Duration = Duration::from_secs(600);
+/// How long [`lock_exclusive`] waits for those who remove pictures at this moment.
 const HOLD: Duration = Duration::from_secs(2);
 
 /// Letters behind the dot in the name of a file that is being written.
-const FRESH_LETTERS: usize = 20;
+const TEMPORARY_LETTERS: usize = 20;
 
 /// Bytes that are read or written at a time; in between, whoever has less to do has the processor.
 const PIECE: usize = 64 * 1024;
@@ -42,7 +42,6 @@ const PIECE: usize = 64 * 1024;
 static WORKBENCH: Mutex<()> = Mutex::new(());
 
 /// Whether this is a name of the shape that [`store`] makes.
-#[must_use]
 pub fn is_name(name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else {
         return false;
@@ -111,7 +110,7 @@ pub fn store(data: &Path, upload: Spool, now: i64) -> Result<String, Unfit> {
 ///
 /// # Errors
 /// A sentence, if somebody else does so already.
-pub fn hold(data: &Path) -> Result<File, String> {
+pub fn lock_exclusive(data: &Path) -> Result<File, String> {
     let folder = folder(data);
     let failed = |error: io::Error| format!("{}: {error}", folder.display());
     if fs::create_dir(&folder).is_ok() {
@@ -139,8 +138,7 @@ pub fn hold(data: &Path) -> Result<File, String> {
 }
 
 /// The right to remove pictures, until the result is dropped; nothing while they are held.
-#[must_use]
-pub fn may_remove(data: &Path) -> Option<File> {
+pub fn lock_shared(data: &Path) -> Option<File> {
     let held = File::open(folder(data)).ok()?;
     held.try_lock_shared().ok()?;
     Some(held)
@@ -155,7 +153,7 @@ pub fn remove(data: &Path, name: &str) -> io::Result<bool> {
     if !is_name(name) {
         return Ok(true);
     }
-    let right = may_remove(data);
+    let right = lock_shared(data);
     let removed = match &right {
         Some(_) => fs::remove_file(path(data, name)),
         // As old as can be: no upload that is still to be recorded.
@@ -180,7 +178,7 @@ pub fn orphans(
     };
     let mut is_orphan = |entry: &DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let ours = is_name(&name) || is_fresh_name(&name);
+        let ours = is_name(&name) || is_temporary_name(&name);
         // A younger one is being uploaded at this moment.
         let old = entry
             .metadata()
@@ -197,7 +195,7 @@ pub fn orphans(
 
 /// Removes [`orphans`], unless pictures are held, and says how many.
 pub fn sweep(data: &Path, start: SystemTime, is_used: impl FnMut(&str) -> bool) -> usize {
-    let Some(_right) = may_remove(data) else {
+    let Some(_right) = lock_shared(data) else {
         return 0;
     };
     orphans(data, start, is_used)
@@ -237,17 +235,15 @@ pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Where the file of an avatar is.
-#[must_use]
 pub fn path(data: &Path, name: &str) -> PathBuf {
     folder(data).join(name)
 }
 
 /// What `GET /s/NAME` gets.
-#[must_use]
 pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
     let tag = format!("\"{name}-{}\"", env!("CARGO_PKG_VERSION"));
     let (body, cache) = match name {
-        FIRST => (Body::Bytes(FIRST_PICTURE.into()), "public, max-age=86400"),
+        DEFAULT => (Body::Bytes(DEFAULT_PICTURE.into()), "public, max-age=86400"),
         _ => match open(data, name) {
             // Another picture has another name.
             Some((file, size)) => (
@@ -294,20 +290,18 @@ fn open(data: &Path, name: &str) -> Option<(File, u64)> {
 }
 
 /// The folder of all pictures.
-#[must_use]
 pub fn folder(data: &Path) -> PathBuf {
     data.join(FOLDER)
 }
 
-fn is_fresh_name(name: &str) -> bool {
+fn is_temporary_name(name: &str) -> bool {
     let letters = name.strip_prefix('.').unwrap_or_default();
-    letters.len() == FRESH_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    letters.len() == TEMPORARY_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// A name for a file that is being written, under which nobody asks for it.
-#[must_use]
-pub fn fresh_name() -> String {
-    format!(".{}", crypto::random_alphanumeric(FRESH_LETTERS))
+pub fn temporary_name() -> String {
+    format!(".{}", crypto::random_alphanumeric(TEMPORARY_LETTERS))
 }
 
 /// A new file in the folder of all pictures, which is made if it is not there.

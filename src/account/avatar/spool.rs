@@ -1,7 +1,7 @@
 //! What is being uploaded, until it is whole: in memory while it is small, then in a file without a
 //! name.
 
-use super::{PIECE, create, fresh_name, path};
+use super::{PIECE, create, path, temporary_name};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -20,7 +20,6 @@ pub struct Spool<'a> {
 
 impl<'a> Spool<'a> {
     /// An empty one, for a data folder.
-    #[must_use]
     pub fn new(data: &'a Path) -> Spool<'a> {
         Spool {
             data,
@@ -30,7 +29,6 @@ impl<'a> Spool<'a> {
     }
 
     /// One that is whole already.
-    #[must_use]
     pub fn of(data: &'a Path, file: File) -> Spool<'a> {
         Spool {
             data,
@@ -58,7 +56,7 @@ impl<'a> Spool<'a> {
 
     fn file(&mut self) -> io::Result<&mut File> {
         if self.file.is_none() {
-            let path = path(self.data, &fresh_name());
+            let path = path(self.data, &temporary_name());
             let mut file = create(&path)?;
             fs::remove_file(path)?;
             file.write_all(&self.bytes)?;

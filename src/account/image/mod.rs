@@ -51,19 +51,16 @@ const HEIF: [&[u8; 4]; 10] = [
 
 impl Kind {
     /// The extension of a file name, without the dot.
-    #[must_use]
     pub fn extension(self) -> &'static str {
         KINDS[self as usize].1
     }
 
     /// The media type, for the `Content-Type` header.
-    #[must_use]
     pub fn content_type(self) -> &'static str {
         KINDS[self as usize].2
     }
 
     /// The kind with this [`Kind::extension`].
-    #[must_use]
     pub fn from_extension(extension: &str) -> Option<Kind> {
         let (kind, ..) = KINDS.iter().find(|row| row.1 == extension)?;
         Some(*kind)

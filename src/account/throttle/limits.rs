@@ -91,7 +91,6 @@ impl Kind {
     }
 
     /// The rate of a network.
-    #[must_use]
     pub fn rate(self, width: Width) -> Rate {
         let (rate, times) = (self.of_source(), self.times(width));
         Rate {

@@ -77,7 +77,6 @@ pub struct Throttle {
 impl Throttle {
     /// A throttle without entries. The names of guessed secrets are hashed with `secret`, so that
     /// no client can aim at the entry of another one.
-    #[must_use]
     pub fn new(on: bool, secret: u64) -> Throttle {
         Throttle {
             on,
@@ -211,7 +210,6 @@ impl Throttle {
 
     /// The entries, for another process on this machine to go on with. A guess that is under way
     /// goes over as a wrong one, since the other process never learns how it ends.
-    #[must_use]
     pub fn state(&self) -> impl Serialize + use<> {
         (self.secret, self.free.state(), self.paid.state())
     }

@@ -1,95 +1,74 @@
-//! The text members of a JSON body, and what was wrong with one that can't be read.
+//! The members of a JSON body.
 
-use crate::contract::{Field, No};
+use crate::contract::{Field, Reason, is_absent};
 use serde_json::{Map, Value};
 
-/// What a JSON body holds. A body that can't be read is one whose fields are all absent.
+/// A JSON body. All fields of one that cannot be read are absent.
 #[derive(Default)]
-pub struct Form {
+pub struct JsonBody {
     members: Map<String, Value>,
-    fault: Option<String>,
+    error: Option<String>,
 }
 
-impl Form {
-    /// Reads a body: one JSON object in UTF-8, a byte order mark before it is skipped.
-    #[must_use]
-    pub fn read(body: &[u8]) -> Form {
+impl JsonBody {
+    /// Reads one JSON object in UTF-8. A byte order mark before it is skipped.
+    pub fn read(body: &[u8]) -> JsonBody {
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         match serde_json::from_slice(body) {
-            Ok(Value::Object(members)) => Form {
+            Ok(Value::Object(members)) => JsonBody {
                 members,
-                fault: None,
+                error: None,
             },
-            Ok(other) => Form::unreadable(&format!("it is {}", kind(&other))),
-            Err(error) => Form::unreadable(&error.to_string()),
+            Ok(other) => JsonBody::unreadable(&format!("it is {}", kind(&other))),
+            Err(error) => JsonBody::unreadable(&error.to_string()),
         }
     }
 
-    /// A body that can't be read, and why.
-    #[must_use]
-    pub fn unreadable(why: &str) -> Form {
-        Form {
+    /// A body that cannot be read, and why.
+    pub fn unreadable(why: &str) -> JsonBody {
+        JsonBody {
             members: Map::new(),
-            fault: Some(format!("body is not a JSON object: {why}")),
+            error: Some(format!("body is not a JSON object: {why}")),
         }
     }
 
-    /// What is wrong with the body, in a sentence for whoever writes a client.
-    #[must_use]
-    pub fn fault(&self) -> Option<&str> {
-        self.fault.as_deref()
+    /// Why the body could not be read, as a sentence for the author of a client.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
-    /// A field's text; empty if the field is absent: missing, no string, empty or only CR and LF.
-    #[must_use]
-    pub fn get(&self, name: &str) -> &str {
-        let text = self
-            .members
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        if is_absent(text) { "" } else { text }
+    /// The text of a member; empty if it is absent: missing, not a string, empty, or only CR and LF.
+    pub fn text(&self, name: &str) -> &str {
+        let text = self.members.get(name).and_then(Value::as_str);
+        text.filter(|text| !is_absent(text)).unwrap_or_default()
     }
 
     /// Whether a member is `true` and nothing else.
-    #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
         self.members.get(name) == Some(&Value::Bool(true))
     }
 
-    /// Asks for every one of these fields.
-    ///
-    /// # Errors
-    /// [`No::FieldAbsent`].
-    pub fn require(&self, fields: &[Field]) -> Result<(), No> {
-        if fields.iter().any(|field| self.get(field.name).is_empty()) {
-            Err(No::FieldAbsent)
+    /// Refuses a body in which one of these fields is absent.
+    pub fn require(&self, fields: &[Field]) -> Result<(), Reason> {
+        if fields.iter().any(|field| self.text(field.name).is_empty()) {
+            Err(Reason::FieldAbsent)
         } else {
             Ok(())
         }
     }
 
-    /// Asks that none of these fields is too long.
-    ///
-    /// # Errors
-    /// [`No::FieldTooLong`].
-    pub fn limit(&self, fields: &[Field]) -> Result<(), No> {
-        let long = |field: &Field| self.get(field.name).chars().nth(field.limit).is_some();
-        if fields.iter().any(long) {
-            Err(No::FieldTooLong)
+    /// Refuses a body in which one of these fields is longer than its limit.
+    pub fn limit(&self, fields: &[Field]) -> Result<(), Reason> {
+        let is_long = |field: &Field| self.text(field.name).chars().nth(field.limit).is_some();
+        if fields.iter().any(is_long) {
+            Err(Reason::FieldTooLong)
         } else {
             Ok(())
         }
     }
 }
 
-/// Whether a text counts as absent: empty, or only CR and LF.
-#[must_use]
-pub fn is_absent(text: &str) -> bool {
-    text.bytes().all(|byte| byte == b'\r' || byte == b'\n')
-}
-
-/// What a JSON value is, without showing it.
+/// The kind of a JSON value, without showing the value.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -106,20 +85,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_absent() {
-        let form =
-            Form::read(br#"{"a":null,"b":1,"c":"","d":"\r\n\n","e":["x"],"f":{"x":"y"},"g":true,"h":" ","i":"\nx"}"#);
+    fn absent_members_are_missing_empty_or_not_text() {
+        let body =
+            JsonBody::read(br#"{"a":null,"b":1,"c":"","d":"\r\n\n","e":["x"],"f":{"x":"y"},"g":true,"h":" ","i":"\nx"}"#);
         for name in ["a", "b", "c", "d", "e", "f", "g", "nothing"] {
-            assert_eq!(form.get(name), "", "{name}");
+            assert_eq!(body.text(name), "", "{name}");
         }
         assert_eq!(
-            (form.get("h"), form.get("i"), form.fault()),
+            (body.text("h"), body.text("i"), body.error()),
             (" ", "\nx", None)
         );
     }
 
     #[test]
-    fn what_cannot_be_read_says_why_and_shows_nothing_of_it() {
+    fn an_unreadable_body_says_why_without_quoting_it() {
         let deep = "[".repeat(1000);
         for (body, why) in [
             (&b""[..], "EOF while parsing a value at line 1 column 0"),
@@ -140,8 +119,8 @@ mod tests {
                 "recursion limit exceeded at line 1 column 128",
             ),
         ] {
-            let form = Form::read(body);
-            let fault = form.fault().unwrap_or_else(|| panic!("{body:?}"));
+            let read = JsonBody::read(body);
+            let fault = read.error().unwrap_or_else(|| panic!("{body:?}"));
             assert!(
                 fault.starts_with(&format!("body is not a JSON object: {why}")),
                 "{fault}"
@@ -157,20 +136,20 @@ mod tests {
             limit: 3,
         }];
         assert!(
-            Form::read("{\"a\":\"阿巴阿\"}".as_bytes())
+            JsonBody::read("{\"a\":\"阿巴阿\"}".as_bytes())
                 .limit(&field)
                 .is_ok()
         );
         assert_eq!(
-            Form::read("{\"a\":\"阿巴阿巴\"}".as_bytes()).limit(&field),
-            Err(No::FieldTooLong)
+            JsonBody::read("{\"a\":\"阿巴阿巴\"}".as_bytes()).limit(&field),
+            Err(Reason::FieldTooLong)
         );
     }
 
     #[test]
     fn a_byte_order_mark_is_skipped_and_the_last_of_two_members_counts() {
         assert_eq!(
-            Form::read("\u{feff}{\"a\":\"1\",\"a\":\"2\"}".as_bytes()).get("a"),
+            JsonBody::read("\u{feff}{\"a\":\"1\",\"a\":\"2\"}".as_bytes()).text("a"),
             "2"
         );
     }

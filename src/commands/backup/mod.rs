@@ -57,7 +57,7 @@ fn run(data: &Path, target: &Path) -> Result<String, String> {
         .map_err(at(target))?;
     remove_unfinished(target);
     let unfinished = Unfinished::new(target)?;
-    let held = avatar::hold(data)?;
+    let held = avatar::lock_exclusive(data)?;
     let about = copy(data, &store, &unfinished.path, &mut progress)?;
     drop(held);
     sweep(data, &store);
@@ -173,7 +173,7 @@ fn copy(
 
 /// Removes pictures that were replaced while they were held.
 fn sweep(data: &Path, store: &Store) {
-    if let Some(start) = SystemTime::now().checked_sub(avatar::UNRECORDED) {
+    if let Some(start) = SystemTime::now().checked_sub(avatar::GRACE_PERIOD) {
         // When in doubt, it stays.
         avatar::sweep(data, start, |name| {
             store.read(|db| users::has_avatar(db, name)).unwrap_or(true)

@@ -97,7 +97,7 @@ fn run(
     force: bool,
     progress: &mut Progress,
 ) -> Result<String, String> {
-    let held = avatar::hold(data)?;
+    let held = avatar::lock_exclusive(data)?;
     let aside = set_aside(data, backup, about, force)?;
     progress.next("restoring");
     if let Err(error) = put_in_place(data, backup, about, progress) {
@@ -155,7 +155,7 @@ fn place(data: &Path, backup: &Path, line: &Line) -> Result<u64, String> {
         config::FILE if data.join(config::FILE).exists() => return Ok(0),
         config::FILE => (data.join("config.json.new"), Some(data.join(config::FILE))),
         path => (
-            avatar::path(data, &avatar::fresh_name()),
+            avatar::path(data, &avatar::temporary_name()),
             Some(data.join(path)),
         ),
     };

@@ -59,7 +59,7 @@ fn add(args: &Args) -> Result<(), Failure> {
         email: &email,
         password: &new_password(&folder, &name)?,
         key: &crypto::random_alphanumeric(contract::KEY_LENGTH),
-        avatar: avatar::FIRST,
+        avatar: avatar::DEFAULT,
     };
     let added = folder.change(|db, event| {
         let added = users::add(db, &user, event.at)?;

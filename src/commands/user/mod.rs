@@ -14,11 +14,10 @@ pub use remove::DELETE;
 use super::Folder;
 use super::terminal::{prompt, table};
 use crate::account::policy;
-use crate::api::body::json;
 use crate::clock;
 use crate::command::{Args, Argument, Failure, ID, JSON, print, usage};
 use crate::config::Scheme;
-use crate::contract::REGISTERED;
+use crate::contract::{REGISTERED, is_absent};
 use crate::store::accounts::{self, Account, Who};
 use serde::Serialize;
 
@@ -160,7 +159,7 @@ fn fit(shown: &str, field: &str, text: &str) -> Result<(), Failure> {
         .find(|one| one.name == field)
         .expect("a field of the contract")
         .limit;
-    if json::is_absent(text) {
+    if is_absent(text) {
         return Err(Failure::new(1, format!("{shown} is empty")));
     }
     if text.chars().count() > limit {
@@ -176,7 +175,7 @@ fn fit(shown: &str, field: &str, text: &str) -> Result<(), Failure> {
 fn new_password(folder: &Folder, name: &str) -> Result<String, Failure> {
     let password = prompt::ask()?;
     fit("the password", "passwd", &password)?;
-    policy::allow(&folder.config, &password, name)
+    policy::check(&folder.config, &password, name)
         .map_err(|why| Failure::new(1, format!("the password {why}; nothing has changed")))?;
     Ok(folder.config.password_hash.hash(&password))
 }

@@ -14,7 +14,6 @@ const LEVELS: usize = 3;
 /// together, and so on: no network loses an entry to one that holds fewer. Within each of them the
 /// narrower ones do the same, and a source gives its oldest entries. That takes as long as sorting
 /// all of them, so the caller makes room for many at once.
-#[must_use]
 pub fn heaviest<T: Copy>(mut entries: Vec<(Network, u64, T)>, count: usize) -> Vec<T> {
     entries.sort_unstable_by_key(|(network, age, _)| (network.order(), *age));
     let mut picked = Vec::with_capacity(count);

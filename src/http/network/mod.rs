@@ -46,7 +46,6 @@ impl Network {
     };
 
     /// The source of a client, whose address may not be known.
-    #[must_use]
     pub fn of(client: Option<IpAddr>) -> Source {
         match client {
             None => Network {
@@ -65,13 +64,11 @@ impl Network {
     }
 
     /// How wide it is.
-    #[must_use]
     pub fn width(self) -> Width {
         self.width
     }
 
     /// Whether it can be the source of a request, and not only a network around one.
-    #[must_use]
     pub fn is_source(self) -> bool {
         matches!(
             self.width,
@@ -108,7 +105,6 @@ impl Network {
     }
 
     /// The widest network that one customer usually has: an IPv4 address, 48 bits of IPv6.
-    #[must_use]
     pub fn of_customer(self) -> Network {
         if self.width == Width::V6Link {
             self.at_level(0)

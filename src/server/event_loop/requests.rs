@@ -2,7 +2,7 @@
 
 use super::EventLoop;
 use super::replies::MAX_DISCARDED;
-use crate::api::{self, Wanted};
+use crate::api::{self, BodyKind};
 use crate::http::Headers;
 use crate::http::network::Network;
 use crate::server::connection::{
@@ -115,16 +115,16 @@ impl EventLoop {
 
     /// Decides how the body of a request is read: here, or by the thread that answers.
     fn begin_body(&self, connection: &Connection, state: &mut State, head: Head) {
-        let wanted = api::wanted(&head.method, &head.path);
+        let kind = api::body_kind(&head.method, &head.path);
         let fits = match head.framing {
             Framing::Length(length) => length <= MAX_BODY as u64,
-            Framing::Chunked => wanted == Wanted::Json,
+            Framing::Chunked => kind == BodyKind::Json,
         };
-        let unread = match wanted {
-            Wanted::Json => !fits,
+        let unread = match kind {
+            BodyKind::Json => !fits,
             // A short body that is not used is read so that the connection can be kept alive.
-            Wanted::Nothing => !fits || head.expects_continue,
-            Wanted::Upload => head.framing != Framing::Length(0),
+            BodyKind::Ignored => !fits || head.expects_continue,
+            BodyKind::Upload => head.framing != Framing::Length(0),
         };
         if unread {
             let body = Body::Unread {

@@ -2,45 +2,17 @@
 //! has.
 
 use super::{always, bytes, http_answer, object};
-use crate::contract::{self, AVATARS, CAPTCHA, Endpoint, No, OUTSIDE, Row, TOO_SMALL, Token};
+use crate::contract::{
+    self, AVATARS, CAPTCHA, Cost, Endpoint, OUTSIDE, Reason, Row, TOO_SMALL, Token,
+    Value as ValueKind,
+};
 use serde_json::{Map, Value, json};
-
-/// What each interface does.
-const SUMMARIES: [(&Endpoint, &str); 11] = [
-    (&contract::REGISTERED, "A new account"),
-    (&contract::LOGIN, "A new session"),
-    (&contract::USER_INFO, "The account"),
-    (
-        &contract::UPDATE_PASSWORD,
-        "Another password; ends every session",
-    ),
-    (&contract::UPDATE_SHOW_NAME, "Another display name"),
-    (&contract::UPDATE_KEY, "A fresh user key"),
-    (
-        &contract::FORGET_PASSWORD,
-        "A password for one that is forgotten; ends every session",
-    ),
-    (&contract::UPLOAD_AVATAR, "A new picture"),
-    (&contract::GET_VERIFICATION_CODE, "A captcha"),
-    (
-        &contract::LOGOUT,
-        "The end of a session or, with `everywhere`, of all of the user's",
-    ),
-    (
-        &contract::HEALTH,
-        "Whether requests are answered and the database can be asked",
-    ),
-];
 
 /// What the document says of an interface's path.
 pub(super) fn path(endpoint: &Endpoint, tag: &str) -> Value {
-    let summary = SUMMARIES
-        .iter()
-        .find(|(one, _)| one.path == endpoint.path)
-        .map(|(_, summary)| summary);
     let mut operation = json!({
         "operationId": endpoint.name(),
-        "summary": summary,
+        "summary": endpoint.summary,
         "tags": [tag],
         "responses": responses(endpoint),
     });
@@ -55,7 +27,7 @@ pub(super) fn path(endpoint: &Endpoint, tag: &str) -> Value {
 }
 
 fn body(endpoint: &Endpoint) -> Value {
-    if endpoint.path == contract::UPLOAD_AVATAR.path {
+    if endpoint.cost == Cost::Upload {
         let mut file = bytes();
         file["description"] =
             format!("A JPEG, PNG, GIF or WebP of more than {TOO_SMALL} bytes.").into();
@@ -84,11 +56,9 @@ fn body(endpoint: &Endpoint) -> Value {
         members.insert("token".into(), token());
     }
     let required: Vec<String> = members.keys().cloned().collect();
-    if endpoint.path == contract::LOGOUT.path {
-        members.insert(
-            "everywhere".into(),
-            json!({"type": "boolean", "default": false}),
-        );
+    for flag in endpoint.flags {
+        let schema = json!({"type": "boolean", "default": false});
+        members.insert(flag.to_string(), schema);
     }
     json!({"application/json": {"schema": {"type": "object", "required": required, "properties": members}}})
 }
@@ -100,7 +70,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         .map(|row| refusal(endpoint, row))
         .collect();
     let mut answers = json!({"description": "What came of it: see `code`."});
-    if endpoint.path == contract::GET_VERIFICATION_CODE.path {
+    if endpoint.value == ValueKind::Captcha {
         answers["content"]["image/png"]["schema"] = bytes();
         answers["headers"]["VerificationCodeKey"] = json!({
             "description": "Names the captcha when it is answered; comes with the picture.",
@@ -110,27 +80,22 @@ fn responses(endpoint: &Endpoint) -> Value {
         rows.insert(
             0,
             object(
-                &title(endpoint, endpoint.done.code),
+                &title(endpoint, endpoint.success.code),
                 "done",
-                endpoint.done.code,
+                endpoint.success.code,
                 &value(endpoint),
             ),
         );
     }
     answers["content"]["application/json"]["schema"]["oneOf"] = rows.into();
     let mut responses = json!({"200": answers});
-    // Guesses are slowed down, and captchas, accounts and whatever is changed with a token have a
-    // budget.
-    let changes = endpoint.token != Token::None && endpoint.path != contract::USER_INFO.path;
-    let throttled =
-        endpoint.captcha || changes || endpoint.path == contract::GET_VERIFICATION_CODE.path;
     for (status, _) in OUTSIDE
         .into_iter()
-        .filter(|(status, _)| *status != 404 && (*status != 429 || throttled))
+        .filter(|(status, _)| *status != 404 && (*status != 429 || endpoint.throttled))
     {
         responses[status.to_string()] = http_answer(status);
     }
-    for reason in [No::NotAsked, No::NotWritten, No::Crashed] {
+    for reason in [Reason::ReadFailed, Reason::WriteFailed, Reason::Panicked] {
         let fault = endpoint.refusal(reason, None);
         if fault.status != 200 {
             responses[fault.status.to_string()] =
@@ -140,25 +105,27 @@ fn responses(endpoint: &Endpoint) -> Value {
     responses
 }
 
-/// What stands in `message` of an answer with code 200.
+/// The schema of `message` in an answer with code 200.
 fn value(endpoint: &Endpoint) -> Value {
-    match endpoint.path {
-        path if path == contract::LOGIN.path => token(),
-        path if path == contract::UPLOAD_AVATAR.path => {
-            text(&format!("The picture's name under `{AVATARS}`."))
+    match endpoint.value {
+        ValueKind::Sentence | ValueKind::Captcha => {
+            json!({"type": "string", "const": endpoint.success.message})
         }
-        path if path == contract::USER_INFO.path => {
-            let member = |name: &str| (name.to_string(), json!({"type": "string"}));
-            let mut members: Map<String, Value> =
-                ["key", "name", "token", "show_name", "email", "avatar"]
-                    .map(member)
-                    .into_iter()
-                    .collect();
+        ValueKind::Token => token(),
+        ValueKind::AvatarName => text(&format!("The picture's name under `{AVATARS}`.")),
+        ValueKind::Account => {
+            let names = ["key", "name", "token", "show_name", "email", "avatar"];
+            let mut members: Map<String, Value> = names
+                .map(|name| (name.to_string(), json!({"type": "string"})))
+                .into_iter()
+                .collect();
             members.insert("id".into(), json!({"type": "integer", "format": "int64"}));
             let required: Vec<String> = members.keys().cloned().collect();
-            json!({"type": "object", "required": required, "properties": members, "additionalProperties": false})
+            json!({
+                "type": "object", "required": required, "properties": members,
+                "additionalProperties": false,
+            })
         }
-        _ => json!({"type": "string", "const": endpoint.done.message}),
     }
 }
 
@@ -172,12 +139,16 @@ fn refusal(endpoint: &Endpoint, row: &Row) -> Value {
         &message,
     );
     // What a body that can't be read leads to.
-    let unreadable = [No::BodyUnreadable, No::CaptchaAbsent, No::TokenAbsent];
+    let unreadable = [
+        Reason::BodyUnreadable,
+        Reason::CaptchaAbsent,
+        Reason::TokenAbsent,
+    ];
     let json = endpoint.method == "POST" && endpoint.token != Token::Header;
     if json && row.reasons.iter().any(|reason| unreadable.contains(reason)) {
         schema["properties"]["detail"] = text("What was wrong with a body that can't be read.");
     }
-    if row.reasons.contains(&No::FileUnusable) {
+    if row.reasons.contains(&Reason::FileUnusable) {
         let told = "What was wrong with the form or the picture, and sometimes what to do. A fault of the server has none.";
         schema["properties"]["detail"] = text(told);
     }
@@ -185,7 +156,7 @@ fn refusal(endpoint: &Endpoint, row: &Row) -> Value {
 }
 
 /// A reason in words: `CaptchaWrong` is "captcha wrong".
-fn words(reason: No) -> String {
+fn words(reason: Reason) -> String {
     let mut words = String::new();
     for letter in format!("{reason:?}").chars() {
         if letter.is_ascii_uppercase() && !words.is_empty() {

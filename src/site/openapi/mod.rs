@@ -24,7 +24,6 @@ static FILE: LazyLock<(String, String)> = LazyLock::new(|| {
 });
 
 /// The document as it is sent.
-#[must_use]
 pub fn serve(if_none_match: &str) -> Reply {
     let (text, tag) = &*FILE;
     let headers = vec![
@@ -44,7 +43,6 @@ pub fn serve(if_none_match: &str) -> Reply {
 }
 
 /// The document (<https://spec.openapis.org/oas/v3.1.1>).
-#[must_use]
 pub fn document() -> Value {
     let of = |tag: &'static str| {
         move |endpoint: &&Endpoint| (endpoint.path.to_string(), interface::path(endpoint, tag))
@@ -57,7 +55,7 @@ pub fn document() -> Value {
     let kinds = [Kind::Jpeg, Kind::Png, Kind::Gif, Kind::WebP].map(Kind::content_type);
     let mut avatar = file("avatar", "A picture", &kinds, &bytes());
     avatar["parameters"] = json!([{
-        "name": "name", "in": "path", "required": true, "schema": {"type": "string"}, "example": avatar::FIRST,
+        "name": "name", "in": "path", "required": true, "schema": {"type": "string"}, "example": avatar::DEFAULT,
         "description": "As `upload_avatar` and `user_info` say it.",
     }]);
     avatar["responses"]["404"] = http_answer(404);

@@ -49,7 +49,6 @@ impl Page {
     ///
     /// # Panics
     /// If a file is of a kind that nobody has thought of.
-    #[must_use]
     pub fn new(config: &Config) -> Page {
         let others = FILES
             .into_iter()
@@ -69,7 +68,6 @@ impl Page {
     }
 
     /// What GET gets under a path; nothing if no file is there.
-    #[must_use]
     pub fn serve(&self, path: &str, if_none_match: &str) -> Option<Reply> {
         let file = self.0.iter().find(|file| file.path == path)?;
         let headers = vec![

@@ -4,7 +4,7 @@ mod head;
 mod parts;
 mod pattern;
 
-use crate::contract::{No, Stop};
+use crate::contract::{Reason, Refusal};
 use multipart::server::Multipart;
 use parts::Parts;
 use std::io::{Read, Write};
@@ -16,29 +16,29 @@ const BESIDE: u64 = 1024 * 1024;
 /// Copies the part `file` of a form to `target` and says how many bytes it has.
 ///
 /// # Errors
-/// [`No::FileUnusable`] with a detail if there is no such part, it is larger than `limit` bytes, or
-/// the form is broken or ends early; [`No::NotWritten`] with its cause if `target` does not take
+/// [`Reason::FileUnusable`] with a detail if there is no such part, it is larger than `limit` bytes, or
+/// the form is broken or ends early; [`Reason::WriteFailed`] with its cause if `target` does not take
 /// it.
 pub fn file(
     content_type: &str,
     body: &mut dyn Read,
     limit: u64,
     target: &mut dyn Write,
-) -> Result<u64, Stop> {
-    let boundary = boundary(content_type).map_err(Stop::unusable)?;
+) -> Result<u64, Refusal> {
+    let boundary = boundary(content_type).map_err(Refusal::unusable)?;
     let mut parts = Parts::new(body, &boundary, limit + BESIDE);
     let copied = first_file(Multipart::with_body(&mut parts, boundary), limit, target);
     // What went wrong below is the cause of what went wrong above.
     parts
         .fault()
-        .map_or(copied, |fault| Err(Stop::unusable(fault)))
+        .map_or(copied, |fault| Err(Refusal::unusable(fault)))
 }
 
 /// Refuses a form of which so many bytes are announced that its file is larger than `limit` bytes.
 ///
 /// # Errors
-/// [`No::FileUnusable`] with a detail.
-pub fn check_length(announced: u64, limit: u64) -> Result<(), Stop> {
+/// [`Reason::FileUnusable`] with a detail.
+pub fn check_length(announced: u64, limit: u64) -> Result<(), Refusal> {
     if announced > limit + BESIDE {
         Err(too_large(limit))
     } else {
@@ -50,7 +50,7 @@ fn first_file(
     mut form: Multipart<impl Read>,
     limit: u64,
     target: &mut dyn Write,
-) -> Result<u64, Stop> {
+) -> Result<u64, Refusal> {
     let mut size = None;
     // To the last part, since a body that was cut off reads as a whole file.
     while let Some(mut part) = form.read_entry().map_err(|_| unreadable())? {
@@ -58,10 +58,10 @@ fn first_file(
             size = Some(copy(&mut part.data, limit, target)?);
         }
     }
-    size.ok_or_else(|| Stop::unusable("the form has no part named `file`"))
+    size.ok_or_else(|| Refusal::unusable("the form has no part named `file`"))
 }
 
-fn copy(part: &mut dyn Read, limit: u64, target: &mut dyn Write) -> Result<u64, Stop> {
+fn copy(part: &mut dyn Read, limit: u64, target: &mut dyn Write) -> Result<u64, Refusal> {
     let mut buffer = [0; 16 * 1024];
     let mut size = 0;
     loop {
@@ -76,21 +76,21 @@ fn copy(part: &mut dyn Read, limit: u64, target: &mut dyn Write) -> Result<u64, 
             return Err(too_large(limit));
         }
         let written = target.write_all(&buffer[..count]);
-        written.map_err(|error| Stop {
+        written.map_err(|error| Refusal {
             cause: Some(error.to_string()),
-            ..No::NotWritten.into()
+            ..Reason::WriteFailed.into()
         })?;
     }
 }
 
-fn too_large(limit: u64) -> Stop {
-    Stop::unusable(format!(
+fn too_large(limit: u64) -> Refusal {
+    Refusal::unusable(format!(
         "the file is larger than the limit of {limit} bytes"
     ))
 }
 
-fn unreadable() -> Stop {
-    Stop::unusable("the form cannot be read")
+fn unreadable() -> Refusal {
+    Refusal::unusable("the form cannot be read")
 }
 
 /// The boundary of `multipart/form-data; boundary=…`: 1 to 70 characters (RFC 2046, 5.1.1), perhaps
@@ -197,7 +197,7 @@ mod tests {
     }
 
     /// Reads the form in pieces of this many bytes.
-    fn in_pieces(body: &[u8], size: usize) -> Result<Vec<u8>, Stop> {
+    fn in_pieces(body: &[u8], size: usize) -> Result<Vec<u8>, Refusal> {
         struct Pieces<'a>(&'a [u8], usize);
         impl Read for Pieces<'_> {
             fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -339,7 +339,7 @@ mod tests {
                 let shown = String::from_utf8_lossy(headers);
                 assert_eq!(
                     (stop.reason, stop.detail.as_deref()),
-                    (No::FileUnusable, Some(detail)),
+                    (Reason::FileUnusable, Some(detail)),
                     "{shown}"
                 );
             }
@@ -440,7 +440,7 @@ mod tests {
             let stop = file(content_type, &mut body.as_bytes(), 6, &mut Vec::new()).unwrap_err();
             assert_eq!(
                 (stop.reason, stop.cause, stop.detail.as_deref()),
-                (No::FileUnusable, None, Some(detail))
+                (Reason::FileUnusable, None, Some(detail))
             );
         }
     }
@@ -471,12 +471,15 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             (stop.reason, stop.detail.as_deref()),
-            (No::FileUnusable, Some("the body broke off after 50 bytes"))
+            (
+                Reason::FileUnusable,
+                Some("the body broke off after 50 bytes")
+            )
         );
         let stop = file(TYPE, &mut whole.as_bytes(), 100, &mut Broken).unwrap_err();
         assert_eq!(
             (stop.reason, stop.cause.is_some(), stop.detail),
-            (No::NotWritten, true, None)
+            (Reason::WriteFailed, true, None)
         );
     }
 }

@@ -1,0 +1,62 @@
+//! A request to an interface, with everything that its handler may use.
+
+use super::body::json::JsonBody;
+use crate::account::throttle::Source;
+use crate::app::App;
+use crate::contract::{Endpoint, Reason, Token};
+use crate::crypto;
+use crate::http::Request;
+
+/// A request to an interface.
+pub struct Call<'a> {
+    pub app: &'a App,
+    pub endpoint: &'static Endpoint,
+    pub request: &'a Request,
+    /// The JSON body; empty if the request has none or uploads a file.
+    pub body: JsonBody,
+    /// SHA-256 of the token.
+    token: Option<[u8; 32]>,
+}
+
+impl<'a> Call<'a> {
+    pub fn new(
+        app: &'a App,
+        endpoint: &'static Endpoint,
+        request: &'a Request,
+        body: JsonBody,
+    ) -> Call<'a> {
+        let token = match endpoint.token {
+            Token::None => "",
+            Token::Body => body.text("token"),
+            Token::Header => &request.token,
+        };
+        let token = (!token.is_empty()).then(|| crypto::sha256(token));
+        Call {
+            app,
+            endpoint,
+            request,
+            body,
+            token,
+        }
+    }
+
+    /// SHA-256 of the token.
+    pub fn token(&self) -> Result<[u8; 32], Reason> {
+        self.token.ok_or(Reason::TokenAbsent)
+    }
+
+    /// The source that the request counts for in the throttle.
+    pub fn source(&self) -> Source {
+        Source::of(self.request.client)
+    }
+
+    /// The name of the user that the request is about; empty if it does not name one.
+    pub fn user_name(&self) -> &str {
+        let username = self.body.text("username");
+        if username.is_empty() {
+            self.body.text("name")
+        } else {
+            username
+        }
+    }
+}

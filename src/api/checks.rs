@@ -1,0 +1,306 @@
+//! What handlers check before they act, and how they change the database.
+
+use super::body::json::JsonBody;
+use super::call::Call;
+use crate::account::captcha;
+use crate::account::policy;
+use crate::account::throttle::{Budget, Guess, Secret, Verdict};
+use crate::app::App;
+use crate::contract::{CAPTCHA, Outcome, Reason, Refusal};
+use crate::crypto;
+use crate::log::{self, Level};
+use crate::store::audit::{self, Event};
+use crate::store::{Durable, Fault, Transaction, sessions};
+use std::mem;
+use std::time::Duration;
+
+/// How long a failed sign-in waits with its answer if another process has locked the database.
+const AUDIT_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Checks the answer to a captcha. The captcha is used up, whatever the answer is.
+pub fn captcha(call: &Call) -> Result<(), Reason> {
+    let [key, answer] = CAPTCHA.map(|name| call.body.text(name));
+    if key.is_empty() || answer.is_empty() {
+        return Err(Reason::CaptchaAbsent);
+    }
+    let expected = call
+        .app
+        .captchas()?
+        .take(&crypto::sha256(key), call.request.now);
+    match expected {
+        Some(expected) if captcha::answers_match(&expected, answer) => Ok(()),
+        _ => Err(Reason::CaptchaWrong),
+    }
+}
+
+/// Whether [`captcha`] will accept the answer. The captcha is not used up.
+pub fn has_right_captcha(app: &App, body: &JsonBody, now: i64) -> bool {
+    let [key, answer] = CAPTCHA.map(|name| body.text(name));
+    let key = crypto::sha256(key);
+    app.captchas().is_ok_and(|mut captchas| {
+        let expected = captchas.get(&key, now);
+        expected.is_some_and(|expected| captcha::answers_match(expected, answer))
+    })
+}
+
+/// The id of the token's owner.
+pub fn owner(call: &Call) -> Result<i64, Refusal> {
+    let token = call.token()?;
+    call.app
+        .read(|db| sessions::owner(db, &token, call.request.now))?
+        .ok_or_else(|| Reason::TokenUnknown.into())
+}
+
+/// Checks a new password against the password policy.
+pub fn new_password(call: &Call, field: &str) -> Result<(), Reason> {
+    policy::check(&call.app.config, call.body.text(field), call.user_name())
+        .map_err(|_| Reason::PasswordTooWeak)
+}
+
+/// Spends one request of the client's budget.
+pub fn budget(call: &Call, budget: Budget) -> Result<(), Reason> {
+    let mut throttle = call.app.throttle()?;
+    throttle
+        .spend(budget, call.source(), call.request.uptime)
+        .map_err(too_often)
+}
+
+/// Runs an attempt at these secrets if the client may guess now, and counts how it ended.
+pub fn attempt(call: &Call, secrets: &[Secret], attempt: impl FnOnce() -> Outcome) -> Outcome {
+    let admitted = call
+        .app
+        .throttle()?
+        .admit(secrets, call.source(), call.request.uptime);
+    let mut pending = Pending {
+        app: call.app,
+        guess: admitted.map_err(too_often)?,
+        verdict: Verdict::Unknown,
+    };
+    let outcome = attempt();
+    pending.verdict = match &outcome {
+        Ok(_) => Verdict::Right,
+        Err(refusal) if is_wrong_guess(refusal.reason) => Verdict::Wrong,
+        Err(_) => Verdict::Unknown,
+    };
+    outcome
+}
+
+/// Whether a refusal tells that a guess at a secret was wrong.
+pub fn is_wrong_guess(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::PasswordWrong | Reason::KeyWrong | Reason::UserUnknown
+    )
+}
+
+/// A guess that the throttle has admitted. Dropping it reports the verdict; after a panic that is
+/// [`Verdict::Unknown`], which costs the client nothing.
+struct Pending<'a> {
+    app: &'a App,
+    guess: Guess,
+    verdict: Verdict,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        // If the counts went to the next worker, this guess was handed over as a wrong one.
+        if let Ok(mut throttle) = self.app.throttle() {
+            throttle.settle(mem::take(&mut self.guess), self.verdict);
+        }
+    }
+}
+
+fn too_often(wait: Duration) -> Reason {
+    // Rounded up, so that a client that waits this long has waited long enough.
+    Reason::TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+/// Changes the database in one transaction and records the change in the audit log. `change`
+/// returns the id of the user that it has changed, or `None` if it has changed nothing.
+pub fn write(
+    call: &Call,
+    durable: Durable,
+    change: impl FnOnce(&Transaction) -> rusqlite::Result<Option<i64>>,
+) -> Result<Option<i64>, Fault> {
+    call.app.write(durable, |db| {
+        let user = change(db)?;
+        if let Some(id) = user {
+            record(call, db, id)?;
+        }
+        Ok(user)
+    })
+}
+
+/// Changes the account of the token's owner and records the change in the audit log. The same
+/// transaction checks the token.
+pub fn write_as_owner<T>(
+    call: &Call,
+    change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<T>,
+) -> Result<T, Refusal> {
+    let token = call.token()?;
+    let changed = call.app.write(Durable::Now, |db| {
+        let Some(id) = sessions::owner(db, &token, call.request.now)? else {
+            return Ok(None);
+        };
+        record(call, db, id)?;
+        change(db, id).map(Some)
+    })?;
+    changed.ok_or_else(|| Reason::TokenUnknown.into())
+}
+
+fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
+    if call.endpoint.audited {
+        audit::done(db, &event(call, &call.request.source()), Some(id))
+    } else {
+        Ok(())
+    }
+}
+
+/// Records a failed sign-in in the audit log. If that fails, the answer stays the same.
+pub fn record_failed_sign_in(call: &Call) {
+    if call.app.config.audit_days == 0 {
+        return;
+    }
+    let source = call.request.source();
+    let event = event(call, &source);
+    let recorded = call.app.write_within(AUDIT_TIMEOUT, Durable::Soon, |db| {
+        audit::refused(db, &event, call.user_name())
+    });
+    if let Err(fault) = recorded {
+        let text = format!("{}: audit: {}", call.endpoint.path, fault.cause());
+        log::line(Level::Error, &text);
+    }
+}
+
+fn event<'a>(call: &Call, source: &'a str) -> Event<'a> {
+    Event {
+        at: call.request.now,
+        name: call.endpoint.name(),
+        source,
+        days: call.app.config.audit_days,
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Refusal {
+        match fault {
+            Fault::NotAsked(cause) => Refusal::fault(Reason::ReadFailed, cause),
+            Fault::NotWritten(cause) => Refusal::fault(Reason::WriteFailed, cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fixture::Fixture;
+    use crate::contract::{self, Success};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn an_attempt_without_a_verdict_costs_no_guess() {
+        let fixture = Fixture::new();
+        let request = fixture.request(&contract::LOGIN);
+        let call = fixture.call(&contract::LOGIN, &request, "{}");
+        let guess = |outcome: fn() -> Outcome| {
+            catch_unwind(AssertUnwindSafe(|| {
+                attempt(&call, &[Secret::Password("rei")], outcome)
+            }))
+        };
+        let faults: [fn() -> Outcome; 4] = [
+            || panic!("on purpose"),
+            || Err(Reason::ReadFailed.into()),
+            || Err(Reason::WriteFailed.into()),
+            || Err(Reason::PasswordTooWeak.into()),
+        ];
+        for fault in faults.iter().cycle().take(100) {
+            let throttled = matches!(
+                guess(*fault),
+                Ok(Err(Refusal {
+                    reason: Reason::TooOften(_),
+                    ..
+                }))
+            );
+            assert!(!throttled);
+        }
+        for nth in 0..4 {
+            let Ok(Err(refusal)) = guess(|| Err(Reason::PasswordWrong.into())) else {
+                panic!("the guess is wrong")
+            };
+            let expected = if nth < 3 {
+                Reason::PasswordWrong
+            } else {
+                Reason::TooOften(1)
+            };
+            assert_eq!(refusal.reason, expected);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_has_handed_its_state_over_admits_no_guess() {
+        let fixture = Fixture::new();
+        drop(fixture.app.give_away());
+        let request = fixture.request(&contract::LOGIN);
+        let call = fixture.call(&contract::LOGIN, &request, "{}");
+        let outcome = attempt(&call, &[], || panic!("the guess was admitted"));
+        assert!(matches!(
+            outcome,
+            Err(Refusal {
+                reason: Reason::Moved,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_captcha_is_used_up_by_a_wrong_answer_and_not_by_a_look() {
+        let fixture = Fixture::new();
+        let request = fixture.request(&contract::LOGIN);
+        let body = |key: &str, answer: &str| {
+            format!(r#"{{"verification_code_key":"{key}","verification_code":"{answer}"}}"#)
+        };
+        for (answer, first) in [
+            ("right", Ok(())),
+            ("RIGHT", Ok(())),
+            ("wrong", Err(Reason::CaptchaWrong)),
+        ] {
+            let key = fixture.captcha("right");
+            let call = fixture.call(&contract::LOGIN, &request, &body(&key, answer));
+            assert_eq!(
+                has_right_captcha(&fixture.app, &call.body, request.now),
+                first.is_ok()
+            );
+            assert_eq!(captcha(&call), first, "{answer}");
+            assert_eq!(captcha(&call), Err(Reason::CaptchaWrong), "{answer} again");
+            assert!(!has_right_captcha(&fixture.app, &call.body, request.now));
+        }
+        for (key, answer) in [("", "right"), ("key", ""), ("key", "\\r\\n")] {
+            let call = fixture.call(&contract::LOGIN, &request, &body(key, answer));
+            assert_eq!(captcha(&call), Err(Reason::CaptchaAbsent), "{key} {answer}");
+        }
+    }
+
+    #[test]
+    fn an_audited_change_leaves_a_line_and_another_one_does_not() {
+        let fixture = Fixture::new();
+        let (id, token) = fixture.signed_in("rei");
+        for (endpoint, lines) in [(&contract::UPDATE_SHOW_NAME, 0), (&contract::UPDATE_KEY, 1)] {
+            let request = fixture.request(endpoint);
+            let call = fixture.call(endpoint, &request, &format!(r#"{{"token":"{token}"}}"#));
+            assert_eq!(write_as_owner(&call, |_, owner| Ok(owner)).unwrap(), id);
+            let found = fixture.app.read(|db| {
+                let count = "SELECT count(*) FROM audit_done WHERE event = ?1";
+                db.query_row(count, [endpoint.name()], |row| row.get::<_, u32>(0))
+            });
+            assert_eq!(found.unwrap(), lines, "{}", endpoint.path);
+        }
+    }
+
+    #[test]
+    fn a_success_value_is_json() {
+        let Success::Value(value) = Success::value(&"a \"text\"") else {
+            panic!()
+        };
+        assert_eq!(value.get(), r#""a \"text\"""#);
+    }
+}

@@ -1,0 +1,183 @@
+//! An app over a fresh folder for the tests of the interfaces, and ways to call them.
+#![cfg(test)]
+
+use super::body::json::JsonBody;
+use super::call::Call;
+use super::{Handler, handler};
+use crate::account::throttle::Source;
+use crate::app::App;
+use crate::config::{self, Scheme};
+use crate::contract::{Endpoint, Outcome, Reason, Success};
+use crate::crypto;
+use crate::http::Request;
+use crate::store::{Durable, Reader, Store, sessions, users};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The time of every request, in Unix seconds.
+pub const NOW: i64 = 1_800_000_000;
+/// The configured keys.
+pub const KEY: &str = "configured key";
+/// The password of every user that a fixture adds.
+pub const PASSWORD: &str = "old password";
+
+/// An app whose folder goes when it is dropped.
+pub struct Fixture {
+    pub app: App,
+    pub data: PathBuf,
+}
+
+impl Fixture {
+    /// An app with the default settings, both keys configured and the reset switched on.
+    pub fn new() -> Fixture {
+        Fixture::with(&[])
+    }
+
+    /// The same with further settings, by the names of their environment variables.
+    pub fn with(settings: &[(&str, &str)]) -> Fixture {
+        let name = format!("accountd-api-{}", crypto::random_alphanumeric(10));
+        let data = std::env::temp_dir().join(name);
+        std::fs::create_dir(&data).unwrap();
+        let defaults = [
+            ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION", KEY),
+            ("ACCOUNTD_FORGET_PASSWORD_KEY", KEY),
+            ("ACCOUNTD_FORGOT_PASSWORD_FUNCTION_STATUS", "true"),
+        ];
+        let environment = |name: &str| {
+            let mut all = settings.iter().chain(&defaults);
+            all.find(|one| one.0 == name).map(|one| one.1.to_string())
+        };
+        let (config, _) = config::load(&data, &environment, &[]).unwrap();
+        let (store, reader) = (Store::open(&data).unwrap(), Reader::open(&data).unwrap());
+        let app = App::new(config, data.clone(), None, store, reader);
+        Fixture { app, data }
+    }
+
+    /// A request with this endpoint's method and path.
+    pub fn request(&self, endpoint: &Endpoint) -> Request {
+        Request {
+            method: endpoint.method.into(),
+            path: endpoint.path.into(),
+            client: Some(Ipv4Addr::LOCALHOST.into()),
+            now: NOW,
+            uptime: Duration::from_secs(1_000_000),
+            ..Request::default()
+        }
+    }
+
+    /// A call with this JSON body.
+    pub fn call<'a>(
+        &'a self,
+        endpoint: &'static Endpoint,
+        request: &'a Request,
+        body: &str,
+    ) -> Call<'a> {
+        Call::new(
+            &self.app,
+            endpoint,
+            request,
+            JsonBody::read(body.as_bytes()),
+        )
+    }
+
+    /// What the endpoint's handler returns for this JSON body, after the checks of the router.
+    pub fn outcome(&self, endpoint: &'static Endpoint, body: &str) -> Outcome {
+        let request = self.request(endpoint);
+        let call = self.call(endpoint, &request, body);
+        super::check(&call)?;
+        match handler(endpoint) {
+            Handler::Json(handle) => handle(&call),
+            Handler::Upload(_) => panic!("{} takes no JSON", endpoint.path),
+        }
+    }
+
+    /// The same with the answer to a fresh captcha among the members.
+    pub fn with_captcha(&self, endpoint: &'static Endpoint, members: &str) -> Outcome {
+        let key = self.captcha("right");
+        let captcha = format!(r#""verification_code_key":"{key}","verification_code":"right""#);
+        let comma = if members.is_empty() { "" } else { "," };
+        self.outcome(endpoint, &format!("{{{captcha}{comma}{members}}}"))
+    }
+
+    /// A captcha with this answer; its key.
+    pub fn captcha(&self, answer: &str) -> String {
+        let key = crypto::random_alphanumeric(20);
+        let mut captchas = self.app.captchas().unwrap();
+        captchas.put(crypto::sha256(&key), answer.into(), Source::of(None), NOW);
+        key
+    }
+
+    /// A user with [`PASSWORD`] and a session: the id and the token.
+    pub fn signed_in(&self, name: &str) -> (i64, String) {
+        let password = &Scheme::Md5.hash(PASSWORD);
+        let user = users::New {
+            name,
+            show_name: name,
+            email: &format!("{name}@example.org"),
+            password,
+            key: "user key",
+            avatar: crate::account::avatar::DEFAULT,
+        };
+        let added = self
+            .app
+            .write(Durable::Now, |db| users::add(db, &user, NOW));
+        let id = added.unwrap().expect("name and email are free");
+        (id, self.session(id))
+    }
+
+    /// Another session of a user with [`PASSWORD`]; its token.
+    pub fn session(&self, id: i64) -> String {
+        let token = crypto::random_alphanumeric(20);
+        let (password, digest) = (Scheme::Md5.hash(PASSWORD), crypto::sha256(&token));
+        let opened = self.app.write(Durable::Soon, |db| {
+            sessions::open(db, id, &password, &digest, NOW + 1000, 10)
+        });
+        assert!(opened.unwrap());
+        token
+    }
+
+    /// A PNG file with this many pixels a side, which do not compress.
+    pub fn picture(side: u32) -> Vec<u8> {
+        let mut pixels = vec![0; (side * side) as usize];
+        crypto::fill_random(&mut pixels);
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, side, side);
+        encoder.set_color(png::ColorType::Grayscale);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&pixels).unwrap();
+        writer.finish().unwrap();
+        file
+    }
+
+    /// The id of this token's owner, if the session has not ended.
+    pub fn owner(&self, token: &str) -> Option<i64> {
+        let token = crypto::sha256(token);
+        self.app
+            .read(|db| sessions::owner(db, &token, NOW))
+            .unwrap()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
+
+/// The reason of a refusal.
+pub fn refused(outcome: Outcome) -> Reason {
+    match outcome {
+        Ok(_) => panic!("it was not refused"),
+        Err(refusal) => refusal.reason,
+    }
+}
+
+/// The value of a success, as JSON.
+pub fn value(outcome: Outcome) -> serde_json::Value {
+    match outcome {
+        Ok(Success::Value(value)) => serde_json::from_str(value.get()).unwrap(),
+        Ok(_) => panic!("it has no value"),
+        Err(refusal) => panic!("{refusal:?}"),
+    }
+}
