@@ -168,6 +168,30 @@ mod tests {
     }
 
     #[test]
+    fn lines_and_trailers_may_be_as_long_as_the_limits() {
+        let extension = [&b"1;"[..], &[b'x'; MAX_LINE - 2], b"\r\na\r\n0\r\n\r\n"].concat();
+        let trailers = [
+            &b"1\r\na\r\n0\r\n"[..],
+            &b"a: b\r\n".repeat(MAX_TRAILERS as usize),
+            b"\r\n",
+        ]
+        .concat();
+        for input in [extension, trailers] {
+            assert_eq!(decode(&input, 1), Ok((b"a".to_vec(), input.len())));
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_returned_in_pieces_of_at_most_the_requested_size() {
+        let mut chunked = Chunked::default();
+        let input = b"5\r\nabcde\r\n0\r\n\r\n";
+        assert_eq!(chunked.next(input, 0, 3), Piece::Data(3..6));
+        assert_eq!(chunked.next(input, 6, 3), Piece::Data(6..8));
+        assert_eq!(chunked.next(input, 8, 3), Piece::End(input.len()));
+        assert_eq!(chunked.next(input, input.len(), 3), Piece::End(input.len()));
+    }
+
+    #[test]
     fn ambiguous_encodings_are_malformed() {
         let long = [&b"1;"[..], &[b'x'; MAX_LINE], b"\r\na\r\n0\r\n\r\n"].concat();
         let trailers = [
@@ -183,6 +207,10 @@ mod tests {
             b"0x3\r\nabc\r\n0\r\n\r\n",
             b"\r\n0\r\n\r\n",
             b"3\nabc\r\n0\r\n\r\n",
+            b"3\rabc\r\n0\r\n\r\n",
+            b"3;a\rb\r\nabc\r\n0\r\n\r\n",
+            b"-3\r\nabc\r\n0\r\n\r\n",
+            b";x\r\n0\r\n\r\n",
             b"3\r\nabcd\r\n0\r\n\r\n",
             b"3\r\nab\r\n0\r\n\r\n",
             b"3\r\nabc\n0\r\n\r\n",

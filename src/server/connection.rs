@@ -404,6 +404,95 @@ impl PartialRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::head::{Parsed, parse};
+
+    /// A request with this framing field, and the bytes that were received of its head.
+    fn request(field: &str) -> (PartialRequest, Vec<u8>) {
+        let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n").into_bytes();
+        let Parsed::Complete(head) = parse(&text, &mut 0) else {
+            panic!("{field} is well-formed")
+        };
+        (PartialRequest::new(*head), text)
+    }
+
+    #[test]
+    fn a_body_is_complete_at_its_last_byte_however_it_is_split() {
+        for (field, encoded) in [
+            ("Content-Length: 5", &b"abcde"[..]),
+            (
+                "Transfer-Encoding: chunked",
+                b"2;x\r\nab\r\n3\r\ncde\r\n0\r\n\r\n",
+            ),
+        ] {
+            for cut in 0..=encoded.len() {
+                let (mut request, head) = request(field);
+                let all = [&head, encoded, b"GET / HTTP/1.1\r\n"].concat();
+                let end = head.len() + encoded.len();
+                let first = request.advance(&all[..head.len() + cut]);
+                if cut < encoded.len() {
+                    assert!(matches!(first, Progress::Partial), "{field}, {cut}");
+                }
+                let last = if cut < encoded.len() {
+                    request.advance(&all)
+                } else {
+                    first
+                };
+                let Progress::Complete(body, taken) = last else {
+                    panic!("{field}, {cut}: not complete")
+                };
+                assert_eq!((&*body, taken), (&b"abcde"[..], end), "{field}, {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunked_body_may_be_as_long_as_a_json_body_and_not_longer() {
+        let (mut fits, head) = request("Transfer-Encoding: chunked");
+        let body = [b'a'; MAX_BODY + 1];
+        let chunk = |bytes: usize| [format!("{bytes:x}\r\n").as_bytes(), &body[..bytes]].concat();
+        let all = [&*head, &chunk(MAX_BODY), b"\r\n0\r\n\r\n"].concat();
+        assert!(
+            matches!(fits.advance(&all), Progress::Complete(body, _) if body.len() == MAX_BODY)
+        );
+        let (mut large, _) = request("Transfer-Encoding: chunked");
+        let all = [&*head, &chunk(MAX_BODY + 1)].concat();
+        assert!(matches!(large.advance(&all), Progress::TooLarge(_, at) if at == all.len()));
+        // Most of this encoding is extensions.
+        let (mut padded, _) = request("Transfer-Encoding: chunked");
+        let chunk = format!("1;{}\r\na\r\n", "x".repeat(1000));
+        let all = [&*head, chunk.repeat(1 + MAX_CHUNKED_BODY / 1000).as_bytes()].concat();
+        assert!(matches!(padded.advance(&all), Progress::TooLarge(..)));
+    }
+
+    #[test]
+    fn a_malformed_chunk_is_noticed_and_a_truncated_body_keeps_its_beginning() {
+        let (mut malformed, head) = request("Transfer-Encoding: chunked");
+        let all = [&*head, b"2\r\nabc"].concat();
+        assert!(matches!(malformed.advance(&all), Progress::Malformed));
+        for (field, encoded) in [
+            ("Content-Length: 9", &b"abc"[..]),
+            ("Transfer-Encoding: chunked", b"9\r\nabc"),
+        ] {
+            let (mut request, head) = request(field);
+            let all = [&*head, encoded].concat();
+            assert!(
+                matches!(request.advance(&all), Progress::Partial),
+                "{field}"
+            );
+            assert_eq!(request.into_truncated(&all).1, b"abc", "{field}");
+        }
+    }
+
+    #[test]
+    fn a_slow_transfer_gets_more_time_for_its_bytes() {
+        for (bytes, seconds) in [(0, 10), (4095, 10), (4096, 11), (40 * 1024, 20)] {
+            assert_eq!(
+                transfer_timeout(bytes),
+                Duration::from_secs(seconds),
+                "{bytes}"
+            );
+        }
+    }
 
     #[test]
     fn the_drain_of_a_body_stops_where_the_next_request_begins() {

@@ -223,6 +223,22 @@ mod tests {
         ))
     }
 
+    /// Parses a head twice, at once and as it arrives byte by byte, and checks that both agree.
+    fn parse_bytewise(text: &[u8]) -> Parsed {
+        let mut scanned = 0;
+        let bytewise = (1..=text.len())
+            .map(|end| parse(&text[..end], &mut scanned))
+            .find(|parsed| *parsed != Parsed::Partial)
+            .unwrap_or(Parsed::Partial);
+        assert_eq!(
+            parse(text, &mut 0),
+            bytewise,
+            "{:?}",
+            text.escape_ascii().to_string()
+        );
+        bytewise
+    }
+
     #[test]
     fn a_head_is_complete_at_its_empty_line_and_not_before() {
         let text = b"\r\nPOST /api/login/?a=b HTTP/1.1\r\nHost: a\r\ntoken:  x y \r\n\r\nbody";
@@ -245,7 +261,12 @@ mod tests {
     fn malformed_heads_are_refused() {
         for lines in [
             "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1\r\nContent-Length: 2\r\n",
             "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: 0x1\r\n",
+            "Transfer-Encoding: identity\r\n",
             "Content-Length: +1\r\n",
             "Content-Length: 1, 1\r\n",
             "Content-Length: 99999999999999999999\r\n",
@@ -265,7 +286,12 @@ mod tests {
             "X: a\nY: b\r\n",
             "X: a\rY: b\r\n",
         ] {
-            assert!(with(lines).is_none(), "{lines:?}");
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            assert_eq!(
+                parse_bytewise(text.as_bytes()),
+                Parsed::Malformed,
+                "{text:?}"
+            );
         }
         for text in [
             "GET / HTTP/1.1\r\n\r\n",
@@ -282,16 +308,67 @@ mod tests {
             "AMETHODOFMORETHANTHIRTYTWOLETTERS / HTTP/1.0\r\n\r\n",
         ] {
             assert_eq!(
-                parse(text.as_bytes(), &mut 0),
+                parse_bytewise(text.as_bytes()),
                 Parsed::Malformed,
                 "{text:?}"
             );
         }
-        let long = format!(
-            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-            "x".repeat(MAX_HEAD)
+    }
+
+    #[test]
+    fn a_head_may_be_as_large_as_the_limits_and_not_larger() {
+        let value = |bytes: usize| "x".repeat(bytes);
+        let start = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+        let of_size = |bytes: usize| {
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+                value(bytes - start)
+            )
+        };
+        assert_eq!(head(of_size(MAX_HEAD)).unwrap().length, MAX_HEAD);
+        let with_fields = |count: usize| {
+            let fields = "X: a\r\n".repeat(count - 1);
+            format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
+        };
+        assert!(head(with_fields(MAX_HEADERS)).is_some());
+        let with_method = |bytes: usize| format!("{} / HTTP/1.0\r\n\r\n", "A".repeat(bytes));
+        assert!(head(with_method(MAX_METHOD)).is_some());
+        let after_empty =
+            |bytes: usize| format!("{}GET / HTTP/1.0\r\n\r\n", "\r\n".repeat(bytes / 2));
+        assert!(head(after_empty(MAX_EMPTY_LINES)).is_some());
+        for text in [
+            of_size(MAX_HEAD + 1),
+            with_fields(MAX_HEADERS + 1),
+            with_method(MAX_METHOD + 1),
+            after_empty(MAX_EMPTY_LINES + 2),
+        ] {
+            assert_eq!(parse(text.as_bytes(), &mut 0), Parsed::Malformed);
+        }
+        // A head that does not end is refused as soon as it is too large.
+        let endless = of_size(2 * MAX_HEAD);
+        let (below, limit) = (
+            &endless.as_bytes()[..MAX_HEAD - 1],
+            &endless.as_bytes()[..MAX_HEAD],
         );
-        assert_eq!(parse(long.as_bytes(), &mut 0), Parsed::Malformed);
+        assert_eq!(parse(below, &mut 0), Parsed::Partial);
+        assert_eq!(parse(limit, &mut 0), Parsed::Malformed);
+    }
+
+    #[test]
+    fn the_framing_of_a_body_follows_its_header_fields() {
+        for (lines, framing) in [
+            ("", Framing::Length(0)),
+            ("Content-Length: 0\r\n", Framing::Length(0)),
+            ("content-length: 007 \r\n", Framing::Length(7)),
+            (
+                "Content-Length: 18446744073709551615\r\n",
+                Framing::Length(u64::MAX),
+            ),
+            ("Transfer-Encoding: chunked\r\n", Framing::Chunked),
+            ("transfer-encoding:Chunked\r\n", Framing::Chunked),
+        ] {
+            assert_eq!(with(lines).unwrap().framing, framing, "{lines:?}");
+        }
     }
 
     #[test]

@@ -191,8 +191,8 @@ fn a_misspelt_variable_stops_the_start_and_every_command_that_goes_by_settings()
             &arguments,
             &[("ACCOUNTD_FORGET_PASSWORD_KEY_FIEL", "/run/secrets/reset")],
         );
-        let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; the nearest one \
-                        is ACCOUNTD_FORGET_PASSWORD_KEY_FILE; correct the name, or unset it\n";
+        let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; did you mean \
+                        ACCOUNTD_FORGET_PASSWORD_KEY_FILE? Correct the name, or unset the variable\n";
         assert_eq!((code, &*text), (2, expected), "{arguments:?}");
     }
     assert!(!folder.0.join("accountd.db").exists());
