@@ -63,7 +63,7 @@ impl App {
             Mutex::new(reader),
             Mutex::new(captchas),
         );
-        let (metrics, moved) = (Metrics::new(), AtomicBool::new(false));
+        let (metrics, moved) = (Metrics::from_contract(), AtomicBool::new(false));
         App {
             config,
             data,

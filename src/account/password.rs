@@ -88,7 +88,7 @@ fn md5_hex(password: &str) -> String {
 /// Hashes at once: each takes 19 MiB and a whole core, and the memory of a process has a limit.
 const HASHES: usize = 4;
 /// As many hashes at once as there are cores, and not more than [`HASHES`].
-static HASHING: LazyLock<Semaphore> = LazyLock::new(|| {
+static HASHING: LazyLock<Semaphore<()>> = LazyLock::new(|| {
     Semaphore::new(
         thread::available_parallelism()
             .map_or(1, usize::from)

@@ -200,8 +200,8 @@ fn a_misspelt_variable_is_refused_by_every_command_that_reads_settings() {
             &arguments,
             &[("ACCOUNTD_FORGET_PASSWORD_KEY_FIEL", "/run/secrets/reset")],
         );
-        let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; the nearest one \
-                        is ACCOUNTD_FORGET_PASSWORD_KEY_FILE; correct the name, or unset it\n";
+        let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; did you mean \
+                        ACCOUNTD_FORGET_PASSWORD_KEY_FILE? Correct the name, or unset the variable\n";
         assert_eq!((code, &*text), (2, expected), "{arguments:?}");
     }
     assert!(!folder.0.join("accountd.db").exists());
@@ -485,7 +485,7 @@ fn a_second_server_on_a_folder_is_refused_with_the_pid_of_the_first() {
     assert_eq!(code, 1);
     assert!(
         text.contains(&format!(
-            "an accountd with pid {} works on this folder already",
+            "another accountd, with pid {}, is using this folder",
             server.pid()
         )),
         "{text}"

@@ -261,9 +261,7 @@ fn a_start_removes_what_a_crash_left_behind() {
     }
     fs::write(server.path("avatars").join("somebody's own.txt"), "x").unwrap();
     let again = Server::on(server.data.clone());
-    again
-        .lines
-        .wait("2 pictures that belong to nobody were removed");
+    again.lines.wait("removed 2 pictures that no account uses");
     let mut files = again.avatars();
     files.sort();
     let mut expected = ["somebody's own.txt".to_string(), name.clone()];

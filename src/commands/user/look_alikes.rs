@@ -2,7 +2,7 @@
 
 use crate::command::Failure;
 use crate::commands::DataFolder;
-use crate::log::escape::is_unseen;
+use crate::log::escape::is_invisible;
 use crate::store::accounts;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -84,7 +84,7 @@ fn skeleton(name: &str) -> String {
     // Upper case first: some letters have two lower-case forms, as sigma has.
     let seen = name
         .chars()
-        .filter(|c| !is_unseen(*c))
+        .filter(|c| !is_invisible(*c))
         .map(narrow)
         .flat_map(char::to_uppercase);
     let skeleton: String = seen.flat_map(char::to_lowercase).collect();
