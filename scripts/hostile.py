@@ -313,6 +313,9 @@ def carry_out(attack: Attack, binary: Path, seconds: float, nofile: int | None) 
     server = harness.start(binary, folder / "data", attack.settings, **options)
     try:
         return observe(attack, server, binary, seconds)
+    except OSError as error:
+        print(f"{attack.name:<12} FAILED before the attack: {error!r}")
+        return False
     finally:
         harness.kill(server)
         shutil.rmtree(folder)

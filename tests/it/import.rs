@@ -580,14 +580,7 @@ fn harden_can_be_interrupted_and_goes_on() {
     while wrapped() == 0 {
         std::thread::yield_now();
     }
-    let pid = child.id().to_string();
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-s", "INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    crate::support::signal(child.id(), "INT");
     // A password that changes before it is wrapped stays as it was changed.
     let change =
         json!({"username": "user400", "old_passwd": "a password", "new_passwd": "changed"});
