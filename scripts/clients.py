@@ -104,7 +104,7 @@ def main() -> int:
                 check(f"registering {user}", answer.code == 200, answer, quiet=True)
             bodies = Bodies(folder)
             if wanted(options, "loops"):
-                # First, since a server that has just started is a case of its own.
+                # First, since a server that has just started is a special case.
                 loops.health(server.address, options.times)
                 loops.direct(server.address, str(harness.login(server, "loop").message), options.times)
             relay = Relay(server.address)

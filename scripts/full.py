@@ -7,7 +7,7 @@
    response and one line in the log, reads must work, and once there is space again writes must work without a restart.
 2. The tmpfs is remounted read-only under the running server (if the kernel allows it) and under a stopped one. A start
    must then exit with code 1 and one line, and work once the folder is writable again.
-3. An ext4 file system is told to fail and becomes read-only under the running server. Writes and reads as in 1. Then the
+3. An ext4 file system fails on request and becomes read-only under the running server. Writes and reads as in 1. Then the
    server is stopped, the file system is mounted again, and everything acknowledged must be there.
 
 15 seconds. Needs root for mounting; 3 also needs loop devices, mkfs.ext4 and /sys/fs/ext4/*/trigger_fs_error. What the

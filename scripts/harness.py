@@ -92,7 +92,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def need_binary(path: str) -> Path:
-    """The path of the binary; exits with a hint if there is no such file."""
+    """The path of the binary; exits with a hint if it does not exist."""
     binary = Path(path).resolve()
     if not binary.is_file():
         sys.exit(f"{binary} does not exist: run `cargo build --release`, or name another binary with --binary")

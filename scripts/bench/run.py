@@ -321,7 +321,7 @@ def writing(table: Table, scale: Scale, usual: Target, floor: Path, copy: Path) 
         theirs.append(float(run([floor, "commits", copy, str(scale.seconds)])))
     speed = ratio([one.rate for one in mine], theirs)
     table.add(
-        "update_show_name; floor: a bare SQLite loop",
+        "update_show_name; floor: a plain SQLite loop",
         rate(mine),
         f"{median(theirs):,.0f}/s",
         f"{speed:.2f}",
@@ -394,7 +394,7 @@ def beside_uploads(table: Table, scale: Scale, usual: Target, bare: Target) -> N
     cells = f"{median(busy):.2f} ms", f"{median(calm):.2f} ms", f"{slower:.2f}"
     table.add("8 calm clients beside 4 uploads of 10 MB: 99 %; floor: without", *cells, "≤ 3.00", slower <= 3)
     cells = f"{median(bare_busy):.2f} ms", f"{median(bare_calm):.2f} ms", f"{bare_slower:.2f}"
-    table.add("the bare server beside the same uploads (to accountd): 99 %; floor: without", *cells)
+    table.add("plain tiny_http beside the same uploads: 99 %; floor: without", *cells)
 
 
 def memory(table: Table, scale: Scale, binary: Path, data: Path, users: int) -> None:

@@ -673,10 +673,10 @@ fn upload_avatar() {
         ),
     ] {
         let response = cases.expect(169, send(headers, body)).json();
-        let told = response["detail"]
+        let found = response["detail"]
             .as_str()
             .unwrap_or_else(|| panic!("{detail}"));
-        assert!(told.starts_with(detail), "{told}");
+        assert!(found.starts_with(detail), "{found}");
     }
     for file in [&b""[..], &[b'x'; 10_240]] {
         assert_eq!(

@@ -161,7 +161,7 @@ fn it_can_be_disabled() {
 
 #[test]
 fn it_reflects_the_settings() {
-    let says = |settings: Value| {
+    let attributes = |settings: Value| {
         let index = get(&Server::with(settings), "/").text();
         assert!(
             !index.contains('{') || index.matches('{').count() == 1,
@@ -184,17 +184,18 @@ fn it_reflects_the_settings() {
         .map(of)
     };
     assert_eq!(
-        says(json!({})),
+        attributes(json!({})),
         ["open", "open", "10240", "10485760", "0", "allowed"]
     );
     assert_eq!(
-        says(
+        attributes(
             json!({"registration_function_status": false, "max_avatar_bytes": 20_000, "min_password_length": 8})
         ),
         ["closed", "open", "10240", "20000", "8", "allowed"]
     );
-    let off =
-        says(json!({"forgot_password_function_status": false, "refuse_common_passwords": true}));
+    let off = attributes(
+        json!({"forgot_password_function_status": false, "refuse_common_passwords": true}),
+    );
     assert_eq!((&*off[1], &*off[5]), ("closed", "refused"));
 }
 

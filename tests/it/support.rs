@@ -400,7 +400,7 @@ pub struct Response {
 
 impl Response {
     /// Reads one response and skips interim ones; `bare` means that it has no body, whatever its
-    /// head says.
+    /// Content-Length is.
     pub fn read(stream: &mut impl Read, bare: bool) -> Response {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

@@ -20,7 +20,7 @@ const LANGUAGES = {
   "zh-CN": { registered: "账户已创建，现在可以登录。", wrong: "密码也要重新输入", other: "English" },
 };
 
-for (const [language, says] of Object.entries(LANGUAGES)) {
+for (const [language, texts] of Object.entries(LANGUAGES)) {
   test(`from nothing to signed out, in ${language}`, async () => {
     const { page, open, leave } = await person(browser, server, { language });
     const name = `rei-${language}`;
@@ -35,7 +35,7 @@ for (const [language, says] of Object.entries(LANGUAGES)) {
     await fill(page, "registered", { ...user, passwd: PASSWORD, verification_code: "wrong" });
     await submit(page, "registered");
     await message(page, "registered").getByText("验证码错误或者过期！").waitFor();
-    await message(page, "registered").getByText(says.wrong).waitFor();
+    await message(page, "registered").getByText(texts.wrong).waitFor();
     await page.waitForFunction((first) => document.querySelector("#register .picture img").src !== first, first);
     for (const [field, text] of Object.entries(user)) {
       assert.equal(await page.inputValue(`[data-api=registered] [name=${field}]`), text);
@@ -48,7 +48,7 @@ for (const [language, says] of Object.entries(LANGUAGES)) {
     await fill(page, "registered", { passwd: PASSWORD, verification_code: CAPTCHA });
     await submit(page, "registered");
     await page.locator("#notice").getByText("注册成功").waitFor();
-    await page.locator("#notice").getByText(says.registered).waitFor();
+    await page.locator("#notice").getByText(texts.registered).waitFor();
     assert.equal(await page.inputValue("#login-username"), name);
 
     await signIn(page, name);
