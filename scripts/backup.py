@@ -3,14 +3,15 @@
 
     scripts/backup.py [--megabytes N] [--users N] [--rate N] [--kills N] [--lull SECONDS] [--binary PATH] [--folder DIR]
 
-1. A data folder of --megabytes with --users users, some of whom have avatars, is written directly. A server runs on it;
-   three writers change display names, --rate per second in total, and a fourth one uploads avatars. Their latency before,
-   during and after `accountd backup` shows what a backup costs. Size, duration, peak memory (VmHWM) and the peak size of
-   the write-ahead log are printed. `accountd check` checks the backup.
+1. A data folder of --megabytes with --users users, some of whom have avatars, is written directly.
+   A server runs on it; three writers change display names, --rate per second in total, and a fourth
+   one uploads avatars. Their latency before, during and after `accountd backup` shows what a backup
+   costs. Size, duration, peak memory (VmHWM) and the peak size of the write-ahead log are printed.
+   `accountd check` checks the backup.
 2. The backup is restored over the folder.
-3. `restore` is killed (SIGKILL) --kills times at random moments. Each time the folder must be sound, with all of the old
-   state or all of the new one. `backup` is killed as often, and may leave only an unfinished folder, which the next
-   backup removes.
+3. `restore` is killed (SIGKILL) --kills times at random moments. Each time the folder must be
+   sound, with all of the old state or all of the new one. `backup` is killed as often, and may
+   leave only an unfinished folder, which the next backup removes.
 
 Five minutes with 1,000 MB. Linux, Python 3.11.
 """
@@ -117,7 +118,8 @@ def run(binary: Path, *words: object) -> subprocess.CompletedProcess:
 
 
 def watched(command: list[str], log: Path) -> tuple[subprocess.CompletedProcess, float, float, int]:
-    """Runs a command; returns it with its seconds, its peak memory in MB and the peak size of a file meanwhile."""
+    """Runs a command; returns it with its seconds, its peak memory in MB and the peak size of a
+    file meanwhile."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     peak, largest = 0, 0

@@ -3,17 +3,18 @@
 
     scripts/clients.py [--long] [--only WORD]... [--binary PATH]
 
-The clients are curl (HTTP/1.0, HTTP/1.1, h2c upgrade), BusyBox wget, Node's fetch and http, undici, Go, Java's HttpClient,
-and Python's urllib, requests, httpx and aiohttp. Each logs in, reads its account, uploads and fetches avatars (with
-Content-Length, in chunks, and with Expect), must see the response to a request that is refused early, sends HEAD and
-OPTIONS, and keeps a connection. A relay checks that no client gets an interim response without asking for one. Then the
-same through nginx, Caddy and HAProxy, over HTTP/1.1 and HTTP/2, and thousands of requests in chunks, none of which may be
-lost. `cargo test` checks malformed and unusual requests byte by byte.
+The clients are curl (HTTP/1.0, HTTP/1.1, h2c upgrade), BusyBox wget, Node's fetch and http, undici,
+Go, Java's HttpClient, and Python's urllib, requests, httpx and aiohttp. Each logs in, reads its
+account, uploads and fetches avatars (with Content-Length, in chunks, and with Expect), must see the
+response to a request that is refused early, sends HEAD and OPTIONS, and keeps a connection. A relay
+checks that no client gets an interim response without asking for one. Then the same through nginx,
+Caddy and HAProxy, over HTTP/1.1 and HTTP/2, and thousands of requests in chunks, none of which may
+be lost. `cargo test` checks malformed and unusual requests byte by byte.
 
---long sends every client through every proxy, and ten times as many requests. --only selects clients, proxies and parts
-(loops, direct, proxies) with this word in their name. Programs that are not installed are SKIPPED; .ci/run does not
-install Java, a download of 200 MB. pip and npm install packages the first time. Under a minute. Linux, Python 3.11 with
-venv, openssl.
+--long sends every client through every proxy, and ten times as many requests. --only selects
+clients, proxies and parts (loops, direct, proxies) with this word in their name. Programs that are
+not installed are SKIPPED; .ci/run does not install Java, a download of 200 MB. pip and npm install
+packages the first time. Under a minute. Linux, Python 3.11 with venv, openssl.
 """
 
 import json
@@ -24,9 +25,9 @@ from pathlib import Path
 
 import harness
 from harness import Server, check
-from peers import ask, fronts, loops
+from peers import ask, reverse_proxies, loops
 from peers.ask import Client, Driven
-from peers.fronts import Files
+from peers.reverse_proxies import Files
 from peers.relay import Relay
 from peers.walk import Bodies, Walk
 
@@ -44,22 +45,23 @@ def through_proxies(server: Server, clients: list[Client], bodies: Bodies, folde
     token = str(harness.login(server, "loop").message)
     account = bodies.put("loop", json.dumps({"token": token}).encode())
     go = next((client for client in clients if isinstance(client, Driven) and client.name == "go"), None)
-    for name in fronts.FRONTS:
-        front = fronts.start(name, folder / name, server.address, files) if wanted(options, "proxies", name) else None
-        if front is None:
+    for name in reverse_proxies.PROXIES:
+        proxy = reverse_proxies.start(name, folder / name, server.address, files) if wanted(options, "proxies", name) else None
+        if proxy is None:
             continue
         if name == "caddy":
             print("SKIPPED early refusals in chunks or with Expect, caddy HTTP/1.1: Caddy may reset these clients")
         try:
             if name == "haproxy":
-                health = fronts.health(front)
+                health = reverse_proxies.health(proxy)
                 up = all(text.startswith("UP L7OK") for text in health.values())
                 check("haproxy: its health check passes", up, health)
                 if not up:
                     continue  # It would refuse all requests.
-            for route in front.routes:
+            for route in proxy.routes:
                 for client in clients:
-                    # BusyBox wget cannot be given our certificate, and Caddy refuses TLS clients without HTTP/1.1.
+                    # BusyBox wget cannot be given our certificate, and Caddy refuses TLS clients
+                    # without HTTP/1.1.
                     able = not (route.tls and client.name in ("busybox wget", "curl --http1.0"))
                     if able and (options.long or client.name in CHOSEN[route.tls]):
                         Walk(client, route.name, route.url, bodies).run(user_of(client), 20 if options.long else 2)
@@ -73,8 +75,8 @@ def through_proxies(server: Server, clients: list[Client], bodies: Bodies, folde
                 else:
                     print(f"SKIPPED {what}: go is not installed")
         finally:
-            front.process.kill()
-            front.process.wait()
+            proxy.process.kill()
+            proxy.process.wait()
 
 
 def user_of(client: Client) -> str:
@@ -95,7 +97,7 @@ def main() -> int:
     harness.enter_venv(BUILT / "python", PACKAGES)
     with tempfile.TemporaryDirectory(prefix="accountd-clients-") as name:
         folder = Path(name)
-        files = fronts.certificate(folder)
+        files = reverse_proxies.certificate(folder)
         clients = ask.all_clients(BUILT, folder, files[0])
         server = harness.start(binary, folder / "data", SETTINGS)
         try:

@@ -1,14 +1,17 @@
 #!/usr/bin/env -S python3 -B
-"""Moves the system clock of a running server: a day forward, a day back, and to the real time again.
+"""Moves the system clock of a running server: a day forward, a day back, and to the real time
+again.
 
     scripts/clock.py [--binary PATH]
 
-libfaketime changes the server's wall clock and leaves the monotonic clock alone, as on a real machine. At each time,
-users can register, log in, use fresh tokens and captchas, and upload avatars, and the log has no error. Tokens expire by
-the wall clock, so setting it back makes an expired token valid again. A captcha from before the jump forward is refused.
-Waits after wrong passwords do not change.
+libfaketime changes the server's wall clock and leaves the monotonic clock alone, as on a real
+machine. At each time, users can register, log in, use fresh tokens and captchas, and upload
+avatars, and the log has no error. Tokens expire by the wall clock, so setting it back makes an
+expired token valid again. A captcha from before the jump forward is refused. Waits after wrong
+passwords do not change.
 
-A few seconds. Needs libfaketime (Debian: faketime), without which it prints SKIPPED. Linux, Python 3.11.
+A few seconds. Needs libfaketime (Debian: faketime), without which it prints SKIPPED. Linux, Python
+3.11.
 """
 
 import glob

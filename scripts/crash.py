@@ -1,14 +1,17 @@
 #!/usr/bin/env -S python3 -B
-"""Kills the server during writes, and checks that every acknowledged change survives and none is half done.
+"""Kills the server during writes, and checks that every acknowledged change survives and none is
+half done.
 
     scripts/crash.py [--rounds N] [--binary PATH]
 
-In each round six writers, each with its own users, register, change names, passwords and keys and upload avatars as fast
-as they can. After 0.05 to 1.5 seconds the server's process group gets SIGKILL, sometimes again while it restarts. Then
-SQLite checks a copy of the database and its write-ahead log, and every user of all rounds is compared with what was
-acknowledged. A change that was not acknowledged may have happened or not, but not in part. The server is started on the
-same folder, and every user of the round (in the last round, of all rounds) logs in, reads the account and fetches the
-avatar, which must equal the uploaded picture. avatars/ may have no file that no user has. Sessions may be lost.
+In each round six writers, each with its own users, register, change names, passwords and keys and
+upload avatars as fast as they can. After 0.05 to 1.5 seconds the server's process group gets
+SIGKILL, sometimes again while it restarts. Then SQLite checks a copy of the database and its
+write-ahead log, and every user of all rounds is compared with what was acknowledged. A change that
+was not acknowledged may have happened or not, but not in part. The server is started on the same
+folder, and every user of the round (in the last round, of all rounds) logs in, reads the account
+and fetches the avatar, which must equal the uploaded picture. avatars/ may have no file that no
+user has. Sessions may be lost.
 
 A kill is not a loss of power: the kernel keeps the data that it has taken, synced or not.
 
@@ -154,7 +157,8 @@ def write(server: Server, writer: Writer, round_: int, killed: threading.Event) 
 
 
 def check_database(data: Path, users: dict[str, User]) -> list[str]:
-    """Compares a copy of the database with the acknowledged state, and records which pending changes happened."""
+    """Compares a copy of the database with the acknowledged state, and records which pending
+    changes happened."""
     faults = []
     with tempfile.TemporaryDirectory() as copy:
         for name in ("accountd.db", "accountd.db-wal"):
@@ -179,7 +183,8 @@ def check_database(data: Path, users: dict[str, User]) -> list[str]:
 
 
 def check_row(user: User, row: tuple, data: Path) -> list[str]:
-    """Compares a row with the acknowledged state. A pending change that is in the row counts as done."""
+    """Compares a row with the acknowledged state. A pending change that is in the row counts as
+    done."""
     _, show_name, email, password, key, avatar = row
     pending, fresh = user.pending
     faults = []

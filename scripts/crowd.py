@@ -3,10 +3,11 @@
 
     scripts/crowd.py [--seconds N] [--clients N] [--binary PATH]
 
-16 clients share four accounts for 20 seconds by default. They register (competing for names), log in with correct and
-wrong passwords, read, change display name, key and password, reset the password, and upload and fetch avatars, with tokens
-that other clients may have revoked. Fails on an HTTP status other than 200, on a code that concurrency does not explain,
-on an error in the log (such as "database is locked"), if an account does not have exactly one valid password at the end,
+16 clients share four accounts for 20 seconds by default. They register (competing for names), log
+in with correct and wrong passwords, read, change display name, key and password, reset the
+password, and upload and fetch avatars, with tokens that other clients may have revoked. Fails on an
+HTTP status other than 200, on a code that concurrency does not explain, on an error in the log
+(such as "database is locked"), if an account does not have exactly one valid password at the end,
 and if avatars/ has a file that no account uses.
 
 Linux, Python 3.11.

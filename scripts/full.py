@@ -3,15 +3,18 @@
 
     sudo scripts/full.py [--binary PATH]
 
-1. The data folder is on a tmpfs of 4 MB, which is then filled. Each interface that writes must give the contract's
-   response and one line in the log, reads must work, and once there is space again writes must work without a restart.
-2. The tmpfs is remounted read-only under the running server (if the kernel allows it) and under a stopped one. A start
-   must then exit with code 1 and one line, and work once the folder is writable again.
-3. An ext4 file system fails on request and becomes read-only under the running server. Writes and reads as in 1. Then the
-   server is stopped, the file system is mounted again, and everything acknowledged must be there.
+1. The data folder is on a tmpfs of 4 MB, which is then filled. Each interface that writes must give
+   the contract's response and one line in the log, reads must work, and once there is space again
+   writes must work without a restart.
+2. The tmpfs is remounted read-only under the running server (if the kernel allows it) and under a
+   stopped one. A start must then exit with code 1 and one line, and work once the folder is
+   writable again.
+3. An ext4 file system fails on request and becomes read-only under the running server. Writes and
+   reads as in 1. Then the server is stopped, the file system is mounted again, and everything
+   acknowledged must be there.
 
-15 seconds. Needs root for mounting; 3 also needs loop devices, mkfs.ext4 and /sys/fs/ext4/*/trigger_fs_error. What the
-machine does not allow is SKIPPED. Linux, Python 3.11.
+15 seconds. Needs root for mounting; 3 also needs loop devices, mkfs.ext4 and
+/sys/fs/ext4/*/trigger_fs_error. What the machine does not allow is SKIPPED. Linux, Python 3.11.
 """
 
 import os
@@ -38,7 +41,8 @@ PICTURE = harness.png(150, 150, "first")
 
 
 def writes(server: Server, token: str, tag: str, before: Callable[[], object]) -> dict[str, Answer]:
-    """Calls every interface that writes, and `before` before each; the password last, since it ends the session."""
+    """Calls every interface that writes, and `before` before each; the password last, since it ends
+    the session."""
     post, address = harness.post, server.address
     change = {"username": "rei", "old_passwd": harness.PASSWORD, "new_passwd": tag}
     ways = {
@@ -80,7 +84,8 @@ def start(binary: Path, mount: Path) -> Server:
 def check_refusals(
     server: Server, token: str, info: dict, when: str, before: Callable[[], object] = nothing
 ) -> None:
-    """Checks that each write is refused with the contract's response and one log line, and that reads work."""
+    """Checks that each write is refused with the contract's response and one log line, and that
+    reads work."""
     for path, answer, lines in refusals(server, token, before):
         expected = WHEN_FULL[path]
         seen = f"HTTP {answer.status}, code {answer.code}"
@@ -97,7 +102,8 @@ def check_refusals(
 
 
 def refusals(server: Server, token: str, before: Callable[[], object]) -> list[tuple[str, Answer, list[str]]]:
-    """Calls every interface that writes; returns each path, its response and its error lines in the log."""
+    """Calls every interface that writes; returns each path, its response and its error lines in the
+    log."""
     start = server.log.stat().st_size
     answers = writes(server, token, "refused", before)
     errors = [line.split(" ", 1)[1] for line in harness.errors_in(harness.log_of(server, start))]
@@ -138,7 +144,8 @@ def test_full(binary: Path, mount: Path) -> None:
         filling = fill(mount)
         free = shutil.disk_usage(mount).free
         check("full: no page is left", free < 4096, f"{free} bytes")
-        # A failing write frees some space by a checkpoint of the database, so it is filled again each time.
+        # A failing write frees some space by a checkpoint of the database, so it is filled again
+        # each time.
         check_refusals(server, token, info, "full", lambda: fill(mount))
         filling.unlink()
         check_recovery(server, token, "space again")

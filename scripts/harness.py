@@ -1,12 +1,14 @@
 #!/usr/bin/env -S python3 -B
-"""The helper of all scripts: starts servers and proxies, sends requests byte by byte, counts failed checks.
+"""The helper of all scripts: starts servers and proxies, sends requests byte by byte, counts failed
+checks.
 
     scripts/harness.py serve [--binary PATH] [--data DIR] [--set NAME=VALUE]... [-- COMMAND...]
 
-`serve` is for shell scripts and the browser tests. It starts a server on a free port of 127.0.0.1, over a fresh folder
-unless --data names one, with these settings of config.json. It runs COMMAND with URL, DATA, KEY (for registration),
-RESET_KEY and CAPTCHA in its environment, stops the server and exits with COMMAND's code. Without COMMAND it prints
-these values as one line of JSON and serves until its standard input ends.
+`serve` is for shell scripts and the browser tests. It starts a server on a free port of 127.0.0.1,
+over a fresh folder unless --data names one, with these settings of config.json. It runs COMMAND
+with URL, DATA, KEY (for registration), RESET_KEY and CAPTCHA in its environment, stops the server
+and exits with COMMAND's code. Without COMMAND it prints these values as one line of JSON and serves
+until its standard input ends.
 
 Linux, Python 3.11, standard library only.
 """
@@ -57,7 +59,8 @@ class Server:
 
 @dataclass
 class Answer:
-    """A response. `code` and `message` come from a JSON body; the names in `headers` are lower-case."""
+    """A response. `code` and `message` come from a JSON body; the names in `headers` are
+    lower-case."""
 
     status: int
     headers: dict[str, str]
@@ -110,8 +113,8 @@ def spawn(
 ) -> Server:
     """Starts a server over a folder without waiting for it.
 
-    `settings` are members of config.json. The log goes to DATA.log by default. `confine` is called in the new process
-    before it becomes the server.
+    `settings` are members of config.json. The log goes to DATA.log by default. `confine` is called
+    in the new process before it becomes the server.
     """
 
     def limit() -> None:
@@ -146,7 +149,8 @@ def start(binary: Path, data: Path, settings: dict | None = None, **options) -> 
 
 
 def wait_until_listening(server: Server, offset: int = 0) -> Server:
-    """Waits for the line with the address in the log after this offset; ends a server that does not write it."""
+    """Waits for the line with the address in the log after this offset; ends a server that does not
+    write it."""
     end = time.monotonic() + 15
     while time.monotonic() < end and server.process.poll() is None:
         for line in log_since(server, offset):
@@ -238,7 +242,8 @@ def connect(address: Address, deadline: float = 10, source: str = "") -> socket.
 
 
 def exchange(address: Address, raw: bytes, deadline: float = 10, source: str = "") -> Answer:
-    """Sends bytes on a new connection and reads one response within `deadline` seconds, or raises an OSError."""
+    """Sends bytes on a new connection and reads one response within `deadline` seconds, or raises
+    an OSError."""
     end = time.monotonic() + deadline
     with connect(address, deadline, source) as connection:
         connection.sendall(raw)
@@ -334,7 +339,8 @@ def upload_start() -> bytes:
 
 
 def png(width: int, height: int, seed: object) -> bytes:
-    """A greyscale PNG of noise, slightly larger than width * height bytes; each seed gives another picture."""
+    """A greyscale PNG of noise, slightly larger than width * height bytes; each seed gives another
+    picture."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -353,7 +359,8 @@ def free_port() -> int:
 
 
 def enter_venv(venv: Path, packages: Path) -> None:
-    """Restarts the script in a virtual environment with these packages; pip installs them the first time."""
+    """Restarts the script in a virtual environment with these packages; pip installs them the first
+    time."""
     python = venv / "bin" / "python"
     installed = venv / packages.name
     if not installed.is_file() or installed.read_bytes() != packages.read_bytes():
@@ -366,7 +373,8 @@ def enter_venv(venv: Path, packages: Path) -> None:
 
 
 def nginx_command(folder: Path, http: str) -> list[str]:
-    """The command that starts nginx with this text in its `http` block; nginx writes to this folder only."""
+    """The command that starts nginx with this text in its `http` block; nginx writes to this folder
+    only."""
     paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
     user = "user root;" if os.getuid() == 0 else ""
     (folder / "nginx.conf").write_text(
@@ -376,7 +384,8 @@ def nginx_command(folder: Path, http: str) -> list[str]:
 
 
 def start_proxy(command: list[str], folder: Path, ports: list[int]) -> subprocess.Popen:
-    """Starts a proxy that logs to this folder, and waits until it listens on these ports of 127.0.0.1."""
+    """Starts a proxy that logs to this folder, and waits until it listens on these ports of
+    127.0.0.1."""
     folders = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     # Debian installs some of the proxies in /usr/sbin.
     environment = os.environ | folders | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}

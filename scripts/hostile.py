@@ -3,25 +3,30 @@
 
     scripts/hostile.py [--seconds N] [--only NAME]... [--again] [--binary PATH] [--limit-nofile N]
 
-Each attack of the table ATTACKS runs against a fresh server for N seconds (default: 60; 2 is the short mode). Meanwhile an
-honest client sends POST /api/user_info four times a second, each time on a new connection, and gives up after five
-seconds. It has the address of the attackers, 127.0.0.1, unless the table gives another one. Some attacks have more honest
-clients, the witnesses, which look for harm that such an attack did to an older version: an upload that is cut off, a lost
-captcha, missing lines in the audit log. Clients and attackers are processes; attackers run at nice 5, since they stand for
-other machines. Before, during (every 100 ms) and after the attack, memory (PSS, or RSS if the kernel does not tell),
-threads and descriptors of the server and its descendants are measured. Kernel memory for sockets is not included.
+Each attack of the table ATTACKS runs against a fresh server for N seconds (default: 60; 2 is the
+short mode). Meanwhile an honest client sends POST /api/user_info four times a second, each time on
+a new connection, and gives up after five seconds. It has the address of the attackers, 127.0.0.1,
+unless the table gives another one. Some attacks have more honest clients, the witnesses, which look
+for harm that such an attack did to an older version: an upload that is cut off, a lost captcha,
+missing lines in the audit log. Clients and attackers are processes; attackers run at nice 5, since
+they stand for other machines. Before, during (every 100 ms) and after the attack, memory (PSS, or
+RSS if the kernel does not tell), threads and descriptors of the server and its descendants are
+measured. Kernel memory for sockets is not included.
 
 It fails if
-- an honest request got no response or waited for more than a second, or a witness or an attacker saw a fault;
+- an honest request got no response or waited for more than a second, or a witness or an attacker
+  saw a fault;
 - a worker was replaced other than by a reload, or there were more than three processes at once;
-- 30 seconds after the attack the server still has more than before by over 4 threads, 8 descriptors (of one honest
-  client) or 16 MiB (twice the limit for all connections, since the allocator keeps freed memory).
+- 30 seconds after the attack the server still has more than before by over 4 threads, 8 descriptors
+  (of one honest client) or 16 MiB (twice the limit for all connections, since the allocator keeps
+  freed memory).
 
-The short mode does not reach waits of more than 2 seconds and full tables. An upload at the minimum pace sends its rest at
-once there.
+The short mode does not reach waits of more than 2 seconds and full tables. An upload at the minimum
+pace sends its rest at once there.
 
-An attack takes N + 2 to N + 40 seconds; all attacks take 40 minutes, in the short mode 2. Needs up to 2 GB of memory and a
-hard limit of 4,000 descriptors. Traffic stays on 127.0.0.0/8 and unix sockets. Linux, Python 3.11.
+An attack takes N + 2 to N + 40 seconds; all attacks take 40 minutes, in the short mode 2. Needs up
+to 2 GB of memory and a hard limit of 4,000 descriptors. Traffic stays on 127.0.0.0/8 and unix
+sockets. Linux, Python 3.11.
 """
 
 import ctypes
@@ -45,7 +50,7 @@ from pathlib import Path
 
 import harness
 from attacks import Attacker, Target, Witness, attackers, witnesses
-from attacks.state import State, lasting, measure, note, settle
+from attacks.state import State, growth, measure, settle, update_peak
 from harness import Address, Server
 
 HONEST_PAUSE = 0.25
@@ -59,7 +64,8 @@ fork = multiprocessing.get_context("fork")
 
 
 def without_pidfd() -> None:
-    """Makes pidfd_open and pidfd_getfd fail in this process, as Docker's seccomp profile does (seccomp(2))."""
+    """Makes pidfd_open and pidfd_getfd fail in this process, as Docker's seccomp profile does
+    (seccomp(2))."""
 
     class Program(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
@@ -347,7 +353,7 @@ def observe(attack: Attack, server: Server, binary: Path, seconds: float) -> boo
     while time.monotonic() < end:
         at = time.monotonic()
         state = measure(root)
-        note(peak, state)
+        update_peak(peak, state)
         pids |= state.pids
         time.sleep(max(0.0, 0.1 - (time.monotonic() - at)))
     for process in hostile:
@@ -360,10 +366,10 @@ def observe(attack: Attack, server: Server, binary: Path, seconds: float) -> boo
 
     while True:
         after = measure(root)
-        note(peak, after)
+        update_peak(peak, after)
         pids |= after.pids
         took = time.monotonic() - stopped
-        if not lasting(before, after) or not after.pids or took > RECOVERY:
+        if not growth(before, after) or not after.pids or took > RECOVERY:
             break
         time.sleep(0.25)
     outcomes = answered.get()
@@ -373,7 +379,7 @@ def observe(attack: Attack, server: Server, binary: Path, seconds: float) -> boo
 
     times = [outcome for outcome in outcomes if isinstance(outcome, float)]
     missed, slow = len(outcomes) - len(times), sum(latency > SLOW for latency in times)
-    faults = [f"{missed} missed"] * (missed > 0) + [f"{slow} slow"] * (slow > 0) + lasting(before, after)
+    faults = [f"{missed} missed"] * (missed > 0) + [f"{slow} slow"] * (slow > 0) + growth(before, after)
     faults += [word for word in counts if word.startswith("BROKEN")] + testimony
     replaced = 0 if attack.replaces else len(pids - before.pids)
     faults += [f"{replaced} workers replaced"] * (replaced > 0)

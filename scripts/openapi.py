@@ -3,12 +3,13 @@
 
     scripts/openapi.py [--binary PATH] [--examples N]
 
-openapi-spec-validator checks the document. schemathesis generates valid and invalid requests from it, N per interface
-(default: 50) in addition to those for each limit, and fails on HTTP 500 and on undocumented responses. Then every
-interface is called in order, for the responses that generated requests do not reach.
+openapi-spec-validator checks the document. schemathesis generates valid and invalid requests from
+it, N per interface (default: 50) in addition to those for each limit, and fails on HTTP 500 and on
+undocumented responses. Then every interface is called in order, for the responses that generated
+requests do not reach.
 
-Half a minute. pip installs the packages of scripts/openapi.txt into target/openapi the first time. Linux, Python 3.11
-with venv.
+Half a minute. pip installs the packages of scripts/openapi.txt into target/openapi the first time.
+Linux, Python 3.11 with venv.
 """
 
 import json

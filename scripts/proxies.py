@@ -3,10 +3,11 @@
 
     scripts/proxies.py [--binary PATH]
 
-Behind each proxy, over TCP and over a unix socket: the server sees the client's address, whatever headers the client
-forges; a picture of 10 MB passes and one of 12 MB does not; HTTP 429 passes with its Retry-After; connections to the
-server are reused. In the resulting logs, fail2ban finds every failed sign-in and nothing else. Programs that are not
-installed are SKIPPED. scripts/clients.py tests clients behind proxies; this script tests our snippets.
+Behind each proxy, over TCP and over a unix socket: the server sees the client's address, whatever
+headers the client forges; a picture of 10 MB passes and one of 12 MB does not; HTTP 429 passes with
+its Retry-After; connections to the server are reused. In the resulting logs, fail2ban finds every
+failed sign-in and nothing else. Programs that are not installed are SKIPPED. scripts/clients.py
+tests clients behind proxies; this script tests our snippets.
 """
 
 import http.client
@@ -165,7 +166,8 @@ def try_proxy(name: str, command, binary: Path, folder: Path, listen: str) -> Pa
 
 
 def try_fail2ban(logs: list[Path], folder: Path) -> None:
-    """Checks that fail2ban finds every failed sign-in in these logs, with time and address, and nothing else."""
+    """Checks that fail2ban finds every failed sign-in in these logs, with time and address, and
+    nothing else."""
     lines = "".join(log.read_text() for log in logs).splitlines()
     failed = [line for line in lines if line.split(" ", 2)[1:2] == ["info"] and line.split(" ")[2:3] == ["failed"]]
     # Lines as they look in a journal or in syslog.

@@ -1,11 +1,13 @@
 #!/usr/bin/env -S python3 -B
-"""Measures the server on a very small machine: 64 MB of memory, a disk of 16 MB with syncs of 100 ms, and idle.
+"""Measures the server on a very small machine: 64 MB of memory, a disk of 16 MB with syncs of 100
+ms, and idle.
 
     scripts/small.py [--binary PATH] [--idle SECONDS]
 
-Passwords are Argon2id. With little memory, 16 users log in at once, then 8 avatars of 10 MB are uploaded at once. On the
-slow disk, display names are changed one by one and by 32 clients at once. Needs root, cgroups, tmpfs and strace; what the
-machine does not allow is SKIPPED. Linux, Python 3.11.
+Passwords are Argon2id. With little memory, 16 users log in at once, then 8 avatars of 10 MB are
+uploaded at once. On the slow disk, display names are changed one by one and by 32 clients at once.
+Needs root, cgroups, tmpfs and strace; what the machine does not allow is SKIPPED. Linux, Python
+3.11.
 """
 
 import os
@@ -32,7 +34,8 @@ SYNCS = "fsync,fdatasync"
 
 
 def group() -> tuple[Path, str, str] | None:
-    """A new cgroup with the memory limit, and the names of its files for processes and for the peak."""
+    """A new cgroup with the memory limit, and the names of its files for processes and for the
+    peak."""
     for root, limit, peak in [
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
         ("/sys/fs/cgroup", "memory.max", "memory.peak"),
@@ -146,7 +149,8 @@ def slow_disk(binary: Path, folder: Path) -> None:
 
 
 def switches(pid: int) -> int:
-    """The voluntary context switches of a process: how often its threads went to sleep and were woken."""
+    """The voluntary context switches of a process: how often its threads went to sleep and were
+    woken."""
     texts = [status.read_text() for status in Path(f"/proc/{pid}/task").glob("*/status")]
     return sum(int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", text, re.M)[1]) for text in texts)
 

@@ -1,15 +1,18 @@
 #!/usr/bin/env -S python3 -B
-"""Injects an error into each system call that writes a registration, a change of password or an upload to disk.
+"""Injects an error into each system call that writes a registration, a change of password or an
+upload to disk.
 
     scripts/steps.py [--binary PATH]
 
-strace makes the first, the second, the third … such call of the answering thread fail, with "no space left" or
-"input/output error". Each time the response must be the contract's refusal for an error of the server, with one line in
-the log; no part of the change may be in the database or in avatars/; and the same request must work without the error. If
-the call was not essential, the response is 200 and the change is there. At the end the server is killed and started
-again, and must have everything that was acknowledged.
+strace makes the first, the second, the third … such call of the answering thread fail, with "no
+space left" or "input/output error". Each time the response must be the contract's refusal for an
+error of the server, with one line in the log; no part of the change may be in the database or in
+avatars/; and the same request must work without the error. If the call was not essential, the
+response is 200 and the change is there. At the end the server is killed and started again, and must
+have everything that was acknowledged.
 
-Half a minute. Needs strace and the right to trace, without which it prints SKIPPED. Linux, Python 3.11.
+Half a minute. Needs strace and the right to trace, without which it prints SKIPPED. Linux, Python
+3.11.
 """
 
 import shutil
@@ -25,7 +28,8 @@ from pathlib import Path
 import harness
 from harness import Answer, Server, check
 
-# System calls that write to a disk, an error that each may return, and the maximum number of calls that are tried.
+# System calls that write to a disk, an error that each may return, and the maximum number of calls
+# that are tried.
 CALLS = [
     ("openat", "EIO", 6),
     ("write", "ENOSPC", 20),
@@ -52,7 +56,8 @@ class Account:
 
 @dataclass
 class Way:
-    """A request that writes: its allowed refusals (HTTP status, code), and whether its change took effect."""
+    """A request that writes: its allowed refusals (HTTP status, code), and whether its change took
+    effect."""
 
     path: str
     refusals: set[tuple[int, int]]

@@ -1,15 +1,17 @@
 #!/usr/bin/env -S python3 -B
-"""Measures that every refused log-in takes equally long, so that its duration reveals nothing about an account.
+"""Measures that every refused log-in takes equally long, so that its duration reveals nothing about
+an account.
 
     scripts/timing.py [--tries N] [--binary PATH]
 
-Covers both values of `password_hash`, over databases with MD5 rows, Argon2id rows, and both. N log-ins (default: 200) of
-each kind take turns: an unknown name, a wrong password for a row of each scheme, and a disabled user of each scheme with
-the correct password. Each uses an open connection and a captcha that was fetched before. Fails if a median differs by more
-than a twelfth from that of the unknown name.
+Covers both values of `password_hash`, over databases with MD5 rows, Argon2id rows, and both. N
+log-ins (default: 200) of each kind take turns: an unknown name, a wrong password for a row of each
+scheme, and a disabled user of each scheme with the correct password. Each uses an open connection
+and a captcha that was fetched before. Fails if a median differs by more than a twelfth from that of
+the unknown name.
 
-Four minutes; half a minute with 25 tries. Needs a quiet machine. `cargo test` counts the hashes of each refusal instead.
-Linux, Python 3.11.
+Four minutes; half a minute with 25 tries. Needs a quiet machine. `cargo test` counts the hashes of
+each refusal instead. Linux, Python 3.11.
 """
 
 import json
@@ -44,7 +46,8 @@ def took(server: Server, connection: socket.socket, name: str, password: str) ->
 
 
 def fill(binary: Path, data: Path, rows: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """Creates users with rows of these schemes; returns a name and a password for each kind of refusal."""
+    """Creates users with rows of these schemes; returns a name and a password for each kind of
+    refusal."""
     kinds = {UNKNOWN: ("unknown", "wrong")}
     for scheme in rows:
         server = harness.start(binary, data, {"throttle": False, "password_hash": scheme})

@@ -1,6 +1,8 @@
-"""The attackers of hostile.py, and the witnesses: honest clients that check what an attack does to them.
+"""The attackers of hostile.py, and the witnesses: honest clients that check what an attack does to
+them.
 
-An attacker runs until `end` (time.monotonic) and counts what it does. A witness runs as long and returns its faults.
+An attacker runs until `end` (time.monotonic) and counts what it does. A witness runs as long and
+returns its faults.
 """
 
 import json
@@ -16,8 +18,8 @@ from harness import Address, Answer, Server
 
 @dataclass
 class Target:
-    """Attackers use the address, the token of an account and the path of a large avatar. Witnesses also use the rest;
-    `witness` is the token of their account of that name."""
+    """Attackers use the address, the token of an account and the path of a large avatar. Witnesses
+    also use the rest; `witness` is the token of their account of that name."""
 
     address: Address
     token: str
@@ -45,7 +47,7 @@ def login(
     return harness.exchange(target.address, harness.request("POST", "/api/login", headers, body), 20, source)
 
 
-def of(network: str, nth: int) -> dict[str, str]:
+def from_network(network: str, nth: int) -> dict[str, str]:
     """The header in which a trusted proxy names a client of the nth /64 of an IPv6 /48."""
     return {"X-Forwarded-For": f"{network}:{nth % 65536:x}::1"}
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import harness
 
-from . import Target, at_once, login, of, post_json
+from . import Target, at_once, from_network, login, post_json
 
 
 def quiet(_target: Target, end: float, _counts: Counter) -> None:
@@ -27,7 +27,7 @@ def quiet(_target: Target, end: float, _counts: Counter) -> None:
 # --- many connections ------------------------------------------------------------------------------------------------
 
 
-def crowd(
+def keep_connections(
     target: Target,
     end: float,
     counts: Counter,
@@ -39,9 +39,9 @@ def crowd(
     receive_buffer: int = 0,
     read: int = 0,
 ) -> None:
-    """Keeps `size` connections open. Each sends `first` at once, then a byte of `drip` every `pause` seconds, repeating
-    the last byte, and reads up to `read` bytes each time. A connection that the server closed, or that is `renew` seconds
-    old, is replaced."""
+    """Keeps `size` connections open. Each sends `first` at once, then a byte of `drip` every
+    `pause` seconds, repeating the last byte, and reads up to `read` bytes each time. A connection
+    that the server closed, or that is `renew` seconds old, is replaced."""
     watch = select.poll()
     members: dict[int, list] = {}
     while (now := time.monotonic()) < end:
@@ -72,7 +72,7 @@ def crowd(
         time.sleep(max(0.0, min(pause - (time.monotonic() - now), end - time.monotonic())))
 
 
-def again_and_again(target: Target, end: float, counts: Counter, size: int, raw: bytes, source: str = "") -> None:
+def repeat_requests(target: Target, end: float, counts: Counter, size: int, raw: bytes, source: str = "") -> None:
     """Keeps `size` connections, each of which sends `raw` and sends it again after each response."""
     watch = select.epoll()
     members: dict[int, tuple[socket.socket, list[memoryview]]] = {}
@@ -113,41 +113,41 @@ def again_and_again(target: Target, end: float, counts: Counter, size: int, raw:
 
 
 def silent(target: Target, end: float, counts: Counter) -> None:
-    crowd(target, end, counts, 250)
+    keep_connections(target, end, counts, 250)
 
 
 def slow_heads(target: Target, end: float, counts: Counter) -> None:
-    crowd(target, end, counts, 250, drip=b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\nX: aaaa")
+    keep_connections(target, end, counts, 250, drip=b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\nX: aaaa")
 
 
 def slow_uploads(target: Target, end: float, counts: Counter) -> None:
     kind = harness.MULTIPART
     head = f"POST /api/upload_avatar HTTP/1.1\r\nHost: a\r\ntoken: {target.token}\r\nContent-Type: {kind}\r\n"
     first = f"{head}Content-Length: 5000000\r\n\r\n".encode() + harness.upload_start()
-    crowd(target, end, counts, 50, first=first, drip=b"x")
+    keep_connections(target, end, counts, 50, first=first, drip=b"x")
 
 
 def slow_bodies(target: Target, end: float, counts: Counter) -> None:
     """Bodies without token or captcha, for paths of each kind."""
     paths = ["/api/upload_avatar", "/api/login", "/api/user_info", "/nothing"]
     heads = [f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n".encode() for path in paths]
-    works = [(lambda head=head: crowd(target, end, counts, 75, first=head, drip=b"x")) for head in heads]
+    works = [(lambda head=head: keep_connections(target, end, counts, 75, first=head, drip=b"x")) for head in heads]
     at_once(works)
 
 
 def slow_readers(target: Target, end: float, counts: Counter) -> None:
     first = f"GET {target.picture} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-    crowd(target, end, counts, 300, first=first, receive_buffer=4096, read=4096)
+    keep_connections(target, end, counts, 300, first=first, receive_buffer=4096, read=4096)
 
 
 def unread_large(target: Target, end: float, counts: Counter) -> None:
     first = f"GET {target.picture} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-    crowd(target, end, counts, 50, first=first, pause=0.2, renew=15, receive_buffer=4096)
+    keep_connections(target, end, counts, 50, first=first, pause=0.2, renew=15, receive_buffer=4096)
 
 
 def unread_pipelined(target: Target, end: float, counts: Counter) -> None:
     first = b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n" * 2000
-    crowd(target, end, counts, 50, first=first, pause=0.2, renew=15, receive_buffer=4096)
+    keep_connections(target, end, counts, 50, first=first, pause=0.2, renew=15, receive_buffer=4096)
 
 
 def unread(target: Target, end: float, counts: Counter) -> None:
@@ -158,46 +158,46 @@ def unread(target: Target, end: float, counts: Counter) -> None:
 def unread_texts(target: Target, end: float, counts: Counter) -> None:
     """Responses of 30 KB each that the server has in memory."""
     first = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 40
-    crowd(target, end, counts, 400, first=first, receive_buffer=4096)
+    keep_connections(target, end, counts, 400, first=first, receive_buffer=4096)
 
 
 def expects(target: Target, end: float, counts: Counter) -> None:
     """Clients that wait for `100 Continue` and never send their body."""
     first = b"POST /api/login HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n"
-    crowd(target, end, counts, 250, first=first)
+    keep_connections(target, end, counts, 250, first=first)
 
 
 def idle(target: Target, end: float, counts: Counter) -> None:
-    crowd(target, end, counts, 1250, pause=0.1)
+    keep_connections(target, end, counts, 1250, pause=0.1)
 
 
 def descriptors(target: Target, end: float, counts: Counter) -> None:
-    crowd(target, end, counts, 750, pause=0.1)
+    keep_connections(target, end, counts, 750, pause=0.1)
 
 
 def health(target: Target, end: float, counts: Counter) -> None:
     """Like `ab -k -c 64`."""
-    again_and_again(target, end, counts, 64, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+    repeat_requests(target, end, counts, 64, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
 
 
 def long_bodies(target: Target, end: float, counts: Counter) -> None:
     """Complete requests, each of which costs a thread a millisecond."""
     body = "{" + ",".join(f'"{nth:x}":{nth % 10}' for nth in range(7000)) + "}"
     head = f"POST /api/user_info HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
-    again_and_again(target, end, counts, 750, (head + body).encode())
+    repeat_requests(target, end, counts, 750, (head + body).encode())
 
 
 def chunks(target: Target, end: float, counts: Counter) -> None:
     """As many chunks of a byte as a request may have, without the last chunk."""
     head = b"POST /api/user_info HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    again_and_again(target, end, counts, 250, head + b"1\r\na\r\n" * 63_000)
+    repeat_requests(target, end, counts, 250, head + b"1\r\na\r\n" * 63_000)
 
 
 def unsolved(target: Target, end: float, counts: Counter) -> None:
     """Log-ins without a captcha, from many networks."""
     raw = post_json("/api/login", {})
     works = [
-        (lambda nth=nth: again_and_again(target, end, counts, 60, raw, f"127.1.{nth}.1")) for nth in range(6)
+        (lambda nth=nth: repeat_requests(target, end, counts, 60, raw, f"127.1.{nth}.1")) for nth in range(6)
     ]
     at_once(works)
 
@@ -283,7 +283,8 @@ def pipeline(target: Target, end: float, counts: Counter) -> None:
 
 
 def converse(connection: socket.socket, raw: bytes, end: float, counts: Counter) -> None:
-    """Sends and reads at the same time, until the server closes the connection or is silent for a second."""
+    """Sends and reads at the same time, until the server closes the connection or is silent for a
+    second."""
     connection.setblocking(False)
     rest = memoryview(raw)
     while time.monotonic() < end:
@@ -394,10 +395,10 @@ def changes(target: Target, end: float, counts: Counter) -> None:
 def guesses(target: Target, end: float, counts: Counter) -> None:
     """Sends sixty guesses at one account at once, first from one address, then from many networks."""
     for turn in itertools.count():
-        keys = [harness.captcha(target.address, of("2001:db8:1", turn * 60 + nth), 20) for nth in range(60)]
+        keys = [harness.captcha(target.address, from_network("2001:db8:1", turn * 60 + nth), 20) for nth in range(60)]
         if time.monotonic() >= end:
             return
-        sources = [of("2001:db8:bad", 0) if turn == 0 else of(f"2001:db8:{turn + 2:x}", nth) for nth in range(60)]
+        sources = [from_network("2001:db8:bad", 0) if turn == 0 else from_network(f"2001:db8:{turn + 2:x}", nth) for nth in range(60)]
         works = [
             (lambda nth=nth: login(target, "witness", "a wrong password", sources[nth], keys[nth])) for nth in range(60)
         ]

@@ -66,7 +66,7 @@ def settle(root: int, patience: float = 15) -> State:
     return states[-1]
 
 
-def note(peak: State, state: State) -> None:
+def update_peak(peak: State, state: State) -> None:
     """Updates the peak of each number."""
     peak.memory = max(peak.memory, state.memory)
     peak.threads = max(peak.threads, state.threads)
@@ -74,7 +74,7 @@ def note(peak: State, state: State) -> None:
     peak.pids = max(peak.pids, state.pids, key=len)
 
 
-def lasting(before: State, after: State) -> list[str]:
+def growth(before: State, after: State) -> list[str]:
     """What the server still has much more of than before."""
     if not after.pids:
         return ["the server exited"]

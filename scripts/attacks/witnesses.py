@@ -16,7 +16,8 @@ import harness
 
 from . import Target, at_once, login, post_json, times
 
-# docs/security.md: the number of wrong guesses without a wait, and the waits after further ones; the last one repeats.
+# docs/security.md: the number of wrong guesses without a wait, and the waits after further ones;
+# the last one repeats.
 FREE, WAITS = 3, [1, 3, 5, 10, 20, 40]
 # Longer than any response takes on a busy machine.
 SLOW = 1.0
@@ -26,7 +27,8 @@ SLOW = 1.0
 
 
 def keeps_its_captchas(target: Target, end: float) -> list[str]:
-    """A captcha is good for exactly one log-in, whichever workers get the requests. A kept connection loses none."""
+    """A captcha is good for exactly one log-in, whichever workers get the requests. A kept
+    connection loses none."""
     faults = Counter()
     with harness.connect(target.address) as kept:
         while time.monotonic() < end:
@@ -62,8 +64,8 @@ def is_held_back(target: Target, end: float) -> list[str]:
 
 
 def uploads_at(target: Target, end: float, pace: int) -> list[str]:
-    """An upload at `pace` bytes a second, as long as the attack, is not cut off. If the minimum size of a picture takes
-    longer than that, the rest is sent at once."""
+    """An upload at `pace` bytes a second, as long as the attack, is not cut off. If the minimum
+    size of a picture takes longer than that, the rest is sent at once."""
     side = int(max(pace * (end - time.monotonic() - 1), 12_000) ** 0.5) + 1
     headers = {"token": target.witness, "Content-Type": harness.MULTIPART}
     raw = harness.request("POST", "/api/upload_avatar", headers, harness.multipart(harness.png(side, side, pace)))
@@ -123,8 +125,8 @@ def fetches(target: Target, end: float) -> list[str]:
 
 
 def reuses_its_port(target: Target, end: float) -> list[str]:
-    """A client that connects from the same port again right after a reset gets a complete response at once, also to a
-    request with two lengths."""
+    """A client that connects from the same port again right after a reset gets a complete response
+    at once, also to a request with two lengths."""
     faults = Counter()
     head = b"POST /api/user_info HTTP/1.1\r\nHost: a\r\n"
     body = json.dumps({"token": target.witness}).encode()

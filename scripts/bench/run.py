@@ -1,8 +1,9 @@
 """Measures accountd and a floor in turns; scripts/bench.sh builds both and calls it.
 
-Each work is measured in rounds, accountd and the floor one after the other. The results are medians of the rounds and of
-the ratios within a round. Settings are the defaults, except that `throttle` is off, since one source sends everything, and
-that each captcha has the same answer. The log goes to a file.
+Each work is measured in rounds, accountd and the floor one after the other. The results are medians
+of the rounds and of the ratios within a round. Settings are the defaults, except that `throttle` is
+off, since one source sends everything, and that each captcha has the same answer. The log goes to a
+file.
 """
 
 import argparse
@@ -129,7 +130,8 @@ def session(user: int, expires_at: int) -> tuple:
 
 
 def folder(base: Path, binary: Path, users: int) -> Path:
-    """A data folder with this many users, each with a session: created by the server and filled while it is stopped."""
+    """A data folder with this many users, each with a session: created by the server and filled
+    while it is stopped."""
     data = base / f"users-{users}"
     ours(binary, data, 0).stop()
     password = hashlib.md5(harness.PASSWORD.encode()).hexdigest()
@@ -283,7 +285,8 @@ def growing(table: Table, scale: Scale, binary: Path, floor: Path, base: Path) -
     speed = ratio([one.rate for one in mine], [one.rate for one in theirs])
     title = f"user_info at {many.users:,} users; floor: ours at {few.users:,}"
     table.add(title, rate(mine), rate(theirs), f"{speed:.2f}", "≥ 0.95", speed >= 0.95)
-    # The database's part of that: the same query without a server, with the usual page cache and with a large one.
+    # The database's part of that: the same query without a server, with the usual page cache and
+    # with a large one.
     for memory, words in [(2_000, "the same query in SQLite alone"), (4_000_000, "and with all pages in memory")]:
         looks = [
             [int(run([floor, "lookups", base / f"users-{users}", str(scale.seconds / 3), str(memory)])) / 1000
@@ -359,8 +362,8 @@ def pictures(table: Table, scale: Scale, usual: Target, bare: Target, floor: Pat
 
 
 def keep_uploading(server: harness.Server) -> None:
-    """Uploads pictures of 10 MB, four at a time, until it is killed. It stands for clients on other machines, so it uses
-    only idle processors."""
+    """Uploads pictures of 10 MB, four at a time, until it is killed. It stands for clients on other
+    machines, so it uses only idle processors."""
     os.nice(19)
     large = harness.png(3_160, 3_160, 0)
 

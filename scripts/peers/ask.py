@@ -1,14 +1,17 @@
-"""Real HTTP clients with one interface: `ask` sends a request with a client and returns the response that it saw.
+"""Real HTTP clients with one interface: `ask` sends a request with a client and returns the
+response that it saw.
 
-A client in another language is a program (drive.mjs, Drive.java, drive.go, drive.py). It reads requests from its standard
-input and writes responses to its standard output, a line each, so that it can keep its connections:
+A client in another language is a program (drive.mjs, Drive.java, drive.go, drive.py). It reads
+requests from its standard input and writes responses to its standard output, a line each, so that
+it can keep its connections:
 
     METHOD <tab> URL <tab> WAY <tab> FILE [<tab> NAME: VALUE]…    a request; FILE has the body, and is empty without one
     STATUS <tab> BODY [<tab> NAME: VALUE]…                         the response; BODY in Base64
     error <tab> TEXT                                               no response
 
-The way is how a body is sent: `plain` with Content-Length, `stream` without it (in chunks over HTTP/1.1), `expect` after
-100 Continue, `form` as a picture in a multipart body that the client makes.
+The way is how a body is sent: `plain` with Content-Length, `stream` without it (in chunks over
+HTTP/1.1), `expect` after 100 Continue, `form` as a picture in a multipart body that the client
+makes.
 """
 
 import base64
@@ -133,8 +136,8 @@ class Curl(Client):
         statuses = re.findall(rb"(?m)^HTTP/[0-9.]+ (\d{3})", done.stdout)
         if done.returncode != 0:
             raise Lost(f"{done.stderr.decode().strip()} {statuses}")
-        # curl sends Expect by itself before a body from standard input. It may then get 100 twice: one from Caddy and the
-        # server's, which Caddy forwards.
+        # curl sends Expect by itself before a body from standard input. It may then get 100 twice:
+        # one from Caddy and the server's, which Caddy forwards.
         answers = parse(done.stdout)
         if any(answer.status < 200 for answer in answers) and way not in ("expect", "stream"):
             raise Lost(f"an interim response that it did not ask for: {statuses}")

@@ -1,4 +1,5 @@
-"""Sends the requests on standard input, one per line, with one of Python's HTTP clients. See scripts/peers/ask.py.
+"""Sends the requests on standard input, one per line, with one of Python's HTTP clients. See
+scripts/peers/ask.py.
 
     python drive.py urllib|requests|httpx|aiohttp
 """

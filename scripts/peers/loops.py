@@ -23,8 +23,9 @@ SEEN_HTTP2 = SEEN.replace(r"1\.1", r"2\.0")
 
 
 def send(address: Address, raw: bytes, times: int, at_once: int = 16, ports: list[int] | None = None) -> Counter:
-    """Sends a request `times` times; counts the responses and the lost requests. Connections are kept if possible. With
-    `ports`, each port is a client that reuses its port as soon as its connection has ended."""
+    """Sends a request `times` times; counts the responses and the lost requests. Connections are
+    kept if possible. With `ports`, each port is a client that reuses its port as soon as its
+    connection has ended."""
     parts: list[Counter] = []
 
     def connect(port: int) -> socket.socket:

@@ -40,7 +40,8 @@ class Bodies:
 
 
 def differs(answer: Answer, status: int, code: int = 0) -> str:
-    """How a response differs from the expected one; "" if it does not. Every response has CORS headers."""
+    """How a response differs from the expected one; "" if it does not. Every response has CORS
+    headers."""
     if (answer.status, answer.code) != (status, code):
         return f"HTTP {answer.status} {answer.body[:120]!r}, not HTTP {status}" + (f" with code {code}" if code else "")
     if answer.headers.get("access-control-allow-origin") != "*":
@@ -54,8 +55,9 @@ class Walk:
     def __init__(self, client: Client, route: str, base: str, bodies: Bodies, relay: Relay | None = None) -> None:
         self.client, self.base, self.bodies, self.relay = client, base, bodies, relay
         self.who = f"{client.name}, {route}"
-        # Caddy 2.6.2 sometimes resets an HTTP/1.1 client that is still sending when the response comes, whatever the
-        # server does: of 480 such requests to a server that reads everything, 36 were lost.
+        # Caddy 2.6.2 sometimes resets an HTTP/1.1 client that is still sending when the response
+        # comes, whatever the server does: of 480 such requests to a server that reads everything,
+        # 36 were lost.
         self.cuts_off = route == "caddy HTTP/1.1"
         self.watched = "http://{}:{}".format(*relay.address) if relay else base
         self.right, self.began = 0, time.monotonic()
@@ -128,9 +130,10 @@ class Walk:
             self.case(f"a bad token, {way}", lambda: differs(self.send("POST", "/api/user_info", way, stranger), 200, 403))
 
     def ways(self) -> list[str]:
-        """The ways in which the client sends a given body. Through proxies only curl sends Expect: over HTTP/2 proxies
-        differ, Caddy sends HTTP 100 twice, which Java rejects, and after a refusal instead of HTTP 100 Go 1.19 sends its
-        next request while HAProxy still waits for the body."""
+        """The ways in which the client sends a given body. Through proxies only curl sends Expect:
+        over HTTP/2 proxies differ, Caddy sends HTTP 100 twice, which Java rejects, and after a
+        refusal instead of HTTP 100 Go 1.19 sends its next request while HAProxy still waits for the
+        body."""
         asks = self.relay is not None or (isinstance(self.client, ask.Curl) and not self.base.startswith("https"))
         return [way for way in self.client.ways if way != "form" and (asks or way != "expect")]
 
@@ -159,8 +162,10 @@ class Walk:
             self.case(f"upload, {way}", lambda: judge(way, *large))
 
     def refused(self, times: int) -> None:
-        """Requests that are refused before the body is read; repeated, since seeing the response may be luck."""
-        # After a response Caddy reads up to 256 KiB of the remaining body, and resets a client that sends more.
+        """Requests that are refused before the body is read; repeated, since seeing the response
+        may be luck."""
+        # After a response Caddy reads up to 256 KiB of the remaining body, and resets a client that
+        # sends more.
         unwanted, long = self.bodies.unwanted if self.relay else self.bodies.smaller, self.bodies.long
         kind = harness.MULTIPART
 
@@ -178,7 +183,8 @@ class Walk:
             if (self.client.name, way) == ("java", "expect"):
                 continue
             self.case(f"100 KB of JSON, {way}", lambda: judge("/api/user_info", way, long, 413, 413))
-            # curl before 8.2 keeps waiting to send over HTTP/2 unless the response is an error (curl issue 11157).
+            # curl before 8.2 keeps waiting to send over HTTP/2 unless the response is an error
+            # (curl issue 11157).
             if isinstance(self.client, ask.Curl) and self.base.startswith("https"):
                 continue
             self.case(f"a picture without token, {way}", lambda: judge("/api/upload_avatar", way, unwanted, 200, 404))

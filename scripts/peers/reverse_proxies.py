@@ -1,4 +1,5 @@
-"""Proxies in front of the server: nginx, Caddy and HAProxy in common configurations, and HAProxy's health checks."""
+"""Proxies in front of the server: nginx, Caddy and HAProxy in common configurations, and HAProxy's
+health checks."""
 
 import os
 import random
@@ -31,7 +32,7 @@ class Route:
 
 
 @dataclass
-class Front:
+class Proxy:
     """A running proxy and its ports."""
 
     name: str
@@ -51,7 +52,8 @@ def certificate(folder: Path) -> Files:
 
 
 def nginx(folder: Path, upstream: str, files: Files) -> tuple[list[str], list[Route]]:
-    """nginx with and without buffering, over HTTP/1.1 and HTTP/2, and with proxy_pass alone (HTTP/1.0 to the server)."""
+    """nginx with and without buffering, over HTTP/1.1 and HTTP/2, and with proxy_pass alone
+    (HTTP/1.0 to the server)."""
     routes, servers = [], ""
     tls = f"ssl_certificate {files[0]}; ssl_certificate_key {files[1]};"
     for version in ["HTTP/1.1", "HTTP/2"]:
@@ -122,26 +124,26 @@ backend few
     return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], routes
 
 
-FRONTS = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}
+PROXIES = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}
 
 
-def start(name: str, folder: Path, server: Address, files: Files) -> Front | None:
+def start(name: str, folder: Path, server: Address, files: Files) -> Proxy | None:
     """Starts a proxy in front of this server; returns None if it is not installed."""
     if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"):
         print(f"SKIPPED {name}: not installed")
         return None
     folder.mkdir()
-    command, routes = FRONTS[name](folder, "{}:{}".format(*server), files)
+    command, routes = PROXIES[name](folder, "{}:{}".format(*server), files)
     process = harness.start_proxy(command, folder, [route.port for route in routes])
-    return Front(name, process, routes, folder)
+    return Proxy(name, process, routes, folder)
 
 
-def health(front: Front) -> dict[str, str]:
+def health(proxy: Proxy) -> dict[str, str]:
     """The result of HAProxy's first health check for each of its servers, for example UP L7OK/204."""
     end = time.monotonic() + 5
     while True:
         with socket.socket(socket.AF_UNIX) as control:
-            control.connect(str(front.folder / "stats"))
+            control.connect(str(proxy.folder / "stats"))
             control.sendall(b"show stat\n")
             lines = control.makefile().read().strip().splitlines()
         names = lines[0].removeprefix("# ").split(",")
