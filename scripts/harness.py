@@ -408,6 +408,8 @@ def start_proxy(command: list[str], folder: Path, ports: list[int]) -> subproces
 
 def serve(options: argparse.Namespace) -> int:
     """Runs a command beside a server, or serves until standard input ends; returns the exit code."""
+    # So that the server ends with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="accountd-serve-") as folder:
         data = Path(options.data or f"{folder}/data").resolve()
         binary = need_binary(options.binary)
