@@ -1,6 +1,6 @@
 //! Commands on a data folder, beside a running server and without one.
 
-use crate::support::{Folder, RESET, Server, new_user, picture, settings};
+use crate::support::{self, Folder, RESET, Server, accountd, new_user, picture, settings};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
@@ -12,18 +12,7 @@ use std::thread;
 
 /// Runs a command on a data folder with this standard input.
 fn run_with(data: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_accountd"))
-        .args(arguments)
-        .arg("--data")
-        .arg(data)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that fails early does not read its input.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
+    support::run(accountd().args(arguments).arg("--data").arg(data), input)
 }
 
 /// The output of a command that must succeed.

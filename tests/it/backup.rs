@@ -1,22 +1,18 @@
 //! Backups of a busy server, damaged backups, `restore` and `check`.
 
-use crate::support::{Folder, Server, picture};
+use crate::support::{self, Folder, Server, accountd, picture};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::SystemTime;
 
 /// Exit code, standard output and standard error of a command.
 pub fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_accountd"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = support::run(accountd().args(arguments), b"");
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (
         output.status.code().unwrap(),

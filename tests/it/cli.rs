@@ -1,6 +1,6 @@
 //! The command line, and the start and stop of the server.
 
-use crate::support::{Folder, KEY, Response, Server, picture};
+use crate::support::{Folder, KEY, Response, Server, accountd, picture};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -13,12 +13,10 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
-    command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
+    crate::support::run(
+        accountd().args(arguments).envs(environment.iter().copied()),
+        b"",
+    )
 }
 
 /// Exit code and standard error of a command that fails.

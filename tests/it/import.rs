@@ -590,15 +590,8 @@ fn an_interrupted_harden_can_be_continued() {
     while wrapped() == 0 {
         std::thread::yield_now();
     }
-    let pid = child.id().to_string();
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-s", "INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-    // A password that changes before its digest is wrapped is not overwritten.
+    crate::support::signal(child.id(), "INT");
+    // A password that changes before it is wrapped stays as it was changed.
     let change =
         json!({"username": "user400", "old_passwd": "a password", "new_passwd": "changed"});
     assert_eq!(

@@ -1,10 +1,9 @@
 //! The supervisor: a worker that dies, hands over or is left alone.
 
-use crate::support::{FORM, Response, Server, form, new_user, picture, request};
+use crate::support::{self, FORM, Response, Server, form, new_user, picture, request};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -19,13 +18,7 @@ pub fn children(server: &Server) -> Vec<u32> {
 }
 
 pub fn kill(pid: u32) {
-    assert!(
-        Command::new("kill")
-            .args(["-s", "KILL", &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    support::signal(pid, "KILL");
 }
 
 #[test]
