@@ -7,6 +7,8 @@ mod fixture;
 mod forget_password;
 mod get_verification_code;
 mod health;
+mod key;
+mod link_info;
 mod login;
 mod logout;
 mod password;
@@ -39,7 +41,7 @@ enum Handler {
 }
 
 /// Every interface and its handler.
-const ROUTES: [(&Endpoint, Handler); 11] = [
+const ROUTES: [(&Endpoint, Handler); 12] = [
     (&contract::REGISTERED, Handler::Json(registered::handle)),
     (&contract::LOGIN, Handler::Json(login::handle)),
     (&contract::USER_INFO, Handler::Json(user_info::handle)),
@@ -65,6 +67,7 @@ const ROUTES: [(&Endpoint, Handler); 11] = [
         Handler::Json(get_verification_code::handle),
     ),
     (&contract::LOGOUT, Handler::Json(logout::handle)),
+    (&contract::LINK_INFO, Handler::Json(link_info::handle)),
     (&contract::HEALTH, Handler::Json(health::handle)),
 ];
 
@@ -207,7 +210,7 @@ fn refusal(call: &Call, refusal: Refusal) -> Reply {
         _ => {}
     }
     let Endpoint { path, method, .. } = call.endpoint;
-    if checks::is_wrong_guess(reason) {
+    if checks::is_failed_sign_in(reason) {
         let source = call.request.source();
         log::line(
             Level::Info,
