@@ -10,6 +10,7 @@ mod faults;
 mod flows;
 mod import;
 mod imports;
+mod keys;
 mod metrics;
 mod page;
 mod proxy;
