@@ -1,6 +1,6 @@
 //! `import-medusa`: the users of an existing Medusa, taken into the data folder in one transaction.
 
-use crate::account::avatar::{self, Spool, Unfit};
+use crate::account::avatar::{self, SpooledUpload, StoreError};
 use crate::clock;
 use crate::command::{Args, Argument, Command, DATA, Failure, JSON, Opt, print};
 use crate::commands::Folder;
@@ -209,12 +209,12 @@ impl Import<'_> {
         };
         match avatar::store(
             &self.folder.data,
-            Spool::of(&self.folder.data, file),
+            SpooledUpload::from_file(&self.folder.data, file),
             clock::now(),
         ) {
             Ok(name) => Ok(Ok(name)),
-            Err(Unfit::NoPicture(why)) => Ok(Err(why.into())),
-            Err(Unfit::Io(error)) => Err(format!("a picture could not be stored: {error}")),
+            Err(StoreError::NotAPicture(why)) => Ok(Err(why.into())),
+            Err(StoreError::Io(error)) => Err(format!("a picture could not be stored: {error}")),
         }
     }
 

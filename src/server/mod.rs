@@ -334,7 +334,7 @@ impl Task {
             let (client, method, path) = (
                 request.source(),
                 &request.method,
-                http::shown(&request.path),
+                http::path_for_log(&request.path),
             );
             let took = took.as_secs_f64() * 1e3;
             log::line(

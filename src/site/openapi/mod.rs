@@ -19,7 +19,7 @@ const ABOUT: &str = "Every interface answers with HTTP status 200 and an object 
 /// The text, and its `ETag`.
 static FILE: LazyLock<(String, String)> = LazyLock::new(|| {
     let text = document().to_string();
-    let tag = http::tag(&text);
+    let tag = http::etag(&text);
     (text, tag)
 });
 
@@ -31,7 +31,7 @@ pub fn serve(if_none_match: &str) -> Reply {
         ("ETag", (&**tag).into()),
         ("Cache-Control", "no-cache".into()),
     ];
-    if http::knows(if_none_match, tag) {
+    if http::etag_matches(if_none_match, tag) {
         return Reply::empty(304, headers);
     }
     Reply {

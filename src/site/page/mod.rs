@@ -59,7 +59,7 @@ impl Page {
         Page(
             all.map(|(path, text)| File {
                 kind: kind(&path),
-                tag: http::tag(&text),
+                tag: http::etag(&text),
                 path,
                 text,
             })
@@ -78,7 +78,7 @@ impl Page {
             ("Referrer-Policy", "no-referrer".into()),
             ("Cross-Origin-Opener-Policy", "same-origin".into()),
         ];
-        if http::knows(if_none_match, &file.tag) {
+        if http::etag_matches(if_none_match, &file.tag) {
             return Some(Reply::empty(304, headers));
         }
         let body = match &file.text {
