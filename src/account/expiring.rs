@@ -1,6 +1,6 @@
 //! A map whose entries all live equally long, and of which there are never more than a bound.
 
-use crate::http::network::{Source, heaviest};
+use crate::http::network::{Source, entries_to_evict};
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
@@ -96,7 +96,7 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
             .zip(0..)
             .map(|((_, _, source), nth)| (*source, nth, nth))
             .collect();
-        let mut picked = heaviest(entries, surplus);
+        let mut picked = entries_to_evict(entries, surplus);
         picked.sort_unstable();
         let (mut picked, mut nth) = (picked.into_iter().peekable(), 0);
         self.queue.retain(|(_, key, _)| {

@@ -104,9 +104,10 @@ impl Headers {
         if self.forwarded_for.is_empty() && self.forwarded.is_empty() {
             return peer;
         }
-        let list = self.forwarded_for.iter().map(String::as_str).collect();
-        let standard = self.forwarded.iter().map(String::as_str).collect();
-        let headers = client_address::Headers { list, standard };
+        let headers = client_address::Headers {
+            x_forwarded_for: self.forwarded_for.iter().map(String::as_str).collect(),
+            forwarded: self.forwarded.iter().map(String::as_str).collect(),
+        };
         client_address::client(peer, &headers, trusted).unwrap_or_else(|why| {
             warn_of_proxy(&why);
             None

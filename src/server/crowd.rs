@@ -1,7 +1,7 @@
 //! Chooses the connections to close when there are too many, or when they hold too much memory: a
 //! flood loses its own.
 
-use crate::http::network::{Source, heaviest};
+use crate::http::network::{Source, entries_to_evict};
 use std::time::Instant;
 
 /// What is to be freed is divided into about so many pieces, each of which counts as one entry of
@@ -54,7 +54,7 @@ pub fn choose(members: &[Member], excess: usize) -> Vec<usize> {
                 u64::try_from(member.since.duration_since(first).as_nanos()).unwrap_or(u64::MAX);
             entries.extend((0..member.weight.div_ceil(piece)).map(|_| (member.source, age, at)));
         }
-        let pieces = heaviest(entries, left);
+        let pieces = entries_to_evict(entries, left);
         left -= pieces.len();
         chosen.extend(pieces);
     }

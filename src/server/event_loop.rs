@@ -787,7 +787,13 @@ impl EventLoop {
             let rank = match state.phase {
                 Phase::Busy => Rank::Busy,
                 _ if weight(&state) > SMALL => Rank::Bulky,
-                _ if self.proxies.iter().any(|proxy| proxy.is(connection.peer)) => Rank::Proxy,
+                _ if self
+                    .proxies
+                    .iter()
+                    .any(|proxy| proxy.matches(connection.peer)) =>
+                {
+                    Rank::Proxy
+                }
                 _ => Rank::Plain,
             };
             candidates.push(Member {

@@ -103,7 +103,7 @@ impl Throttle {
         }
         let mut wait = 0;
         let mut keys: Vec<Key> = source
-            .and_wider()
+            .with_wider()
             .map(|network| Key {
                 kind: Kind::Guesser,
                 network,
@@ -112,7 +112,7 @@ impl Throttle {
             .collect();
         for secret in secrets {
             let about = self.hash(secret);
-            keys.extend(source.and_wider().map(|network| Key {
+            keys.extend(source.with_wider().map(|network| Key {
                 kind: Kind::Guess,
                 network,
                 about,
@@ -174,7 +174,7 @@ impl Throttle {
             Budget::Change(_) => Kind::Change,
         };
         let mut keys: Vec<Key> = source
-            .and_wider()
+            .with_wider()
             .map(|network| Key {
                 kind,
                 network,

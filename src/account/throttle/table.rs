@@ -1,7 +1,7 @@
 //! A bounded table of budgets that fill up again, and of guesses that are under way.
 
 use super::limits::{AT_ONCE, FORGIVEN, FREE, Kind, MOMENT, Rate, WAITS};
-use crate::http::network::{Network, heaviest};
+use crate::http::network::{Network, entries_to_evict};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -189,7 +189,7 @@ impl Table {
             let settled = settled
                 .map(|(key, entry)| (key.network, age(key, entry), *key))
                 .collect();
-            for key in heaviest(settled, surplus) {
+            for key in entries_to_evict(settled, surplus) {
                 self.0.remove(&key);
             }
         }
