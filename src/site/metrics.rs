@@ -30,7 +30,8 @@ pub fn text(app: &App, connections: usize) -> String {
     gauge(
         "accountd_captchas",
         "Captchas that wait for an answer.",
-        &app.captchas().map_or(0, |mut captchas| captchas.alive(now)),
+        &app.captchas()
+            .map_or(0, |mut captchas| captchas.live_count(now)),
     );
     gauge("accountd_connections", "Open connections.", &connections);
     if let Ok((users, sessions)) =

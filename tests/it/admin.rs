@@ -952,7 +952,7 @@ fn commands_keep_to_the_rules_for_passwords() {
     for (password, sentence) in [
         (
             "short",
-            "the password has fewer characters than min_password_length asks for",
+            "the password has fewer characters than min_password_length requires",
         ),
         ("Password", "the password is one of the most common"),
     ] {
