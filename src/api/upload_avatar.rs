@@ -21,7 +21,7 @@ pub fn handle(call: &Call, body: &mut dyn Read) -> Outcome {
     checks::owner(call)?;
     checks::budget(call, Budget::Upload)?;
     let mut upload = SpooledUpload::new(data);
-    let size = multipart::file(&call.request.content_type, body, limit, &mut upload)?;
+    let size = multipart::copy_file(&call.request.content_type, body, limit, &mut upload)?;
     if size <= TOO_SMALL {
         return Err(Reason::FileTooSmall.into());
     }
