@@ -13,8 +13,8 @@ const EMAIL: Field = field("email", 254);
 const PASSWD: Field = field("passwd", 1024);
 const OLD_PASSWD: Field = field("old_passwd", 1024);
 const NEW_PASSWD: Field = field("new_passwd", 1024);
-/// Compared with the configured key, which has at most as many characters.
-const KEY: Field = field("key", 1024);
+/// The member `key`. A configured key has at most as many characters.
+pub const KEY: Field = field("key", 1024);
 
 const POST_ONLY: Row = row(500, "请使用Post请求", &[Reason::WrongMethod]);
 const CAPTCHA_WRONG: Row = row(503, "验证码错误或者过期！", &[Reason::CaptchaWrong]);
