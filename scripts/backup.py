@@ -1,23 +1,21 @@
 #!/usr/bin/env -S python3 -B
-"""Measures backup and restore beside a server that is written to, and breaks both off.
+"""Measures backup and restore under load, and kills both.
 
-    scripts/backup.py [--megabytes N] [--users N] [--rate N] [--kills N] [--binary PATH] [--folder DIR]
+    scripts/backup.py [--megabytes N] [--users N] [--rate N] [--kills N] [--lull SECONDS] [--binary PATH] [--folder DIR]
 
-1. A data folder with so many users (500,000), of whom so many have pictures that all of it has so many MB (1,000), is
-   made directly. A server runs on it, and three writers change display names, so many a second together (300); a fourth
-   one uploads pictures. They are timed for a while before, during and after `accountd backup`; the slowest and the 99th
-   percentile of both show what a backup costs them. How large the backup is, how long it took, the peak of its memory
-   (VmHWM) and of the database's log are printed. It is checked with `accountd check`.
-2. The same backup is restored over the folder, timed.
-3. `restore` is killed (SIGKILL) so many times (6) at a moment before or soon after its usual end: each time the folder
-   must be sound, with all of the old state or all of the new one. `backup` is killed as often: nothing but an unfinished
-   folder may be left, which the next one removes.
+1. A data folder of --megabytes with --users users, some of whom have avatars, is written directly.
+   A server runs on it; three writers change display names, --rate per second in total, and a fourth
+   one uploads avatars. Their latency before, during and after `accountd backup` shows what a backup
+   costs. Size, duration, peak memory (VmHWM) and the peak size of the write-ahead log are printed.
+   `accountd check` checks the backup.
+2. The backup is restored over the folder.
+3. `restore` is killed (SIGKILL) --kills times at random moments. Each time the folder must be
+   sound, with all of the old state or all of the new one. `backup` is killed as often, and may
+   leave only an unfinished folder, which the next backup removes.
 
-Exit code 1 if something was not sound. About five minutes with 1,000 MB. All traffic goes to 127.0.0.1. Linux, Python
-3.11, no packages.
+Five minutes with 1,000 MB. Linux, Python 3.11.
 """
 
-import argparse
 import hashlib
 import os
 import random
@@ -34,13 +32,13 @@ from pathlib import Path
 import harness
 from harness import Server, check
 
-PICTURE = 100_000  # bytes, about
+PICTURE = 100_000  # bytes, approximately
 WRITERS = 3
 
 
 @dataclass
 class Load:
-    """Clients that write, and when each write began and how long it took."""
+    """Clients that write; `times` has the start and the duration of each write."""
 
     server: Server
     tokens: list[str]
@@ -57,7 +55,7 @@ class Load:
         return threads
 
     def write(self, token: str) -> None:
-        """Changes a display name, at its share of the rate."""
+        """Changes a display name again and again, at this writer's share of the rate."""
         begun, number = time.perf_counter(), 0
         while not self.stop.is_set():
             number += 1
@@ -65,21 +63,21 @@ class Load:
             members = {"token": token, "new_show_name": f"name {number}"}
             answer = harness.post(self.server.address, "/api/update_show_name", members)
             self.times.append((start, time.perf_counter() - start))
-            check("a write is answered", answer.code == 200, answer.code, quiet=True)
+            check("a write succeeds", answer.code == 200, answer.code, quiet=True)
             left = begun + number * WRITERS / self.rate - time.perf_counter()
             if left > 0:
                 time.sleep(left)
 
     def upload(self, token: str) -> None:
-        """Replaces a picture again and again."""
+        """Replaces an avatar again and again."""
         while not self.stop.is_set():
             self.uploads += 1
             answer = harness.upload(self.server, token, harness.png(120, 120, self.uploads))
-            check("an upload is answered", answer.code == 200, answer.code, quiet=True)
+            check("an upload succeeds", answer.code == 200, answer.code, quiet=True)
             time.sleep(0.05)
 
     def between(self, start: float, end: float) -> str:
-        """What the writes of a while took."""
+        """The latency of the writes in a period."""
         took = sorted(duration * 1e3 for at, duration in self.times if start <= at < end)
         if not took:
             return "none"
@@ -88,7 +86,7 @@ class Load:
 
 
 def fill(data: Path, users: int, megabytes: float) -> None:
-    """Puts users and pictures into the folder of a server that has been stopped."""
+    """Writes users and avatars into the folder of a stopped server."""
     avatars = data / "avatars"
     avatars.mkdir(exist_ok=True)
     db = sqlite3.connect(data / "accountd.db")
@@ -101,7 +99,7 @@ def fill(data: Path, users: int, megabytes: float) -> None:
     db.executemany(f"INSERT INTO users ({columns}) VALUES (?, ?, ?, ?, ?, ?, 'admin.jpg')", rows)
     db.commit()
     side = int(PICTURE**0.5)
-    # One picture, and in each copy other pixels: chunks have checksums, so each is made whole.
+    # Each picture has its own pixels.
     size = (data / "accountd.db").stat().st_size
     count = min(users - 10, max(0, int((megabytes * 1e6 - size) / PICTURE)))
     for at in range(count):
@@ -115,12 +113,13 @@ def fill(data: Path, users: int, megabytes: float) -> None:
 
 
 def run(binary: Path, *words: object) -> subprocess.CompletedProcess:
-    """A command to its end."""
+    """Runs a command to its end."""
     return subprocess.run([binary, *map(str, words)], capture_output=True, text=True)
 
 
 def watched(command: list[str], log: Path) -> tuple[subprocess.CompletedProcess, float, float, int]:
-    """A command to its end, its duration in seconds, its peak memory in MB and the largest size of a file beside it."""
+    """Runs a command; returns it with its seconds, its peak memory in MB and the peak size of a
+    file meanwhile."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     peak, largest = 0, 0
@@ -138,12 +137,12 @@ def watched(command: list[str], log: Path) -> tuple[subprocess.CompletedProcess,
 
 
 def size_of(folder: Path) -> float:
-    """MB of a folder's files."""
+    """The size of a folder's files in MB."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def measure(binary: Path, server: Server, target: Path, rate: float, lull: float) -> Path:
-    """1: a backup under load; says where it is."""
+    """1: makes a backup under load; returns its path."""
     names = [f"writer{number}" for number in range(WRITERS + 1)]
     for name in names:
         harness.register(server, name)
@@ -165,7 +164,7 @@ def measure(binary: Path, server: Server, target: Path, rate: float, lull: float
     path = Path(done.stdout.split(": ")[0])
     size = size_of(path)
     print(f"       backup: {size:.0f} MB in {took:.1f} s, {size / took:.0f} MB/s, read back; peak memory {peak:.0f} MB,")
-    print(f"               the database's log at most {log / 1e6:.0f} MB; {load.uploads} uploads meanwhile")
+    print(f"               write-ahead log at most {log / 1e6:.0f} MB; {load.uploads} uploads meanwhile")
     print(f"       before: {load.between(begun, start)}")
     print(f"       during: {load.between(start, end)}")
     print(f"       after:  {load.between(end, last)}")
@@ -176,7 +175,7 @@ def measure(binary: Path, server: Server, target: Path, rate: float, lull: float
 
 
 def users_of(data: Path) -> int:
-    """How many users a folder has that nobody works on."""
+    """The number of users in a folder that no process uses."""
     db = sqlite3.connect(data / "accountd.db")
     (count,) = db.execute("SELECT count(*) FROM users").fetchone()
     db.close()
@@ -184,7 +183,7 @@ def users_of(data: Path) -> int:
 
 
 def restore(binary: Path, data: Path, backup: Path) -> float:
-    """2: a restore over what is there; says how long it took."""
+    """2: restores over the folder; returns the seconds."""
     command = [str(binary), "restore", str(backup), "--force", "--data", str(data)]
     done, took, peak, _ = watched(command, data / "accountd.db")
     check("the backup is restored", done.returncode == 0, (done.stdout + done.stderr).strip().replace("\n", "; "))
@@ -194,7 +193,7 @@ def restore(binary: Path, data: Path, backup: Path) -> float:
 
 
 def kill_restores(binary: Path, data: Path, backup: Path, kills: int, usual: float) -> None:
-    """3: restores that are killed; the state that is there has one user more than the backup."""
+    """3: kills restores. The old state has one user more than the backup."""
     seen = {"old": 0, "new": 0}
     for _ in range(kills):
         db = sqlite3.connect(data / "accountd.db")
@@ -210,17 +209,17 @@ def kill_restores(binary: Path, data: Path, backup: Path, kills: int, usual: flo
         process.kill()
         process.communicate()
         checked = run(binary, "check", "--data", data)
-        check("a folder is sound after a restore that was killed", checked.returncode == 0, checked.stdout, quiet=True)
+        check("the folder is sound after a killed restore", checked.returncode == 0, checked.stdout, quiet=True)
         now = users_of(data)
-        check("it has all of one state", now in (old, old - 1), f"{now} users of {old}", quiet=True)
+        check("it has one state completely", now in (old, old - 1), f"{now} users of {old}", quiet=True)
         seen["old" if now == old else "new"] += 1
         for path in data.glob("before-restore-*"):
             shutil.rmtree(path)
-    check(f"{kills} restores were killed, and left one whole state", not harness.failures, seen)
+    check(f"{kills} restores were killed, and each left one complete state", not harness.failures, seen)
 
 
 def kill_backups(binary: Path, data: Path, target: Path, kills: int, usual: float) -> None:
-    """3: backups that are killed."""
+    """3: kills backups."""
     before = {path.name for path in target.iterdir()}
     for _ in range(kills):
         process = subprocess.Popen(
@@ -232,45 +231,40 @@ def kill_backups(binary: Path, data: Path, target: Path, kills: int, usual: floa
         for path in target.iterdir():
             if path.name not in before and not path.name.endswith(".unfinished"):
                 checked = run(binary, "check", "--data", path)
-                check("what has a name is sound", checked.returncode == 0, checked.stdout, quiet=True)
+                check("a finished backup is sound", checked.returncode == 0, checked.stdout, quiet=True)
                 shutil.rmtree(path)
     done = run(binary, "backup", target, "--data", data)
     left = [path.name for path in target.iterdir() if path.name.endswith(".unfinished")]
-    check(f"{kills} backups were killed, and the next one removed what was left", done.returncode == 0 and not left, left)
+    right = done.returncode == 0 and not left
+    check(f"{kills} backups were killed, and the next one removed the unfinished folders", right, left)
 
 
 def main() -> int:
-    """Fills a folder, measures, and breaks off."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
+    parser = harness.parser(__doc__)
     parser.add_argument("--megabytes", type=float, default=1000, help="size of the data folder (1000)")
     parser.add_argument("--users", type=int, default=500_000, help="users in it (500000)")
-    parser.add_argument("--rate", type=float, default=300, help="changes of display names in a second (300)")
+    parser.add_argument("--rate", type=float, default=300, help="changes of display names per second (300)")
     parser.add_argument("--kills", type=int, default=6, help="commands of each kind that are killed (6)")
     parser.add_argument("--lull", type=float, default=10, help="seconds of writes before and after the backup (10)")
-    parser.add_argument("--folder", default=None, help="where to work: the file system that is measured (/tmp)")
+    parser.add_argument("--folder", default=None, help="a folder on the file system to measure (/tmp)")
     given = parser.parse_args()
     binary = harness.need_binary(given.binary)
     work = Path(tempfile.mkdtemp(prefix="accountd-backup-", dir=given.folder))
     data, target = work / "data", work / "backups"
     server = harness.start(binary, data)
     try:
-        config = (data / "config.json").read_text().rstrip().removesuffix("}").rstrip()
-        (data / "config.json").write_text(config + ',\n  "throttle": false,\n  "log": "error"\n}\n')
-        server.process.terminate()
-        server.process.wait()
+        harness.stop(server)
         fill(data, given.users, given.megabytes)
-        server = harness.start(binary, data)
+        server = harness.start(binary, data, {"throttle": False, "log": "error"})
         backup = measure(binary, server, target, given.rate, given.lull)
-        server.process.terminate()
-        server.process.wait()
+        harness.stop(server)
         usual = restore(binary, data, backup)
         for path in data.glob("before-restore-*"):
             shutil.rmtree(path)
         kill_restores(binary, data, backup, given.kills, usual)
         kill_backups(binary, data, target, given.kills, usual)
         server = harness.start(binary, data)
-        check("a server starts on it and lets people in", harness.login(server, "writer0").code == 200)
+        check("a server starts on it and users can log in", harness.login(server, "writer0").code == 200)
     finally:
         harness.kill(server)
         shutil.rmtree(work)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Presses Tab in real shells, as a person would, and asks whether the manual page is in order.
+"""Presses Tab in real shells, as a person would, and lints the manual page.
 
     scripts/completions.py [BINARY]
 
-Needs bash, zsh and fish, and mandoc; says SKIPPED of those that are not there.
+Needs bash, zsh, fish and mandoc. Prints SKIPPED for each that is not installed.
 """
 
 import os
@@ -15,17 +15,23 @@ import sys
 import tempfile
 import time
 
-# What is typed, and what the program is then called with; a shell may write --option=value for --option value, and leave
-# the slash behind a folder out.
+# What is typed, and the arguments that the program should then get. A shell may write --option=value for --option value,
+# and leave out the slash after a folder.
 TYPED = [
     ("aud\t --us\trei", "audit --user rei"),
     ("user set-p\t rei", "user set-password rei"),
     ("conf\t --da\tfold\t", "config --data folder"),
     ("--data folder user li\t --js\t", "--data folder user list --json"),
+    ("--data=fold\t user li\t", "--data folder user list"),
+    ("import-medusa Med\t --av\tfold\t", "import-medusa Medusa.db --avatars folder"),
+    ("audit --user id:7 --js\t", "audit --user id:7 --json"),
+    ("user --he\t", "user --help"),
+    ("dance --he\t", "dance --help"),
     ("completions fi\t", "completions fish"),
     ("serve --lis\tunix:x", "serve --listen unix:x"),
 ]
-# How each shell is started, and what makes it load the script and show what a command line is.
+# How each shell is started, and the line that makes it load the script and print the arguments of accountd. The script
+# calls the program itself, which is in PATH, and not this function.
 SHELLS = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], "source {script}; accountd() {{ echo \"[$*]\"; }}"),
     "zsh": (["zsh", "-f", "-i"], "autoload -U compinit; compinit -u -D; source {script}; accountd() {{ echo \"[$*]\"; }}"),
@@ -34,7 +40,7 @@ SHELLS = {
 
 
 def read(terminal, until, patience=20):
-    """What the terminal shows until a text is in it, without spaces that a shell adds at the end."""
+    """The output of the terminal up to and with a text; fails if the text does not come."""
     shown, end = "", time.monotonic() + patience
     while until not in shown:
         if time.monotonic() > end or not select.select([terminal], [], [], end - time.monotonic())[0]:
@@ -51,15 +57,16 @@ def try_shell(name, binary, folder):
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)
-        environment = {"PATH": os.environ["PATH"], "HOME": folder, "TERM": "dumb", "PS1": "$ "}
+        environment = {"PATH": f"{folder}/bin:{os.environ['PATH']}", "HOME": folder, "TERM": "dumb", "PS1": "$ "}
         os.execvpe(command[0], command, environment)
     os.write(terminal, (load.format(script=script) + "; echo load''ed\n").encode())
     read(terminal, "loaded")
     for typed, called in TYPED:
         os.write(terminal, f"accountd {typed}\n".encode())
         shown = read(terminal, "]").replace("=", " ")
-        # Only what ran stands in brackets.
-        got = shown[shown.rindex("[", 0, shown.rindex("]")) + 1:shown.rindex("]")].strip().removesuffix("/")
+        # Only a line that was run prints brackets.
+        got = shown[shown.rindex("[", 0, shown.rindex("]")) + 1:shown.rindex("]")].strip()
+        got = " ".join(word.removesuffix("/") for word in got.split(" "))
         if got != called:
             raise SystemExit(f"FAILED: {name}: {typed!r} became {got!r}, not {called!r}")
     os.write(terminal, b"exit\n")
@@ -77,11 +84,14 @@ def main():
         subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=root, check=True)
     for name in SHELLS:
         with tempfile.TemporaryDirectory() as folder:
-            os.mkdir(os.path.join(folder, "folder"))
+            for name_of_folder in ("folder", "bin"):
+                os.mkdir(os.path.join(folder, name_of_folder))
+            open(os.path.join(folder, "Medusa.db"), "w").close()
+            os.symlink(binary, os.path.join(folder, "bin/accountd"))
             if shutil.which(name):
                 try_shell(name, binary, folder)
             else:
-                print(f"SKIPPED {name}: it is not there")
+                print(f"SKIPPED {name}: not installed")
     page = subprocess.run([binary, "man"], stdout=subprocess.PIPE, check=True).stdout
     if shutil.which("mandoc"):
         # A page without a date is the same in every build.
@@ -91,7 +101,7 @@ def main():
             raise SystemExit("FAILED: the manual page:\n" + "\n".join(faults))
         print(f"ok   the manual page: {len(page.splitlines())} lines")
     else:
-        print("SKIPPED the manual page: mandoc is not there")
+        print("SKIPPED the manual page: mandoc is not installed")
     print("PASSED")
 
 

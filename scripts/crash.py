@@ -1,25 +1,24 @@
 #!/usr/bin/env -S python3 -B
-"""Shows that every acknowledged change survives a server that is killed, and that no half change is left.
+"""Kills the server during writes, and checks that every acknowledged change survives and none is
+half done.
 
     scripts/crash.py [--rounds N] [--binary PATH]
 
-In each round six writers, each with users of its own, register, change names, passwords and keys and upload pictures
-as fast as they can. 0.05 to 1.5 seconds after they began, the server's whole process group gets SIGKILL, sometimes a
-second time while it starts again. Then, on a copy of the database and its write-ahead log, SQLite checks it, and every
-user of all rounds is compared with what was acknowledged; a change whose answer did not come may be there or not, but
-wholly. The server is started on the same folder, and everybody whom the round touched (in the last round everybody)
-logs in with the password that holds, reads the account, and fetches the picture, which must be the uploaded one byte
-by byte. No file may be left in avatars/ that no user names. Sessions may be lost: that costs a log-in.
+In each round six writers, each with its own users, register, change names, passwords and keys and
+upload avatars as fast as they can. After 0.05 to 1.5 seconds the server's process group gets
+SIGKILL, sometimes again while it restarts. Then SQLite checks a copy of the database and its
+write-ahead log, and every user of all rounds is compared with what was acknowledged. A change that
+was not acknowledged may have happened or not, but not in part. The server is started on the same
+folder, and every user of the round (in the last round, of all rounds) logs in, reads the account
+and fetches the avatar, which must equal the uploaded picture. avatars/ may have no file that no
+user has. Sessions may be lost.
 
-This is a kill, not a loss of power: what the kernel has taken survives it whether it was synced or not.
+A kill is not a loss of power: the kernel keeps the data that it has taken, synced or not.
 
-Exit code 1 if anything was lost, with what it was. About 4 seconds a round, 20 rounds unless told. All traffic goes to
-127.0.0.1. Linux, Python 3.11, no packages.
+4 seconds a round, 20 rounds by default. Linux, Python 3.11.
 """
 
-import argparse
 import hashlib
-import os
 import random
 import shutil
 import sqlite3
@@ -36,30 +35,32 @@ import harness
 from harness import Answer, Server
 
 WRITERS = 6
-NEW_USERS = 6  # at the most, of a writer in a round
+NEW_USERS = 6  # maximum per writer and round
+# All writers have one address, and send more than an honest client would.
+SETTINGS = {"throttle": False}
 FIRST_PICTURE = "admin.jpg"
-CLEANING = 3.0  # seconds that a start may take to remove files that nobody names
+CLEANING = 3.0  # seconds that a start may take to remove unused avatars
 
 
 @dataclass
 class User:
-    """What was acknowledged about a user, and what was asked for when the server died."""
+    """The acknowledged state of a user, and the request that was pending when the server died."""
 
     name: str
     password: str
     show_name: str
     registered: bool = False
     key: str = ""  # as last read; "" if it was not read since it changed
-    old_key: str = ""  # what it must no longer be
+    old_key: str = ""  # the key before the last change
     avatar: str = FIRST_PICTURE
     picture: bytes = b""
     token: str = ""
-    pending: tuple[str, object] = ("", None)  # which change was sent and not acknowledged, and its new value
+    pending: tuple[str, object] = ("", None)  # the change that was sent and not acknowledged, and its new value
 
 
 @dataclass
 class Writer:
-    """The users of one thread, and what it has done in this round."""
+    """The users of one thread, and its changes in this round."""
 
     number: int
     users: list[User] = field(default_factory=list)
@@ -68,11 +69,11 @@ class Writer:
     faults: list[str] = field(default_factory=list)
 
 
-# --- changes: each sends one, and notes it once it is acknowledged ---------------------------------------------------
+# --- changes: each sends one request and records the change once it is acknowledged ----------------------------------
 
 
 def expect(answer: Answer, what: str) -> Answer:
-    """An answer that says that all is well; anything else is a fault, since no writer asks for what it may not."""
+    """Returns a successful response; any other is a fault, since writers send valid requests only."""
     if (answer.status, answer.code) != (200, 200):
         raise ValueError(f"{what}: HTTP {answer.status}, code {answer.code}, {answer.message}")
     return answer
@@ -107,7 +108,7 @@ def update_key(server: Server, user: User, _fresh: str) -> None:
     user.pending = ("", None)
     user.key = read(server, user)["key"]
     if user.key == user.old_key:
-        raise ValueError("update_key: still the old key")
+        raise ValueError("update_key: the key did not change")
 
 
 def upload_avatar(server: Server, user: User, fresh: str) -> None:
@@ -129,7 +130,7 @@ def read(server: Server, user: User) -> dict:
 
 
 def write(server: Server, writer: Writer, round_: int, killed: threading.Event) -> None:
-    """Changes one thing after the other until the server is gone."""
+    """Sends one change after the other until the server is killed."""
     for turn in range(1_000_000):
         fresh = sum(user.name.startswith(f"u{round_}-") for user in writer.users)
         if fresh == 0 or (fresh < NEW_USERS and random.random() < 0.15):
@@ -144,7 +145,7 @@ def write(server: Server, writer: Writer, round_: int, killed: threading.Event) 
                 log_in(server, user)
             change(server, user, f"{round_}-{writer.number}-{turn}")
         except (OSError, ValueError) as error:
-            # The kill is announced before it is done.
+            # `killed` is set just before the kill.
             if not killed.is_set() or isinstance(error, ValueError):
                 writer.faults.append(f"{user.name}: {change.__name__}: {error!r}")
             return
@@ -156,7 +157,8 @@ def write(server: Server, writer: Writer, round_: int, killed: threading.Event) 
 
 
 def check_database(data: Path, users: dict[str, User]) -> list[str]:
-    """Compares a copy of the database with what was acknowledged, and notes what became of pending changes."""
+    """Compares a copy of the database with the acknowledged state, and records which pending
+    changes happened."""
     faults = []
     with tempfile.TemporaryDirectory() as copy:
         for name in ("accountd.db", "accountd.db-wal"):
@@ -170,24 +172,25 @@ def check_database(data: Path, users: dict[str, User]) -> list[str]:
         columns = "name, show_name, email, password, key, avatar"
         rows = {row[0]: row for row in database.execute(f"SELECT {columns} FROM users")}
         database.close()
-    faults += [f"{name}: nobody registered this user" for name in rows.keys() - users.keys()]
+    faults += [f"{name}: no writer registered this user" for name in rows.keys() - users.keys()]
     for user in users.values():
         if user.name in rows:
             faults += [f"{user.name}: {fault}" for fault in check_row(user, rows[user.name], data)]
         elif user.registered:
-            faults.append(f"{user.name}: registered and acknowledged, and not there")
+            faults.append(f"{user.name}: the acknowledged registration is lost")
         user.pending = ("", None)
     return faults
 
 
 def check_row(user: User, row: tuple, data: Path) -> list[str]:
-    """Compares a row with what was acknowledged. What was pending and is there is taken as done."""
+    """Compares a row with the acknowledged state. A pending change that is in the row counts as
+    done."""
     _, show_name, email, password, key, avatar = row
     pending, fresh = user.pending
     faults = []
     if not user.registered:
         if pending != "registered":
-            faults.append("there without having been asked for")
+            faults.append("the row exists without a request")
         user.registered = True
     if email != f"{user.name}@example.org":
         faults.append(f"email {email!r}")
@@ -215,12 +218,12 @@ def check_row(user: User, row: tuple, data: Path) -> list[str]:
 
 
 def md5(password: str) -> str:
-    """What is stored of a password by default."""
+    """How a password is stored by default."""
     return hashlib.md5(password.encode()).hexdigest()
 
 
 def check_served(server: Server, users: list[User]) -> list[str]:
-    """Logs users in and compares what they get with what was acknowledged."""
+    """Logs users in and compares their data with the acknowledged state."""
     faults = []
     first = harness.exchange(server.address, harness.request("GET", f"/s/{FIRST_PICTURE}")).body
     for user in users:
@@ -244,14 +247,14 @@ def check_served(server: Server, users: list[User]) -> list[str]:
 
 
 def orphans(data: Path, users: dict[str, User]) -> set[str]:
-    """The files in avatars/ that no user names."""
+    """The files in avatars/ that no user has."""
     folder = data / "avatars"
     named = {user.avatar for user in users.values() if user.registered}
     return {path.name for path in folder.iterdir()} - named if folder.exists() else set()
 
 
 def wait_for_cleaning(data: Path, users: dict[str, User]) -> set[str]:
-    """The orphans that a start has not removed after a while."""
+    """The orphans that a start has not removed in time."""
     end = time.monotonic() + CLEANING
     while (left := orphans(data, users)) and time.monotonic() < end:
         time.sleep(0.1)
@@ -262,7 +265,7 @@ def wait_for_cleaning(data: Path, users: dict[str, User]) -> set[str]:
 
 
 def run_round(server: Server, writers: list[Writer], round_: int) -> float:
-    """Lets the writers write, kills the server, and says after how many seconds."""
+    """Runs the writers and kills the server; returns after how many seconds."""
     killed = threading.Event()
     threads = [threading.Thread(target=write, args=(server, writer, round_, killed)) for writer in writers]
     for thread in threads:
@@ -277,10 +280,10 @@ def run_round(server: Server, writers: list[Writer], round_: int) -> float:
 
 
 def kill_while_starting(binary: Path, data: Path) -> str:
-    """In one round of three the server is started and killed again at once."""
+    """In one round of three, starts the server and kills it during the start."""
     if random.random() > 1 / 3:
         return ""
-    server = harness.spawn(binary, data)
+    server = harness.spawn(binary, data, SETTINGS)
     delay = random.uniform(0, 0.06)
     time.sleep(delay)
     harness.kill(server)
@@ -288,12 +291,9 @@ def kill_while_starting(binary: Path, data: Path) -> str:
 
 
 def main() -> int:
-    """Reads the command line, and runs one round after the other on one folder."""
-    # Writers that are all one source, and faster than any honest one.
-    os.environ["ACCOUNTD_THROTTLE"] = "false"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Runs one round after the other on one folder."""
+    parser = harness.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="how often the server is killed (20)")
-    parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
     options = parser.parse_args()
     binary = harness.need_binary(options.binary)
     folder = Path(tempfile.mkdtemp(prefix="accountd-crash-"))
@@ -303,7 +303,7 @@ def main() -> int:
     checked: Counter = Counter()
     known_orphans: set[str] = set()
     faults: list[str] = []
-    server = harness.start(binary, data)
+    server = harness.start(binary, data, SETTINGS)
     key = harness.registration_key(data)
     try:
         for round_ in range(1, options.rounds + 1):
@@ -322,7 +322,7 @@ def main() -> int:
             users = {name: user for name, user in users.items() if user.registered}
             before_start = len(orphans(data, users))
 
-            server = harness.start(binary, data)
+            server = harness.start(binary, data, SETTINGS)
             if harness.registration_key(data) != key:
                 found.append("config.json has another registration key")
             touched = set().union(*(writer.touched for writer in writers))
@@ -332,7 +332,7 @@ def main() -> int:
             left = wait_for_cleaning(data, users)
             if left - known_orphans:
                 names = ", ".join(sorted(left - known_orphans))
-                found.append(f"{len(left - known_orphans)} new files that no user names stay in avatars/: {names}")
+                found.append(f"{len(left - known_orphans)} new files that no user has stay in avatars/: {names}")
             known_orphans |= left
 
             checked += Counter({"rows compared": len(users), "users served": len(serve)})
@@ -348,8 +348,8 @@ def main() -> int:
                 print(f"          {fault}", flush=True)
             faults += found
             if last:
-                lines = harness.log_since(server, 0)
-                for line, count in Counter(line.split(" ", 2)[2] for line in lines if " error " in line).most_common(5):
+                errors = harness.errors_in(harness.log_since(server, 0))
+                for line, count in Counter(line.split(" ", 2)[2] for line in errors).most_common(5):
                     print(f"in the log, {count} times: {line}")
     finally:
         harness.kill(server)

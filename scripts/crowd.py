@@ -1,19 +1,18 @@
 #!/usr/bin/env -S python3 -B
-"""Lets many clients do everything at once, and each answer must be one that the client's own doings explain.
+"""Has many clients use all interfaces on the same accounts at once, and checks every response.
 
     scripts/crowd.py [--seconds N] [--clients N] [--binary PATH]
 
-16 clients, for 20 seconds unless told. They share four accounts: they register (names that others try, too), log in with
-right and wrong passwords, read, change display name and key, change and reset the password, log out nobody, upload and
-fetch pictures, with tokens that others may have ended meanwhile. Fails if an answer has an HTTP status other than 200, a
-code that no doing of theirs explains, if the log has a fault ("database is locked" among them), or if in the end an account
-is not what its last change made of it or avatars/ holds more than one picture an account.
+16 clients share four accounts for 20 seconds by default. They register (competing for names), log
+in with correct and wrong passwords, read, change display name, key and password, reset the
+password, and upload and fetch avatars, with tokens that other clients may have revoked. Fails on an
+HTTP status other than 200, on a code that concurrency does not explain, on an error in the log
+(such as "database is locked"), if an account does not have exactly one valid password at the end,
+and if avatars/ has a file that no account uses.
 
-Exit code 1 if anything was not so. Linux, Python 3.11, no packages.
+Linux, Python 3.11.
 """
 
-import argparse
-import os
 import random
 import shutil
 import sys
@@ -29,7 +28,7 @@ from harness import Answer, Server
 RESET_KEY = "a reset key"
 ACCOUNTS = [f"user{number}" for number in range(4)]
 PASSWORDS = ["first", "second", "third"]
-# The codes that a client may get, whatever the others do.
+# The codes that a client may get, whatever the other clients do.
 EXPECTED = {
     "registered": {200, 604},
     "login": {200, 604},
@@ -43,7 +42,7 @@ EXPECTED = {
 
 
 class Client:
-    """One client: what it knows, what it was answered, and what was wrong."""
+    """One client: its tokens, a count of its responses, and the unexpected ones."""
 
     def __init__(self, server: Server, number: int) -> None:
         self.server, self.random = server, random.Random(number)
@@ -52,18 +51,18 @@ class Client:
         self.faults: list[str] = []
 
     def note(self, interface: str, answer: Answer) -> Answer:
-        """Takes note of an answer."""
+        """Counts a response and records an unexpected one."""
         self.counts[f"{interface} {answer.code}"] += 1
         if answer.status != 200 or answer.code not in EXPECTED[interface]:
             self.faults.append(f"{interface}: HTTP {answer.status}, code {answer.code}, {answer.message}")
         return answer
 
     def solved(self, interface: str, members: dict) -> Answer:
-        """A request with a captcha."""
+        """Sends a request with a solved captcha."""
         return self.note(interface, harness.post_solved(self.server.address, f"/api/{interface}", members, 30))
 
     def turn(self) -> None:
-        """One request of some kind."""
+        """Sends a random request."""
         pick = self.random.choice
         name, password = pick(ACCOUNTS), pick(PASSWORDS)
         token = self.tokens.get(name, "unknown")
@@ -92,7 +91,7 @@ class Client:
                 self.note(interface, harness.post(self.server.address, f"/api/{interface}", members, 30))
 
     def fetch(self, name: str, info: dict) -> None:
-        """What an account says of itself must be its own; its picture may have been replaced meanwhile."""
+        """Checks that an account's data is its own. Its avatar may have been replaced meanwhile."""
         if info["name"] != name or not info["show_name"].startswith(name) or len(info["key"]) != 40:
             self.faults.append(f"user_info of {name}: {info['name']}, {info['show_name']}, {info['key']}")
         status = harness.exchange(self.server.address, harness.request("GET", f"/s/{info['avatar']}"), 30).status
@@ -100,7 +99,7 @@ class Client:
             self.faults.append(f"/s/{info['avatar']}: HTTP {status}")
 
     def run(self, end: float) -> None:
-        """One request after the other."""
+        """Sends one request after the other."""
         while time.monotonic() < end:
             try:
                 self.turn()
@@ -109,41 +108,35 @@ class Client:
 
 
 def check_rest(server: Server) -> list[str]:
-    """What must hold once everybody is gone."""
-    faults = [line for line in harness.log_of(server, 0) if " error " in line]
+    """Checks the final state."""
+    faults = harness.errors_in(harness.log_of(server, 0))
     named = set()
     for name in ACCOUNTS:
         logins = [harness.login(server, name, password) for password in PASSWORDS]
         right = [answer for answer in logins if answer.code == 200]
         if len(right) != 1:
-            faults.append(f"{name} has {len(right)} passwords")
+            faults.append(f"{name} has {len(right)} valid passwords")
             continue
         info = harness.post(server.address, "/api/user_info", {"token": right[0].message}).message
         named.add(info["avatar"])
         picture = harness.exchange(server.address, harness.request("GET", f"/s/{info['avatar']}"))
         if picture.status != 200:
-            faults.append(f"{name}: its picture is HTTP {picture.status}")
+            faults.append(f"{name}: its avatar is HTTP {picture.status}")
     folder = server.data / "avatars"
     left = {path.name for path in folder.iterdir()} - named if folder.exists() else set()
-    return faults + [f"nobody's picture: {name}" for name in sorted(left)]
+    return faults + [f"an avatar that no account uses: {name}" for name in sorted(left)]
 
 
 def main() -> int:
-    """Reads the command line, lets the clients run, and says what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20, help="how long they go on (20)")
-    parser.add_argument("--clients", type=int, default=16, help="how many they are (16)")
-    parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
+    parser = harness.parser(__doc__)
+    parser.add_argument("--seconds", type=float, default=20, help="duration (20)")
+    parser.add_argument("--clients", type=int, default=16, help="number of clients (16)")
     options = parser.parse_args()
     binary = harness.need_binary(options.binary)
-    # They are one source, and faster than any honest one.
-    os.environ |= {
-        "ACCOUNTD_THROTTLE": "false",
-        "ACCOUNTD_FORGOT_PASSWORD_FUNCTION_STATUS": "true",
-        "ACCOUNTD_FORGET_PASSWORD_KEY": RESET_KEY,
-    }
+    # All clients have one address, and send more than an honest client would.
+    settings = {"throttle": False, "forgot_password_function_status": True, "forget_password_key": RESET_KEY}
     folder = Path(tempfile.mkdtemp(prefix="accountd-crowd-"))
-    server = harness.start(binary, folder / "data")
+    server = harness.start(binary, folder / "data", settings)
     try:
         for name in ACCOUNTS:
             harness.register(server, name, PASSWORDS[0])
@@ -161,7 +154,7 @@ def main() -> int:
     counts = sum((client.counts for client in clients), Counter())
     print(f"{counts.total()} requests: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
     missing = {f"{name} 200" for name in EXPECTED} - counts.keys()
-    faults += [f"never reached: {what}" for what in sorted(missing)]
+    faults += [f"no request of this kind succeeded: {what}" for what in sorted(missing)]
     for fault, count in Counter(faults).most_common(20):
         print(f"FAILED {fault}" + (f" ({count} times)" if count > 1 else ""))
     print(f"\nFAILED: {len(faults)}" if faults else "\nPASSED")

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes a Debian package in target/debian, with dpkg-deb alone: the program and its pages in their places, and scripts/debian.
+# Builds a Debian package in target/debian with dpkg-deb: the program, its documentation, and scripts/debian.
 #
-#   scripts/deb.sh                  of a release build for this machine
-#   scripts/deb.sh BINARY ARCH      of a static binary that was built for ARCH (amd64, arm64, …)
-#   scripts/deb.sh --try            installs, upgrades, removes and purges it on this machine, as root, if it has no accountd
+#   scripts/deb.sh                  from a release build for this machine
+#   scripts/deb.sh BINARY ARCH      from a static binary for ARCH (amd64, arm64, …)
+#   scripts/deb.sh --try            installs, upgrades, removes and purges it on this machine; needs root and no accountd
 #
-# DEBFULLNAME and DEBEMAIL name the maintainer; DEB_VERSION goes before Cargo.toml's version.
+# DEBFULLNAME and DEBEMAIL name the maintainer. DEB_VERSION overrides the version in Cargo.toml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,13 +14,13 @@ fail() {
     exit 1
 }
 
-# put MODE FILE PATH: a file in the package; PATH/ keeps its name.
+# put MODE FILE PATH: adds a file to the package; PATH/ keeps the file's name.
 put() {
     mkdir -p "$root/$(dirname "$3x")"
     install -m "$1" "$2" "$root/$3"
 }
 
-# make VERSION BINARY ARCH DEPENDS: the package; prints its path.
+# make VERSION BINARY ARCH DEPENDS: builds the package and prints its path.
 make() {
     local version=$1 binary=$2 arch=$3 depends=$4 maintainer doc=usr/share/doc/accountd
     maintainer="${DEBFULLNAME:-accountd} <${DEBEMAIL:-root@localhost}>"
@@ -50,7 +50,7 @@ make() {
     done
     gzip -9nc CHANGELOG.md >"$work/changes"
     put 644 "$work/changes" $doc/changelog.gz
-    printf 'accountd (%s) unstable; urgency=medium\n\n  * What is new stands in changelog.gz.\n\n -- %s  %s\n' \
+    printf 'accountd (%s) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- %s  %s\n' \
         "$version" "$maintainer" "$(date -uRd "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$work/changes"
     put 644 "$work/changes" $doc/changelog.Debian.gz
     for file in Caddyfile nginx.conf fail2ban-filter.conf fail2ban-jail.conf accountd.openrc accountd.init; do
@@ -83,7 +83,7 @@ END
     echo "target/debian/accountd_${version}_$arch.deb"
 }
 
-# The libraries that a binary needs, by their packages.
+# depends BINARY: prints the packages of the libraries that a binary needs.
 depends() {
     mkdir -p "$work/debian"
     printf 'Source: accountd\n\nPackage: accountd\nArchitecture: any\n' >"$work/debian/control"
@@ -92,7 +92,7 @@ depends() {
     (cd "$work" && dpkg-shlibdeps -O "$binary") | sed -n 's/^shlibs:Depends=//p'
 }
 
-# The states of a package's life, each looked at.
+# Installs, upgrades, removes and purges the package, and checks each state.
 try() {
     [ "$(id -u)" = 0 ] || fail "dpkg needs root"
     if dpkg -s accountd >/dev/null 2>&1 || [ -e /var/lib/accountd ]; then
@@ -100,35 +100,32 @@ try() {
     fi
     local first second
     if command -v lintian >/dev/null; then
-        # What it says of the maintainer is for whoever publishes the package.
-        DEBEMAIL=somebody@debian.org make "$version" target/release/accountd "$arch" "$needs" >"$work/made"
+        # With a maintainer that lintian accepts: the publisher of the package sets the real one.
+        DEBEMAIL=maintainer@debian.org make "$version" target/release/accountd "$arch" "$needs" >"$work/made"
         lintian --allow-root --fail-on error "$(cat "$work/made")" || fail "lintian has found an error"
     fi
     first=$(make "$version" target/release/accountd "$arch" "$needs")
     second=$(make "$version+next" target/release/accountd "$arch" "$needs")
     dpkg -i "$first"
-    [ "$(stat -c '%U:%G %a' /var/lib/accountd)" = 'accountd:accountd 700' ] || fail "/var/lib/accountd is not the user's own"
+    [ "$(stat -c '%U:%G %a' /var/lib/accountd)" = 'accountd:accountd 700' ] || fail "/var/lib/accountd is not private to the user"
     getent passwd accountd | grep -q ':/usr/sbin/nologin$' || fail "the user accountd can log in"
     if command -v systemd-analyze >/dev/null; then
-        systemd-analyze verify accountd.service accountd-backup.service accountd-backup.timer || fail "the units are not in order"
-        # The threshold is ten times the exposure that it prints.
+        systemd-analyze verify accountd.service accountd-backup.service accountd-backup.timer || fail "systemd finds errors in the units"
+        # The threshold is ten times the printed exposure.
         for unit in accountd accountd-backup; do
             systemd-analyze security --offline=true --threshold=20 "/usr/lib/systemd/system/$unit.service" | tail -n 1
         done
         [ -L /etc/systemd/system/multi-user.target.wants/accountd.service ] || fail "the unit is not enabled"
     fi
-    # As the unit starts it.
-    setpriv --reuid accountd --regid accountd --clear-groups sh -c 'umask 0007; exec accountd --data /var/lib/accountd --listen 127.0.0.1:0' \
-        2>"$work/log" &
-    server=$!
-    until grep -q '^listening on' "$work/log"; do
-        kill -0 $server || fail "the server does not start: $(cat "$work/log")"
-        sleep 0.1
-    done
-    echo 'a password' | setpriv --reuid accountd --regid accountd --clear-groups \
-        accountd user add rei rei@example.org --data /var/lib/accountd >/dev/null
-    kill $server && wait $server
-    server=
+    # With the user and umask of the unit.
+    cat >"$work/accountd" <<'END'
+#!/bin/sh
+umask 0007
+exec setpriv --reuid accountd --regid accountd --clear-groups /usr/bin/accountd "$@"
+END
+    chmod 755 "$work/accountd"
+    echo 'a password' | scripts/harness.py serve --binary "$work/accountd" --data /var/lib/accountd -- \
+        "$work/accountd" user add rei rei@example.org --data /var/lib/accountd >/dev/null
     echo '# changed by hand' >>/etc/default/accountd
     cp -p /var/lib/accountd/config.json "$work/config.json"
     dpkg -i "$second"
@@ -148,8 +145,7 @@ try() {
 }
 
 work=$(mktemp -d)
-server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 cargo build --release --quiet
 version=${DEB_VERSION:-$(target/release/accountd --version | cut -d ' ' -f 2)-1}

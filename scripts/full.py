@@ -1,23 +1,22 @@
 #!/usr/bin/env -S python3 -B
-"""Shows what the server does on a file system that is full or has become read-only, and that it recovers.
+"""Runs the server on a file system that is full, read-only or failing, and checks that it recovers.
 
     sudo scripts/full.py [--binary PATH]
 
-1. The data folder is on a tmpfs of 4 MB, which is then filled up. Each writing interface must give the contract's
-   answer and one line in the log, reading must go on, and with space again writing must work, without a restart.
-2. The tmpfs is remounted read-only, with the server running and, where the kernel refuses that because files are open
-   for writing, with the server stopped: a start must then end with code 1 and one sentence, and work again on the
-   folder as soon as it is writable.
-3. What happens after an error of the disk: an ext4 file system is told to fail and becomes read-only under the running
-   server. Writes and reads as in 1; then the server is stopped, the file system mounted anew, and everything that was
+1. The data folder is on a tmpfs of 4 MB, which is then filled. Each interface that writes must give
+   the contract's response and one line in the log, reads must work, and once there is space again
+   writes must work without a restart.
+2. The tmpfs is remounted read-only under the running server (if the kernel allows it) and under a
+   stopped one. A start must then exit with code 1 and one line, and work once the folder is
+   writable again.
+3. An ext4 file system fails on request and becomes read-only under the running server. Writes and
+   reads as in 1. Then the server is stopped, the file system is mounted again, and everything
    acknowledged must be there.
 
-Needs root for mounting, 3 also loop devices, mkfs.ext4 and /sys/fs/ext4/*/trigger_fs_error; what can't be done is
-SKIPPED. Exit code 1 if something is not as it should be. About 15 seconds. All traffic goes to 127.0.0.1. Linux,
-Python 3.11, no packages.
+15 seconds. Needs root for mounting; 3 also needs loop devices, mkfs.ext4 and
+/sys/fs/ext4/*/trigger_fs_error. What the machine does not allow is SKIPPED. Linux, Python 3.11.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -29,7 +28,7 @@ from pathlib import Path
 import harness
 from harness import Answer, Server, check
 
-# What each writing interface answers when a write fails: HTTP status and code.
+# HTTP status and code of each interface when a write fails.
 WHEN_FULL = {
     "/api/registered": (200, 603),
     "/api/login": (500, 169),
@@ -42,7 +41,8 @@ PICTURE = harness.png(150, 150, "first")
 
 
 def writes(server: Server, token: str, tag: str, before: Callable[[], object]) -> dict[str, Answer]:
-    """Uses every writing interface once, with `before` before each; the password last, since it ends the session."""
+    """Calls every interface that writes, and `before` before each; the password last, since it ends
+    the session."""
     post, address = harness.post, server.address
     change = {"username": "rei", "old_passwd": harness.PASSWORD, "new_passwd": tag}
     ways = {
@@ -63,11 +63,11 @@ def writes(server: Server, token: str, tag: str, before: Callable[[], object]) -
 
 
 def nothing() -> None:
-    """What is to be done before a write, where nothing is."""
+    """The default for `before`."""
 
 
 def prepare(binary: Path, mount: Path) -> tuple[Server, str, dict]:
-    """A server with two users, of whom one has a picture; her token, and what user_info says."""
+    """A server with two users; the token of the one with an avatar, and her user_info."""
     server = start(binary, mount)
     for name in ("rei", "asuka"):
         assert harness.register(server, name).code == 200
@@ -77,49 +77,50 @@ def prepare(binary: Path, mount: Path) -> tuple[Server, str, dict]:
 
 
 def start(binary: Path, mount: Path) -> Server:
-    """A server on the file system, its log beside it."""
+    """Starts a server on the file system, with its log outside."""
     return harness.start(binary, mount / "data", log=mount.with_name("log"))
 
 
 def check_refusals(
     server: Server, token: str, info: dict, when: str, before: Callable[[], object] = nothing
 ) -> None:
-    """Every write is refused as the contract says, with one line in the log, and everything can be read."""
+    """Checks that each write is refused with the contract's response and one log line, and that
+    reads work."""
     for path, answer, lines in refusals(server, token, before):
         expected = WHEN_FULL[path]
         seen = f"HTTP {answer.status}, code {answer.code}"
         right = (answer.status, answer.code) == expected
         check(f"{when}: {path} answers HTTP {expected[0]}, code {expected[1]}", right, seen)
-        check(f"{when}: {path} has one line in the log", len(lines) == 1, "; ".join(lines) or "none")
+        check(f"{when}: {path} logs one line", len(lines) == 1, "; ".join(lines) or "none")
     again = harness.post(server.address, "/api/user_info", {"token": token})
     check(f"{when}: the account can be read and has not changed", again.message == info, again.code)
     served = harness.exchange(server.address, harness.request("GET", f"/s/{info['avatar']}"))
-    check(f"{when}: the picture is served", served.body == PICTURE, f"HTTP {served.status}")
-    captcha = harness.exchange(server.address, harness.request("GET", "/api/get_verification_code"))
-    check(f"{when}: captchas are handed out", captcha.status == 200, f"HTTP {captcha.status}")
+    check(f"{when}: the avatar is served", served.body == PICTURE, f"HTTP {served.status}")
+    check(f"{when}: captchas are served", harness.captcha(server.address) != "")
     names = sorted(path.name for path in (server.data / "avatars").iterdir())
     check(f"{when}: refused uploads leave no file", names == [info["avatar"]], ", ".join(names))
 
 
 def refusals(server: Server, token: str, before: Callable[[], object]) -> list[tuple[str, Answer, list[str]]]:
-    """Uses every writing interface, and finds the lines of the log that name it."""
+    """Calls every interface that writes; returns each path, its response and its error lines in the
+    log."""
     start = server.log.stat().st_size
     answers = writes(server, token, "refused", before)
-    errors = [line.split(" ", 1)[1] for line in harness.log_of(server, start) if " error " in line]
+    errors = [line.split(" ", 1)[1] for line in harness.errors_in(harness.log_of(server, start))]
     return [(path, answer, [line for line in errors if path in line]) for path, answer in answers.items()]
 
 
 def check_recovery(server: Server, token: str, when: str) -> None:
-    """Every write works."""
-    for path, answer in writes(server, token, "well", nothing).items():
+    """Checks that every write works."""
+    for path, answer in writes(server, token, "recovered", nothing).items():
         check(f"{when}: {path} works", answer.code == 200, f"HTTP {answer.status}, code {answer.code}")
-    again = harness.login(server, "rei", "well")
+    again = harness.login(server, "rei", "recovered")
     info = harness.post(server.address, "/api/user_info", {"token": again.message}).message
-    check(f"{when}: what was written is there", info["show_name"] == "well", info["show_name"])
+    check(f"{when}: the changes are there", info["show_name"] == "recovered", info["show_name"])
 
 
 def fill(mount: Path) -> Path:
-    """Takes all the space that is left, to the last page, and says by which file."""
+    """Uses all the space that is left, to the last page; returns the file that does."""
     path = mount / "filling"
     with open(path, "ab", buffering=0) as file:
         for size in (65_536, 4096):
@@ -132,7 +133,7 @@ def fill(mount: Path) -> Path:
 
 
 def run(*command: object) -> subprocess.CompletedProcess:
-    """A command, with what it says."""
+    """Runs a command to its end."""
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60)
 
 
@@ -142,8 +143,9 @@ def test_full(binary: Path, mount: Path) -> None:
     try:
         filling = fill(mount)
         free = shutil.disk_usage(mount).free
-        check("full: nothing is left", free < 4096, f"{free} bytes")
-        # A write that finds no space makes some, by a checkpoint of the database; it is taken again.
+        check("full: no page is left", free < 4096, f"{free} bytes")
+        # A failing write frees some space by a checkpoint of the database, so it is filled again
+        # each time.
         check_refusals(server, token, info, "full", lambda: fill(mount))
         filling.unlink()
         check_recovery(server, token, "space again")
@@ -170,13 +172,13 @@ def test_read_only(binary: Path, mount: Path) -> None:
         return
     ended = run(binary, "--data", server.data, "--listen", "127.0.0.1:0", "--captcha-answer", harness.CAPTCHA)
     check("read-only: a start ends with code 1", ended.returncode == 1, ended.returncode)
-    check("read-only: it says why in one line", len(ended.stderr.splitlines()) == 1, ended.stderr.strip())
+    check("read-only: the reason is one line", len(ended.stderr.splitlines()) == 1, ended.stderr.strip())
     run("mount", "-o", "remount,rw", mount)
     server = start(binary, mount)
     try:
         token = harness.login(server, "asuka").message
         answer = harness.post(server.address, "/api/update_show_name", {"token": token, "new_show_name": "again"})
-        check("writable again: a start works, and so does a write", answer.code == 200, answer.code)
+        check("writable again: a start and a write work", answer.code == 200, answer.code)
     finally:
         harness.kill(server)
 
@@ -197,7 +199,7 @@ def test_failing_disk(binary: Path, mount: Path, work: Path) -> None:
     device = Path(run("findmnt", "-n", "-o", "SOURCE", mount).stdout.strip())
     trigger = Path("/sys/fs/ext4") / device.name / "trigger_fs_error"
     if not trigger.exists():
-        print(f"SKIPPED a failing disk: there is no {trigger}")
+        print(f"SKIPPED a failing disk: {trigger} does not exist")
         return
     server, token, info = prepare(binary, mount)
     try:
@@ -208,25 +210,22 @@ def test_failing_disk(binary: Path, mount: Path, work: Path) -> None:
         harness.kill(server)
     run("umount", mount)
     mounted = run("mount", "-o", "loop,errors=remount-ro", image, mount)
-    check("failing disk: it can be mounted anew", mounted.returncode == 0, mounted.stderr.strip())
+    check("failing disk: it can be mounted again", mounted.returncode == 0, mounted.stderr.strip())
     server = start(binary, mount)
     try:
         token = str(harness.login(server, "rei").message)
         again = harness.post(server.address, "/api/user_info", {"token": token}).message
         same = all(again[member] == info[member] for member in info if member != "token")
-        check("mounted anew: the account is as it was", same)
-        check_recovery(server, token, "mounted anew")
+        check("mounted again: the account is unchanged", same)
+        check_recovery(server, token, "mounted again")
     finally:
         harness.kill(server)
 
 
 def main() -> int:
-    """Mounts, tests, and unmounts whatever happened."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
-    binary = harness.need_binary(parser.parse_args().binary)
+    binary = harness.need_binary(harness.parser(__doc__).parse_args().binary)
     if os.geteuid() != 0:
-        print("SKIPPED: only root may mount")
+        print("SKIPPED: mounting needs root")
         return 0
     work = Path(tempfile.mkdtemp(prefix="accountd-full-"))
     mount = work / "mount"

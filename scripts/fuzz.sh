@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Feeds each target in tests/fuzz with what libFuzzer makes up, and stops at the first finding.
+# Runs libFuzzer on each target in tests/fuzz and stops at the first finding.
 #
-#   scripts/fuzz.sh [MINUTES [TARGET]...]   10 minutes for each of all targets unless told; 0.1 is a short run
+#   scripts/fuzz.sh [MINUTES [TARGET]...]   10 minutes for each of all targets by default; 0.1 is a short run
+#   scripts/fuzz.sh merge                   adds inputs of earlier runs that reach new code to tests/fuzz/corpus
 #
-# It begins with the inputs in tests/fuzz/corpus and what earlier runs have found in target/fuzz/corpus. A finding is
-# kept in target/fuzz/findings. Needs a C++ compiler. scripts/fuzz.sh merge adds to tests/fuzz/corpus what earlier runs
-# have found and nothing there reaches.
+# A run starts with the inputs in tests/fuzz/corpus and those of earlier runs in target/fuzz/corpus. Findings are kept in
+# target/fuzz/findings. Needs a C++ compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,8 +14,8 @@ minutes=${1:-10}
 [ $# -lt 2 ] || targets=("${@:2}")
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-# What libFuzzer watches: counters of edges, and what comparisons compare. With --target these flags are for the program
-# alone, not for what builds it.
+# libFuzzer needs counters of edges and the operands of comparisons. With --target these flags apply to the program, not
+# to build scripts.
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \

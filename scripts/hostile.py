@@ -1,33 +1,34 @@
 #!/usr/bin/env -S python3 -B
-"""Shows whether honest clients are served while others attack the server, and whether it recovers afterwards.
+"""Attacks the server, and checks that honest clients are served meanwhile and that it recovers.
 
     scripts/hostile.py [--seconds N] [--only NAME]... [--again] [--binary PATH] [--limit-nofile N]
 
-Each attack meets a fresh server (release binary, a folder of its own, the default configuration but for what the
-table ATTACKS says) and lasts N seconds, 60 unless told; 2 is the short mode. Meanwhile an honest client asks
-POST /api/user_info four times a second, at fixed times, on a new connection each, once each, and gives up after five
-seconds. It comes from the address of the attackers, 127.0.0.1, unless the table says another one. Some attacks have
-further honest clients, the witnesses: they look for what such an attack has done to an older version, a cut upload, a
-lost captcha, lines that are missing from the audit log. All of them and the observer are processes of their own;
-attackers run at nice 5, since they stand for machines elsewhere. Before, during (every 100 ms) and after the attack the
-memory (PSS, or RSS where the kernel tells none), threads and descriptors of the server and all its descendants are
-read. What the kernel keeps for sockets is not in these figures.
+Each attack of the table ATTACKS runs against a fresh server for N seconds (default: 60; 2 is the
+short mode). Meanwhile an honest client sends POST /api/user_info four times a second, each time on
+a new connection, and gives up after five seconds. It has the address of the attackers, 127.0.0.1,
+unless the table gives another one. Some attacks have more honest clients, the witnesses, which look
+for harm that such an attack did to an older version: an upload that is cut off, a lost captcha,
+missing lines in the audit log. Clients and attackers are processes; attackers run at nice 5, since
+they stand for other machines. Before, during (every 100 ms) and after the attack, memory (PSS, or
+RSS if the kernel does not tell), threads and descriptors of the server and its descendants are
+measured. Kernel memory for sockets is not included.
 
-It fails, with exit code 1, if
-- an honest answer was missed or took more than a second, or a witness or an attacker saw something wrong;
+It fails if
+- an honest request got no response or waited for more than a second, or a witness or an attacker
+  saw a fault;
 - a worker was replaced other than by a reload, or there were more than three processes at once;
-- the state is not near what it was within 30 seconds after the attack: at most 4 threads, 8 descriptors (one honest
-  client and what it opens) and 16 MiB (twice what all connections may hold, of which the allocator may keep much) more.
+- 30 seconds after the attack the server still has more than before by over 4 threads, 8 descriptors
+  (of one honest client) or 16 MiB (twice the limit for all connections, since the allocator keeps
+  freed memory).
 
-The short mode does not show what takes longer: waits of more than 2 seconds, tables that are full only later. An upload
-at the slowest pace sends its rest at once there.
+The short mode does not reach waits of more than 2 seconds and full tables. An upload at the minimum
+pace sends its rest at once there.
 
-An attack takes N + 2 to N + 40 seconds, all of them 40 minutes, in the short mode 2; up to 2 GB of memory, and a hard
-limit of 4,000 descriptors for itself. All traffic goes to 127.0.0.0/8 and unix sockets. Linux, Python 3.11, no
-packages.
+An attack takes N + 2 to N + 40 seconds; all attacks take 40 minutes, in the short mode 2. Needs up
+to 2 GB of memory and a hard limit of 4,000 descriptors. Traffic stays on 127.0.0.0/8 and unix
+sockets. Linux, Python 3.11.
 """
 
-import argparse
 import ctypes
 import itertools
 import json
@@ -49,28 +50,29 @@ from pathlib import Path
 
 import harness
 from attacks import Attacker, Target, Witness, attackers, witnesses
-from attacks.state import State, lasting, measure, note, settle
+from attacks.state import State, growth, measure, settle, update_peak
 from harness import Address, Server
 
 HONEST_PAUSE = 0.25
 HONEST_DEADLINE = 5.0
 SLOW = 1.0
 RECOVERY = 30.0
-# The supervisor, the worker that serves, and one that starts or ends.
+# The supervisor, the worker, and a worker that starts or drains.
 MOST_PROCESSES = 3
 
 fork = multiprocessing.get_context("fork")
 
 
 def without_pidfd() -> None:
-    """Has the kernel refuse pidfd_open and pidfd_getfd to this process, as Docker's profile does (seccomp(2))."""
+    """Makes pidfd_open and pidfd_getfd fail in this process, as Docker's seccomp profile does
+    (seccomp(2))."""
 
     class Program(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
     load, equal, answer = 0x20, 0x15, 0x06
     refuse, allow = 0x0005_0001, 0x7FFF_0000
-    # The number of the system call is the same on every processor.
+    # pidfd_open and pidfd_getfd have the same numbers on every architecture.
     numbers = [(equal, 1, 0, 434), (equal, 0, 1, 438)]
     statements = [(load, 0, 0, 0), *numbers, (answer, 0, 0, refuse), (answer, 0, 0, allow)]
     code = b"".join(struct.pack("HBBI", *statement) for statement in statements)
@@ -88,18 +90,18 @@ class Attack:
 
     name: str
     what: str
-    # Each in a process of its own.
+    # Each runs in its own process.
     attackers: list[Attacker]
-    # Honest clients of its own, each of which returns what went wrong.
+    # Additional honest clients.
     witnesses: list[Witness] = field(default_factory=list)
     # Members of config.json.
     settings: dict = field(default_factory=dict)
-    # The address that the honest client comes from.
+    # The address of the honest client.
     honest: str = ""
     few_descriptors: bool = False
     # Over a unix socket instead of TCP.
     unix: bool = False
-    # Whether workers are to be replaced.
+    # Whether the attack replaces workers.
     replaces: bool = False
     # Called in the server's process before it starts.
     confine: Callable[[], None] | None = None
@@ -109,12 +111,12 @@ PROXY = {"trusted_proxies": ["127.0.0.1"]}
 ARGON2ID = {"password_hash": "argon2id", "sessions_per_user": 1000}
 
 ATTACKS = [
-    Attack("quiet", "no attack: what the machine does by itself", [attackers.quiet]),
+    Attack("quiet", "no attack: the noise of the machine", [attackers.quiet]),
     # Connections.
     Attack("silent", "1,000 connections that send nothing", [attackers.silent] * 4),
     Attack(
         "idle",
-        "5,000 connections that send nothing, beside clients of other addresses, one of which keeps its connection",
+        "5,000 connections that send nothing, beside clients with other addresses, one with a kept connection",
         [attackers.idle] * 4,
         [witnesses.keeps_its_connection],
         honest="127.0.0.2",
@@ -125,18 +127,18 @@ ATTACKS = [
         [attackers.descriptors] * 4,
         few_descriptors=True,
     ),
-    Attack("bursts", "64 connections at one instant, again and again", [attackers.bursts]),
+    Attack("bursts", "64 connections at once, again and again", [attackers.bursts]),
     Attack("slow-heads", "500 connections that send a byte of a head every half second", [attackers.slow_heads] * 2),
     Attack(
         "no-pidfd",
-        "the same where the kernel refuses pidfd_open and pidfd_getfd",
+        "the same without pidfd_open and pidfd_getfd",
         [attackers.slow_heads] * 2,
         confine=without_pidfd,
     ),
     Attack("expects", "500 requests that wait for 100 Continue and never send their body", [attackers.expects] * 2),
     Attack(
         "slow-bodies",
-        "300 bodies that come byte by byte, to any path, without token or captcha, beside uploads and log-ins",
+        "300 bodies sent byte by byte to any path, without token or captcha, beside uploads and log-ins",
         [attackers.slow_bodies],
         [witnesses.uploads, witnesses.logs_in],
         ARGON2ID | {"throttle": False},
@@ -150,59 +152,59 @@ ATTACKS = [
     ),
     Attack(
         "open-files",
-        "1,500 such clients, each of whose pictures is an open file, at a server with fewer descriptors",
+        "1,500 such clients, each with an open file, and a server with fewer descriptors",
         [attackers.slow_readers] * 5,
         [witnesses.fetches, witnesses.uploads],
         few_descriptors=True,
     ),
     Attack(
         "unread",
-        "50 GETs of 10 MB and 50 times 2,000 GETs in a row whose answers nobody reads",
+        "50 GETs of 10 MB and 50 times 2,000 pipelined GETs, whose responses the client does not read",
         [attackers.unread],
     ),
     Attack(
         "unread-texts",
-        "1,600 times 40 GETs of a text of 30 KB whose answers nobody reads",
+        "1,600 times 40 GETs of a text of 30 KB, whose responses the client does not read",
         [attackers.unread_texts] * 4,
     ),
-    Attack("resets", "requests followed by a reset, as fast as one client can", [attackers.resets]),
+    Attack("resets", "requests followed by a reset, as fast as possible", [attackers.resets]),
     Attack("unix", "chunked and malformed requests over a unix socket", [attackers.malformed], unix=True),
     Attack(
         "ports",
-        "the same beside a client that reuses its port",
+        "the same over TCP, beside a client that reuses its port",
         [attackers.malformed],
         [witnesses.reuses_its_port],
     ),
     # Strange requests.
     Attack(
         "lengths",
-        "announced lengths of 30 GB, 100 GB, 4 EB and 16 EB, as fast as one client can",
+        "Content-Length of 30 GB, 100 GB, 4 EB and 16 EB, as fast as possible",
         [attackers.lengths],
     ),
     Attack(
         "wear",
-        "the same, read or not, beside uploads of 150 KB a second and of the slowest pace, 4 KiB a second",
+        "the same, with and without reading the response, beside uploads at 150 KB and 4 KiB (the minimum) a second",
         [attackers.lengths, attackers.lengths_and_gone],
         [witnesses.uploads_slowly, witnesses.uploads_at_the_slowest_pace],
     ),
     Attack(
         "length-last",
-        "200 GETs in a row and an announced length of 30 GB behind them, 20 a second",
+        "200 pipelined GETs and a Content-Length of 30 GB after them, 20 times a second",
         [attackers.length_last],
     ),
-    Attack("http2", "request lines that say HTTP/2.0, up to 100 a second", [attackers.http2]),
-    Attack("giant-head", "a head of 100 MB, one after the other", [attackers.giant_head]),
-    Attack("pipeline", "100,000 requests at once on one connection, one such after the other", [attackers.pipeline]),
-    Attack("health", "/health on 64 connections that are kept", [attackers.health]),
+    Attack("http2", "request lines with HTTP/2.0, up to 100 a second", [attackers.http2]),
+    Attack("giant-head", "heads of 100 MB, one after the other", [attackers.giant_head]),
+    Attack("pipeline", "100,000 pipelined requests on one connection, one connection after the other", [attackers.pipeline]),
+    Attack("health", "/health on 64 kept connections", [attackers.health]),
     Attack(
         "long-bodies",
-        "3,000 connections, each with one JSON body of 64 KB after the other, beside a client of another address",
+        "3,000 connections, each with one JSON body of 64 KB after the other, beside a client with another address",
         [attackers.long_bodies] * 4,
         honest="127.3.0.1",
     ),
     Attack(
         "chunks",
-        "1,000 connections, each with a body in 63,000 chunks of a byte that does not end, beside the same",
+        "1,000 connections, each with 63,000 chunks of a byte and no last chunk, beside the same",
         [attackers.chunks] * 4,
         honest="127.3.0.1",
     ),
@@ -233,7 +235,7 @@ ATTACKS = [
     ),
     Attack(
         "guesses",
-        "60 guesses at one account at once, from one source and then from many, beside its owner",
+        "60 guesses at one account at once, from one address and then from many, beside its owner",
         [attackers.guesses],
         [witnesses.gets_in],
         PROXY | ARGON2ID,
@@ -246,28 +248,28 @@ ATTACKS = [
         ARGON2ID | {"throttle": False},
         honest="127.3.0.1",
     ),
-    Attack("changes", "one user's update_key", [attackers.changes] * 2, [witnesses.stays_in_the_audit_log]),
+    Attack("changes", "update_key of one user", [attackers.changes] * 2, [witnesses.stays_in_the_audit_log]),
 ]
 
 
 def run_attacker(attacker: Attacker, target: Target, end: float, results: multiprocessing.SimpleQueue) -> None:
-    """A process of an attack: runs it, and hands over what it has counted."""
+    """The main function of an attacker's process; puts its counts into `results`."""
     os.nice(5)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     counts: Counter = Counter()
     try:
         attacker(target, end, counts)
-    except Exception as error:  # A broken attacker is no proof of a sound server.
+    except Exception as error:  # A broken attacker proves nothing about the server.
         counts[f"BROKEN ATTACKER: {error!r}"] += 1
     results.put(counts)
 
 
 def run_witness(witness: Witness, target: Target, end: float, results: multiprocessing.SimpleQueue) -> None:
-    """A process of an honest client of an attack's own: hands over what went wrong."""
+    """The main function of a witness's process; puts its faults into `results`."""
     try:
         results.put(witness(target, end))
-    except Exception as error:  # It has seen nothing, then.
+    except Exception as error:  # A broken witness proves nothing either.
         results.put([f"{witness.__name__}: {error!r}"])
 
 
@@ -275,7 +277,7 @@ def run_witness(witness: Witness, target: Target, end: float, results: multiproc
 
 
 def ask(address: Address, token: str, source: str, outcomes: list[float | str]) -> None:
-    """One honest request: its latency in seconds, or what came instead of the right answer."""
+    """Sends one honest request; appends its seconds, or a text about the wrong response."""
     since = time.monotonic()
     raw = harness.request("POST", "/api/user_info", body=json.dumps({"token": token}).encode())
     try:
@@ -289,7 +291,7 @@ def ask(address: Address, token: str, source: str, outcomes: list[float | str]) 
 
 
 def run_honest(address: Address, token: str, source: str, end: float, results: multiprocessing.SimpleQueue) -> None:
-    """Asks at fixed times, however long the answers before take."""
+    """Sends requests at fixed times, regardless of when earlier responses arrive."""
     outcomes: list[float | str] = []
     threads = []
     start = time.monotonic()
@@ -309,23 +311,24 @@ def run_honest(address: Address, token: str, source: str, end: float, results: m
 
 
 def carry_out(attack: Attack, binary: Path, seconds: float, nofile: int | None) -> bool:
-    """Runs one attack on a server of its own and prints its row; whether all was well."""
+    """Runs one attack on a fresh server and prints its row; returns whether it passed."""
     folder = Path(tempfile.mkdtemp(prefix="accountd-hostile-"))
-    (folder / "data").mkdir(mode=0o700)
-    settings = {"secret_key_required_for_account_registration": "a key"} | attack.settings
-    (folder / "data" / "config.json").write_text(json.dumps(settings))
     listen = f"unix:{folder}/socket" if attack.unix else "127.0.0.1:0"
     nofile = nofile if attack.few_descriptors else None
-    server = harness.start(binary, folder / "data", nofile, listen=listen, confine=attack.confine)
+    options = {"nofile": nofile, "listen": listen, "confine": attack.confine}
+    server = harness.start(binary, folder / "data", attack.settings, **options)
     try:
         return observe(attack, server, binary, seconds)
+    except OSError as error:
+        print(f"{attack.name:<12} FAILED before the attack: {error!r}")
+        return False
     finally:
         harness.kill(server)
         shutil.rmtree(folder)
 
 
 def observe(attack: Attack, server: Server, binary: Path, seconds: float) -> bool:
-    """Prepares the server, attacks it, and prints the row."""
+    """Prepares the server, attacks it, and prints the row; returns whether it passed."""
     tokens = {}
     for name in ("honest", "hostile", "witness"):
         harness.register(server, name)
@@ -350,7 +353,7 @@ def observe(attack: Attack, server: Server, binary: Path, seconds: float) -> boo
     while time.monotonic() < end:
         at = time.monotonic()
         state = measure(root)
-        note(peak, state)
+        update_peak(peak, state)
         pids |= state.pids
         time.sleep(max(0.0, 0.1 - (time.monotonic() - at)))
     for process in hostile:
@@ -363,20 +366,20 @@ def observe(attack: Attack, server: Server, binary: Path, seconds: float) -> boo
 
     while True:
         after = measure(root)
-        note(peak, after)
+        update_peak(peak, after)
         pids |= after.pids
         took = time.monotonic() - stopped
-        if not lasting(before, after) or not after.pids or took > RECOVERY:
+        if not growth(before, after) or not after.pids or took > RECOVERY:
             break
         time.sleep(0.25)
     outcomes = answered.get()
     testimony = [fault for _ in attack.witnesses for fault in testified.get()]
-    # And once more when all is over.
+    # Once more after the attack.
     ask(server.address, tokens["honest"], attack.honest, outcomes)
 
     times = [outcome for outcome in outcomes if isinstance(outcome, float)]
     missed, slow = len(outcomes) - len(times), sum(latency > SLOW for latency in times)
-    faults = [f"{missed} missed"] * (missed > 0) + [f"{slow} slow"] * (slow > 0) + lasting(before, after)
+    faults = [f"{missed} missed"] * (missed > 0) + [f"{slow} slow"] * (slow > 0) + growth(before, after)
     faults += [word for word in counts if word.startswith("BROKEN")] + testimony
     replaced = 0 if attack.replaces else len(pids - before.pids)
     faults += [f"{replaced} workers replaced"] * (replaced > 0)
@@ -392,14 +395,14 @@ def observe(attack: Attack, server: Server, binary: Path, seconds: float) -> boo
         f"{took:.1f}",
     ]
     print_row(attack.name, numbers, "FAILED: " + ", ".join(faults) if faults else "ok")
-    deeds = ", ".join(f"{count} {what}" for what, count in counts.items())
-    print(f"             {attack.what}{': ' if deeds else ''}{deeds}")
+    counted_text = ", ".join(f"{count} {what}" for what, count in counts.items())
+    print(f"             {attack.what}{': ' if counted_text else ''}{counted_text}")
     for reason, count in Counter(outcome for outcome in outcomes if isinstance(outcome, str)).most_common(3):
         print(f"             missed {count} times: {reason}")
     code = server.process.poll()
     if code is not None:
-        print(f"             the server ended with code {code}")
-    # Without the time and the lines of requests and of the start.
+        print(f"             the server exited with code {code}")
+    # Lines without their time, without those of requests and of the start.
     lines = [re.sub(r"^\d{4}-\S+ ", "", line) for line in harness.log_since(server, 0)[3:]]
     for line, count in Counter(line for line in lines if not line.startswith("info ")).most_common(4):
         print(f"             in the log, {count} times: {line}")
@@ -414,21 +417,20 @@ def print_row(name: str, numbers: list[str], verdict: str) -> None:
 
 
 def main() -> int:
-    """Reads the command line, and runs one attack after the other."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60, help="how long an attack lasts (60)")
-    parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
+    """Runs one attack after the other."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="duration of an attack (60)")
     names = [attack.name for attack in ATTACKS]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
-    again = "tries an attack that failed once more: other work on the machine makes honest clients wait, too"
+    again = "repeat a failed attack once, since other load on the machine delays honest clients too"
     parser.add_argument("--again", action="store_true", help=again)
-    parser.add_argument("--limit-nofile", type=int, default=2048, help="descriptors in the attack on them (2048)")
+    parser.add_argument("--limit-nofile", type=int, default=2048, help="descriptors of a server with few of them (2048)")
     options = parser.parse_args()
     binary = harness.need_binary(options.binary)
-    heads = ["answers/miss/slow", "slowest", "median", "memory MiB", "threads", "descriptors", "renewed", "back"]
-    print("honest answers / missed / over 1 s, slowest and median in ms; memory in MiB, threads and descriptors")
-    print("before / peak / after; pids that were not there before; seconds until the state was back; verdict\n")
-    print_row("attack", [heads[0].replace("answers", "ok"), *heads[1:]], "verdict")
+    print("honest responses / missed / over 1 s, slowest and median in ms; memory in MiB, threads and descriptors")
+    print("before / peak / after; new process ids; seconds until the state was back; verdict\n")
+    heads = ["ok/miss/slow", "slowest", "median", "memory MiB", "threads", "descriptors", "new", "back"]
+    print_row("attack", heads, "verdict")
     failed = []
     for attack in ATTACKS:
         if options.only and attack.name not in options.only:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Walks a person's way through all interfaces with curl, and checks each code.
+# Calls every interface with curl, as a user's shell script would, and checks each code.
 #
 #   scripts/smoke.sh                               the release binary over a fresh folder
 #   scripts/smoke.sh http://HOST:PORT KEY CAPTCHA  a running server, with its registration key and
@@ -8,8 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
-server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 
 fail() {
     echo "FAILED: $*" >&2
@@ -19,21 +18,10 @@ fail() {
 if [ $# -eq 3 ]; then
     url=$1 key=$2 captcha=$3 reset=${RESET_KEY:-}
 elif [ $# -eq 0 ]; then
-    cargo build --release --quiet
-    key=smoke-registration-key reset=smoke-reset-key captcha=smoke1
-    mkfifo "$work/log"
-    ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION=$key ACCOUNTD_FORGET_PASSWORD_KEY=$reset \
-        ACCOUNTD_FORGOT_PASSWORD_FUNCTION_STATUS=true \
-        target/release/accountd --data "$work/data" --listen 127.0.0.1:0 --captcha-answer $captcha 2>"$work/log" &
-    server=$!
-    exec 3<"$work/log"
-    url=
-    while [ -z "$url" ] && read -r line <&3; do
-        url=$(sed -n 's/^listening on \(http:.*\)$/\1/p' <<<"$line")
-    done
-    [ -n "$url" ] || fail "the server did not start"
-    # What follows in the log is read and thrown away, so that the server never waits for a reader.
-    cat <&3 >/dev/null &
+    rm -r "$work"
+    # shellcheck disable=SC2016 # the inner shell has these variables
+    exec scripts/harness.py serve --set forgot_password_function_status=true -- \
+        sh -c 'exec scripts/smoke.sh "$URL" "$KEY" "$CAPTCHA"'
 else
     sed -n '2,7p' "$0" >&2
     exit 2
@@ -42,17 +30,17 @@ fi
 name=smoke-$(date +%s)-$$
 email=$name@example.org
 
-# Fetches a captcha and prints its two members.
+# Fetches a captcha and prints the two members that answer it.
 solved() {
-    curl -sf -D "$work/head" -o "$work/captcha.png" "$url/api/get_verification_code/" || fail "captcha: no answer"
+    curl -sf -D "$work/head" -o "$work/captcha.png" "$url/api/get_verification_code/" || fail "captcha: no response"
     local id
     id=$(tr -d '\r' <"$work/head" | sed -n 's/^[Vv]erification[Cc]ode[Kk]ey: //p')
-    [ "${#id}" -eq 250 ] || fail "captcha: a key of ${#id} letters"
-    [ "$(head -c 4 "$work/captcha.png" | tail -c 3)" = PNG ] || fail "captcha: no PNG"
+    [ "${#id}" -eq 250 ] || fail "captcha: the key has ${#id} characters, not 250"
+    [ "$(head -c 4 "$work/captcha.png" | tail -c 3)" = PNG ] || fail "captcha: the picture is not a PNG"
     printf '"verification_code_key":"%s","verification_code":"%s"' "$id" "$captcha"
 }
 
-# step NAME CODE CURL-ARGUMENTS...: the answer must have this code; its text stays in $answer.
+# step NAME CODE CURL-ARGUMENTS...: checks the code of a response and keeps its body in $answer.
 step() {
     local what=$1 code=$2
     shift 2
@@ -67,7 +55,7 @@ post() {
     step "$1" "$2" "$url/api/$3/" --data-binary "$4"
 }
 
-# The text of a member of the last answer.
+# member NAME: the text of a member of the last response.
 member() {
     sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" <<<"$answer"
 }
@@ -83,11 +71,11 @@ step "log in by GET" 500 "$url/api/login/"
 post "log in with another password" 604 login "{\"username\":\"$name\",\"passwd\":\"second\",$(solved)}"
 post "log in" 200 login "{\"username\":\"$name\",\"passwd\":\"first\",$(solved)}"
 token=$(member message)
-[ ${#token} -eq 250 ] || fail "log in: a token of ${#token} letters"
+[ ${#token} -eq 250 ] || fail "log in: the token has ${#token} characters, not 250"
 post "read without a token" 404 user_info '{}'
 post "read with another token" 403 user_info '{"token":"x"}'
 post "read" 200 user_info "{\"token\":\"$token\"}"
-[ "$(member name)" = "$name" ] || fail "read: not this user: $answer"
+[ "$(member name)" = "$name" ] || fail "read: another user: $answer"
 first_key=$(member key)
 post "change the display name" 200 update_show_name "{\"token\":\"$token\",\"new_show_name\":\"阿巴阿巴\"}"
 post "change the key" 200 update_key "{\"token\":\"$token\"}"
@@ -95,21 +83,21 @@ post "read again" 200 user_info "{\"token\":\"$token\"}"
 [ "$(member show_name)" = 阿巴阿巴 ] || fail "the display name did not change"
 [ "$(member key)" != "$first_key" ] || fail "the key did not change"
 
-curl -sf -o "$work/picture.jpg" "$url/s/admin.jpg" || fail "the picture of a new user is not served"
+curl -sf -o "$work/picture.jpg" "$url/s/admin.jpg" || fail "the default avatar is not served"
 upload=("$url/api/upload_avatar/" -H "token: $token" -F "file=@$work/picture.jpg")
 step "upload a picture that is too small" 603 "${upload[@]}"
-# What follows the end of a picture is not kept, so this is still the same one.
+# The server drops bytes after the end of a picture, so this is still the same one.
 head -c 20000 /dev/zero >>"$work/picture.jpg"
 step "upload without a token" 404 "$url/api/upload_avatar/" -F "file=@$work/picture.jpg"
 step "upload a picture" 200 "${upload[@]}"
 avatar=$(member message)
-curl -sf "$url/s/$avatar" | cmp -s - <(curl -sf "$url/s/admin.jpg") || fail "/s/$avatar is not the picture"
+curl -sf "$url/s/$avatar" | cmp -s - <(curl -sf "$url/s/admin.jpg") || fail "/s/$avatar is not the uploaded picture"
 echo "ok   the picture is served: $avatar"
 
 password="\"username\":\"$name\",\"old_passwd\":\"first\""
 post "change the password" 200 update_password "{$password,\"new_passwd\":\"second\",$(solved)}"
-post "change it with the old one" 404 update_password "{$password,\"new_passwd\":\"third\",$(solved)}"
-post "read with a token from before" 403 user_info "{\"token\":\"$token\"}"
+post "change it with the old password" 404 update_password "{$password,\"new_passwd\":\"third\",$(solved)}"
+post "read with the revoked token" 403 user_info "{\"token\":\"$token\"}"
 forgotten="\"name\":\"$name\",\"new_passwd\":\"third\",\"email\":\"$email\""
 last=second
 if [ -n "$reset" ]; then
@@ -119,15 +107,9 @@ if [ -n "$reset" ]; then
 else
     post "reset a password without a captcha" 504 forget_password "{$forgotten,\"key\":\"x\"}"
 fi
-post "log in with it" 200 login "{\"username\":\"$name\",\"passwd\":\"$last\",$(solved)}"
+post "log in with the new password" 200 login "{\"username\":\"$name\",\"passwd\":\"$last\",$(solved)}"
 token=$(member message)
 post "log out" 200 logout "{\"token\":\"$token\"}"
-post "read with that token" 403 user_info "{\"token\":\"$token\"}"
+post "read after the log-out" 403 user_info "{\"token\":\"$token\"}"
 step "health" 200 "$url/health"
-
-if [ -n "$server" ]; then
-    kill -TERM "$server"
-    wait "$server" || fail "the server ended with code $?"
-    server=
-fi
 echo PASSED

@@ -1,21 +1,20 @@
 #!/usr/bin/env -S python3 -B
-"""Lets each step of a write fail in turn: every call into the kernel with which a registration, a change of password
-and an upload of a picture reach the disk.
+"""Injects an error into each system call that writes a registration, a change of password or an
+upload to disk.
 
     scripts/steps.py [--binary PATH]
 
-strace tells the kernel to refuse the first, the second, the third … such call of the thread that answers, with "no space
-left" or "input/output error". Each time the answer must be one that the contract has for a fault of the server, with one
-line in the log; nothing of the change may be there, not in the database and not in avatars/; and the same request must
-work at once when nothing is refused. Where the call that failed was not needed, the answer is 200 and the change is there.
-At the end the server is killed and started again, and everything acknowledged is there.
+strace makes the first, the second, the third … such call of the answering thread fail, with "no
+space left" or "input/output error". Each time the response must be the contract's refusal for an
+error of the server, with one line in the log; no part of the change may be in the database or in
+avatars/; and the same request must work without the error. If the call was not essential, the
+response is 200 and the change is there. At the end the server is killed and started again, and must
+have everything that was acknowledged.
 
-Exit code 1 if anything was not so. Half a minute. Needs strace and the right to trace (root, or one's own processes);
-without them it says SKIPPED. Linux, Python 3.11, no packages.
+Half a minute. Needs strace and the right to trace, without which it prints SKIPPED. Linux, Python
+3.11.
 """
 
-import argparse
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -29,7 +28,8 @@ from pathlib import Path
 import harness
 from harness import Answer, Server, check
 
-# Calls that change a disk, the error that each may meet there, and how many are tried at the most.
+# System calls that write to a disk, an error that each may return, and the maximum number of calls
+# that are tried.
 CALLS = [
     ("openat", "EIO", 6),
     ("write", "ENOSPC", 20),
@@ -46,7 +46,7 @@ CALLS = [
 
 @dataclass
 class Account:
-    """What was acknowledged about the user whose password and picture change."""
+    """The acknowledged state of the user whose password and avatar change."""
 
     password: str
     token: str
@@ -56,7 +56,8 @@ class Account:
 
 @dataclass
 class Way:
-    """A writing request, what its refusals are (HTTP status, code), and whether its change is there."""
+    """A request that writes: its allowed refusals (HTTP status, code), and whether its change took
+    effect."""
 
     path: str
     refusals: set[tuple[int, int]]
@@ -64,8 +65,8 @@ class Way:
     done: Callable[[str, Answer], bool]
 
 
-class Refusing:
-    """While it is entered, the Nth such call of each thread of the serving process fails."""
+class Failing:
+    """A context in which the Nth such call of each thread of the worker fails."""
 
     def __init__(self, server: Server, call: str, error: str, nth: int) -> None:
         self.server, self.output = server, server.data.with_name("strace")
@@ -74,7 +75,7 @@ class Refusing:
         self.command = ["strace", "-f", "-y", "-o", str(self.output), "-e", f"trace={call}", "-e", rule, "-p", pid.strip()]
         self.hit = ""
 
-    def __enter__(self) -> "Refusing":
+    def __enter__(self) -> "Failing":
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True)
         first = self.process.stderr.readline()
         if "attached" not in first:
@@ -85,14 +86,14 @@ class Refusing:
         self.process.terminate()
         self.process.wait()
         self.process.stderr.close()
-        # What the janitor looks up in /proc and what goes to the log are no steps of a write.
+        # The reaper's look-ups in /proc and the log are not part of a write.
         lines = self.output.read_text(errors="replace").splitlines()
         hits = [line for line in lines if "(INJECTED)" in line and str(self.server.data) + "/" in line]
         self.hit = hits[0] if hits else ""
 
 
 def ways(server: Server, account: Account) -> list[Way]:
-    """The three writing requests. A tag makes each one new."""
+    """The three requests. A tag makes each one different from those before."""
 
     def change_password(tag: str) -> Answer:
         members = {"username": "rei", "old_passwd": account.password, "new_passwd": tag}
@@ -103,7 +104,7 @@ def ways(server: Server, account: Account) -> list[Way]:
         return answer
 
     def password_is(tag: str, _: Answer) -> bool:
-        # A log-in ends the session before it.
+        # A log-in ends the previous session.
         token = harness.login(server, "rei", tag)
         if token.code == 200:
             account.token = str(token.message)
@@ -138,32 +139,34 @@ def ways(server: Server, account: Account) -> list[Way]:
 
 
 def try_step(server: Server, account: Account, way: Way, call: str, error: str, nth: int) -> bool:
-    """Refuses one call; whether there was one to refuse."""
+    """Makes one call fail; returns whether there was such a call."""
     tag = f"{way.path.rsplit('/', 1)[1]}-{call}-{error}-{nth}"
     before = server.log.stat().st_size
-    with Refusing(server, call, error, nth) as refusing:
+    with Failing(server, call, error, nth) as failing:
         answer = way.send(tag)
     if answer.code == 200:
-        check(f"{tag}: acknowledged, and there", way.done(tag, answer), answer.code, quiet=True)
+        check(f"{tag}: the acknowledged change took effect", way.done(tag, answer), answer.code, quiet=True)
     else:
-        check(f"{tag}: the answer is the contract's", (answer.status, answer.code) in way.refusals, answer, quiet=True)
-        check(f"{tag}: refused, and not there", not way.done(tag, answer), answer.code, quiet=True)
-        lines = [line for line in harness.log_of(server, before) if " error " in line and way.path in line]
-        # The log's own writes fail with the others.
-        check(f"{tag}: one line in the log", len(lines) == 1 or call == "write", lines or refusing.hit, quiet=True)
+        check(f"{tag}: the response is the contract's", (answer.status, answer.code) in way.refusals, answer, quiet=True)
+        check(f"{tag}: the refused change had no effect", not way.done(tag, answer), answer.code, quiet=True)
+        lines = [line for line in harness.errors_in(harness.log_of(server, before)) if way.path in line]
+        # If `write` fails, so do writes to the log.
+        check(f"{tag}: one line in the log", len(lines) == 1 or call == "write", lines or failing.hit, quiet=True)
         again = way.send(tag + "-again")
-        check(f"{tag}: works when nothing is refused", again.code == 200, again.code, quiet=True)
-    return bool(refusing.hit)
+        check(f"{tag}: the request works without the error", again.code == 200, again.code, quiet=True)
+    return bool(failing.hit)
 
 
 def left(server: Server, account: Account) -> set[str]:
-    """The files in avatars/ that nobody has."""
+    """The files in avatars/ that no user has."""
     return {path.name for path in (server.data / "avatars").iterdir()} - {account.avatar}
 
 
 def run(binary: Path, folder: Path) -> None:
-    """Every step of every write, then a crash."""
-    server = harness.start(binary, folder / "data")
+    """Tries every call of every request, then a crash."""
+    # One thread, so that the counted calls are those of the thread that answers.
+    settings = {"threads": 1, "throttle": False}
+    server = harness.start(binary, folder / "data", settings)
     account = Account(harness.PASSWORD, "", "", b"")
     try:
         harness.register(server, "rei")
@@ -176,20 +179,20 @@ def run(binary: Path, folder: Path) -> None:
                 for nth in range(1, most + 1):
                     hit = try_step(server, account, way, call, error, nth)
                     steps += hit
-                    # Others of the thread's openat are looked up in /proc.
+                    # Some openat calls of the thread read /proc, so a miss is not the end.
                     if not hit and call != "openat":
                         break
                 else:
-                    check(f"{way.path}: no more than {most} of {call}", call == "openat", quiet=True)
-            check(f"{way.path} has steps that can fail", steps >= 3, steps, quiet=True)
-            print(f"ok   {way.path}: {steps} steps failed in turn")
-        # An old picture that could not be removed goes at the next start.
+                    check(f"{way.path}: at most {most} calls of {call}", call == "openat", quiet=True)
+            check(f"{way.path}: at least 3 calls failed", steps >= 3, steps, quiet=True)
+            print(f"ok     {way.path}: {steps} calls failed in turn")
+        # The next start removes an old avatar that could not be removed.
         harness.kill(server)
-        server = harness.start(binary, folder / "data")
+        server = harness.start(binary, folder / "data", settings)
         end = time.monotonic() + 5
         while left(server, account) and time.monotonic() < end:
             time.sleep(0.02)
-        check("no file is left in avatars/ that nobody has", not left(server, account), ", ".join(left(server, account)))
+        check("no file is left in avatars/ that no user has", not left(server, account), ", ".join(left(server, account)))
         login = harness.login(server, "rei", account.password)
         check("after a kill and a start: the password is the acknowledged one", login.code == 200, login.code)
         info = harness.post(server.address, "/api/user_info", {"token": login.message}).message
@@ -202,15 +205,10 @@ def run(binary: Path, folder: Path) -> None:
 
 
 def main() -> int:
-    """Reads the command line, and says what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
-    binary = harness.need_binary(parser.parse_args().binary)
+    binary = harness.need_binary(harness.parser(__doc__).parse_args().binary)
     if shutil.which("strace") is None:
-        print("SKIPPED: there is no strace")
+        print("SKIPPED: strace is not installed")
         return 0
-    # One worker, so that the calls that are counted are those of the thread that answers.
-    os.environ |= {"ACCOUNTD_THREADS": "1", "ACCOUNTD_THROTTLE": "false"}
     folder = Path(tempfile.mkdtemp(prefix="accountd-steps-"))
     try:
         run(binary, folder)

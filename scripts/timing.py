@@ -1,17 +1,20 @@
 #!/usr/bin/env -S python3 -B
-"""Shows that each refused log-in takes equally long, so that time tells no names, no schemes and no disabled users.
+"""Measures that every refused log-in takes equally long, so that its duration reveals nothing about
+an account.
 
     scripts/timing.py [--tries N] [--binary PATH]
 
-For both settings of `password_hash`, on a database whose rows are all MD5, all Argon2id, and both: N log-ins (200) of each
-kind, in turn: an unknown name, a wrong password on a row of either scheme, and a disabled user of either scheme with the
-right password. Each goes over a connection that is open already, with a captcha that was fetched before. Fails if a median
-is further than a twelfth from that of the unknown name; exit code 1 then. About four minutes, 25 tries half a minute. Linux, Python 3.11, no packages.
+Covers both values of `password_hash`, over databases with MD5 rows, Argon2id rows, and both. N
+log-ins (default: 200) of each kind take turns: an unknown name, a wrong password for a row of each
+scheme, and a disabled user of each scheme with the correct password. Each uses an open connection
+and a captcha that was fetched before. Fails if a median differs by more than a twelfth from that of
+the unknown name.
+
+Four minutes; half a minute with 25 tries. Needs a quiet machine. `cargo test` counts the hashes of
+each refusal instead. Linux, Python 3.11.
 """
 
-import argparse
 import json
-import os
 import shutil
 import socket
 import statistics
@@ -30,10 +33,8 @@ UNKNOWN = "unknown name"
 
 
 def took(server: Server, connection: socket.socket, name: str, password: str) -> float:
-    """Seconds of one log-in that is refused."""
-    captcha = harness.exchange(server.address, harness.request("GET", "/api/get_verification_code"))
-    members = {"username": name, "passwd": password, "verification_code": harness.CAPTCHA}
-    members["verification_code_key"] = captcha.headers["verificationcodekey"]
+    """Seconds that a refused log-in takes."""
+    members = harness.solved({"username": name, "passwd": password}, harness.captcha(server.address))
     raw = harness.request("POST", "/api/login", body=json.dumps(members).encode())
     raw = raw.replace(b"Connection: close\r\n", b"")
     since = time.perf_counter()
@@ -45,11 +46,11 @@ def took(server: Server, connection: socket.socket, name: str, password: str) ->
 
 
 def fill(binary: Path, data: Path, rows: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """Makes users whose rows have these schemes; the kinds of refusal that they allow, each with a name and a password."""
-    kinds = {UNKNOWN: ("nobody99", "wrong")}
+    """Creates users with rows of these schemes; returns a name and a password for each kind of
+    refusal."""
+    kinds = {UNKNOWN: ("unknown", "wrong")}
     for scheme in rows:
-        os.environ["ACCOUNTD_PASSWORD_HASH"] = scheme
-        server = harness.start(binary, data)
+        server = harness.start(binary, data, {"throttle": False, "password_hash": scheme})
         try:
             for name in (f"wrong-{scheme}", f"disabled-{scheme}"):
                 assert harness.register(server, name).code == 200
@@ -62,21 +63,18 @@ def fill(binary: Path, data: Path, rows: tuple[str, ...]) -> dict[str, tuple[str
 
 
 def apart(binary: Path, setting: str, rows: tuple[str, ...], tries: int) -> bool:
-    """Whether a kind of refusal takes another time than an unknown name."""
-    os.environ["ACCOUNTD_THROTTLE"] = "false"
+    """Whether some kind of refusal takes noticeably longer or shorter than an unknown name."""
     folder = Path(tempfile.mkdtemp(prefix="accountd-timing-"))
     times: dict[str, list[float]] = {}
     try:
         kinds = fill(binary, folder / "data", rows)
-        os.environ["ACCOUNTD_PASSWORD_HASH"] = setting
-        server = harness.start(binary, folder / "data")
+        server = harness.start(binary, folder / "data", {"throttle": False, "password_hash": setting})
         try:
-            with socket.create_connection(server.address, timeout=30) as connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with harness.connect(server.address, 30) as connection:
                 for nth in range(tries + 2):
                     for kind, (name, password) in kinds.items():
                         seconds = took(server, connection, name, password)
-                        if nth >= 2:  # What is done for the first time takes longer.
+                        if nth >= 2:  # The first ones warm up the server.
                             times.setdefault(kind, []).append(seconds)
         finally:
             harness.kill(server)
@@ -90,10 +88,8 @@ def apart(binary: Path, setting: str, rows: tuple[str, ...], tries: int) -> bool
 
 
 def main() -> int:
-    """Reads the command line, and compares."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.parser(__doc__)
     parser.add_argument("--tries", type=int, default=200, help="log-ins of each kind (200)")
-    parser.add_argument("--binary", default=harness.BINARY, help="the server (target/release/accountd)")
     options = parser.parse_args()
     binary = harness.need_binary(options.binary)
     cases = [(setting, rows) for setting in SCHEMES for rows in (*((scheme,) for scheme in SCHEMES), SCHEMES)]

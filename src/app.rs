@@ -7,7 +7,9 @@ use crate::config::Scheme;
 use crate::contract::Reason;
 use crate::crypto;
 use crate::metrics::{self, Metrics};
-use crate::store::{self, BUSY, Durable, Fault, Reader, Store, Transaction, Writers, users};
+use crate::store::{
+    self, BUSY_TIMEOUT, Durable, Fault, GroupCommit, Reader, Store, Transaction, users,
+};
 use crate::sync::lock;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -15,14 +17,7 @@ use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// A synced write that takes longer is one that a thread waits for: the disk is slow, or another
-/// process has the database locked.
-const SLOW: Duration = Duration::from_millis(5);
-/// Between two tries at a database that another process has locked.
-const RETRY: Duration = Duration::from_millis(2);
+use std::time::Duration;
 
 /// The server's state.
 pub struct App {
@@ -34,9 +29,7 @@ pub struct App {
     pub captcha_answer: Option<String>,
     /// What is counted.
     pub metrics: Metrics,
-    writers: Writers,
-    /// Whether the last synced write was [`SLOW`].
-    slow: AtomicBool,
+    group_commit: GroupCommit,
     reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
     throttle: Mutex<Throttle>,
@@ -65,20 +58,18 @@ impl App {
         let mut seed = [0; 8];
         crypto::fill_random(&mut seed);
         let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
-        let slow = AtomicBool::new(false);
-        let (writers, reader, captchas) = (
-            Writers::new(store),
+        let (group_commit, reader, captchas) = (
+            GroupCommit::new(store),
             Mutex::new(reader),
             Mutex::new(captchas),
         );
-        let (metrics, moved) = (Metrics::new(), AtomicBool::new(false));
+        let (metrics, moved) = (Metrics::from_contract(), AtomicBool::new(false));
         App {
             config,
             data,
             captcha_answer,
             metrics,
-            writers,
-            slow,
+            group_commit,
             reader,
             captchas,
             throttle,
@@ -86,30 +77,22 @@ impl App {
         }
     }
 
-    /// Asks the database.
-    ///
-    /// # Errors
-    /// [`Fault::NotAsked`].
+    /// Queries the database. Never waits for a write.
     pub fn read<T>(
         &self,
-        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        lock(&self.reader).read(ask)
+        lock(&self.reader).read(query)
     }
 
-    /// Asks whether the database answers. Where somebody else asks it at this moment, that is left
-    /// to them.
-    ///
-    /// # Errors
-    /// [`Fault::NotAsked`].
-    pub fn ask_without_waiting(&self) -> Result<(), Fault> {
-        self.writers
-            .read_without_waiting(store::ask)
-            .unwrap_or(Ok(()))
+    /// Checks that the database answers. Never waits: while a write is in progress, the check is
+    /// left out.
+    pub fn probe_database(&self) -> Result<(), Fault> {
+        self.group_commit.try_read(store::probe).unwrap_or(Ok(()))
     }
 
-    /// Changes the database in one transaction. While another process has it locked, everybody else
-    /// can still read it.
+    /// Changes the database in one transaction. Waits for at most a second if another process has
+    /// the database locked; other threads can read it meanwhile.
     ///
     /// # Errors
     /// A [`Fault`]; nothing has changed then.
@@ -118,38 +101,22 @@ impl App {
         durable: Durable,
         change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        self.write_within(BUSY, durable, change)
+        self.group_commit.write(durable, BUSY_TIMEOUT, change)
     }
 
-    /// The same with another patience: how long another process may have it locked.
-    ///
-    /// # Errors
-    /// A [`Fault`]; nothing has changed then.
+    /// The same, but waits for another process up to `patience`.
     pub fn write_within<T>(
         &self,
         patience: Duration,
         durable: Durable,
-        mut change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        let since = Instant::now();
-        let written = loop {
-            change = match self.writers.write(durable, change) {
-                Ok(written) => break written,
-                Err(_) if since.elapsed() > patience => break Err(store::locked()),
-                Err(undone) => undone,
-            };
-            self.slow.store(true, Ordering::Relaxed);
-            thread::sleep(RETRY);
-        };
-        if durable == Durable::Now {
-            self.slow.store(since.elapsed() > SLOW, Ordering::Relaxed);
-        }
-        written
+        self.group_commit.write(durable, patience, change)
     }
 
-    /// Whether those who write had to wait lately.
+    /// Whether writes had to wait lately, for the disk or for another process.
     pub fn writes_are_slow(&self) -> bool {
-        self.slow.load(Ordering::Relaxed)
+        self.group_commit.is_slow()
     }
 
     /// Whether to verify a password may take an Argon2id hash: the setting says so, or some row has
@@ -160,9 +127,9 @@ impl App {
             || self.read(users::any_argon2id).unwrap_or(true)
     }
 
-    /// Leaves the database as one whole file, at the end.
-    pub fn settle(&self) {
-        self.writers.settle();
+    /// Moves the write-ahead log into the database file, at the end.
+    pub fn checkpoint(&self) {
+        self.group_commit.checkpoint();
     }
 
     /// Gives away what is in memory alone, for the worker that goes on with it. From now on this

@@ -1,4 +1,4 @@
-//! Random texts, digests and comparisons that tell nothing by their time.
+//! Random texts, digests and constant-time comparison.
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -7,13 +7,10 @@ use std::fmt::Write;
 use std::io::{self, Read};
 use subtle::ConstantTimeEq;
 
-/// The 62 characters of a random text, `contract.md`.
+/// The 62 characters of random texts.
 const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Copies bytes to their end, and says how many there were and their SHA-256 in lower-case hex.
-///
-/// # Errors
-/// Whatever either side says.
+/// Copies a stream, and returns its length and its SHA-256 digest in lower-case hex.
 pub fn copy_with_checksum(
     from: &mut dyn Read,
     to: &mut dyn io::Write,
@@ -32,41 +29,35 @@ pub fn copy_with_checksum(
     }
 }
 
-/// The SHA-256 digest of a token or a captcha's key: what is kept instead of it.
-#[must_use]
+/// The SHA-256 digest of a token or of a captcha's key, which is stored instead of it.
 pub fn sha256(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
-/// Whether two texts are the same, in a time that tells nothing about either.
-#[must_use]
+/// Compares two texts in constant time.
 pub fn constant_time_eq(one: &str, other: &str) -> bool {
-    // Digests, since a comparison of bytes would end early where the lengths differ.
+    // Digests have the same length; comparing texts would end early if their lengths differ.
     sha256(one).ct_eq(&sha256(other)).into()
 }
 
-/// So many letters and digits, evenly distributed, from the operating system's random source.
-#[must_use]
+/// A text of random letters and digits, uniformly distributed.
 pub fn random_alphanumeric(count: usize) -> String {
     let mut text = String::with_capacity(count);
     let mut bytes = [0; 64];
     while text.len() < count {
         fill_random(&mut bytes);
-        // 248 is the largest multiple of 62 in a byte: what lies above would favour the first
-        // letters.
-        let fair = bytes
+        // Rejection sampling: 248 is the largest multiple of 62 in a byte, and the values above it
+        // would favour the first letters.
+        let uniform = bytes
             .iter()
             .filter(|byte| **byte < 248)
             .map(|byte| char::from(ALPHANUMERIC[usize::from(byte % 62)]));
-        text.extend(fair.take(count - text.len()));
+        text.extend(uniform.take(count - text.len()));
     }
     text
 }
 
-/// Fills a buffer from the operating system's random source.
-///
-/// # Panics
-/// If the operating system has none.
+/// Fills a buffer from the operating system's random source. Panics if there is none.
 pub fn fill_random(buffer: &mut [u8]) {
     SysRng
         .try_fill_bytes(buffer)
@@ -88,14 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_are_letters_and_all_of_them() {
+    fn random_texts_have_every_letter_and_digit_equally_often() {
         let text = random_alphanumeric(20_000);
         assert_eq!(text.len(), 20_000);
         for letter in ALPHANUMERIC {
             let count = text.bytes().filter(|byte| byte == letter).count();
             assert!(
                 (200..=460).contains(&count),
-                "{} comes {count} times in 20,000",
+                "{} occurs {count} times in 20,000",
                 char::from(*letter)
             );
         }
@@ -113,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn sameness_is_of_the_whole_text() {
+    fn only_equal_texts_compare_equal() {
         assert!(constant_time_eq("key", "key"));
         assert!(
             !constant_time_eq("key", "ke")

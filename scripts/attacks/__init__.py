@@ -1,7 +1,8 @@
-"""What hostile.py does to a server: attackers, and honest clients who witness what the attack does to them.
+"""The attackers of hostile.py, and the witnesses: honest clients that check what an attack does to
+them.
 
-Not to be run by itself. Each attacker runs until `end` (time.monotonic) and counts what it does; each witness is
-honest, runs as long, and returns what went wrong. All traffic goes to 127.0.0.0/8 or to a unix socket.
+An attacker runs until `end` (time.monotonic) and counts what it does. A witness runs as long and
+returns its faults.
 """
 
 import json
@@ -17,8 +18,8 @@ from harness import Address, Answer, Server
 
 @dataclass
 class Target:
-    """What an attacker knows: where the server is, an account's token, and a large picture's path. Witnesses know the
-    rest, and have an account of their own, `witness`, whose token is the last."""
+    """Attackers use the address, the token of an account and the path of a large avatar. Witnesses
+    also use the rest; `witness` is the token of their account of that name."""
 
     address: Address
     token: str
@@ -40,26 +41,19 @@ def login(
     key: str = "",
     source: str = "",
 ) -> Answer:
-    """A log-in, with a captcha that was fetched before or is fetched now."""
-    key = key or captcha(target, headers, source)
-    members = {"username": name, "passwd": password, "verification_code_key": key}
-    body = json.dumps(members | {"verification_code": harness.CAPTCHA}).encode()
+    """Logs in with the captcha of this key or with a fresh one."""
+    key = key or harness.captcha(target.address, headers, 20, source)
+    body = json.dumps(harness.solved({"username": name, "passwd": password}, key)).encode()
     return harness.exchange(target.address, harness.request("POST", "/api/login", headers, body), 20, source)
 
 
-def captcha(target: Target, headers: dict[str, str] | None = None, source: str = "") -> str:
-    """The key of a new captcha; empty if there was none."""
-    raw = harness.request("GET", "/api/get_verification_code", headers)
-    return harness.exchange(target.address, raw, 20, source).headers.get("verificationcodekey", "")
-
-
-def of(network: str, nth: int) -> dict[str, str]:
-    """A request of the nth /64 of an IPv6 /48, as a trusted proxy names it."""
+def from_network(network: str, nth: int) -> dict[str, str]:
+    """The header in which a trusted proxy names a client of the nth /64 of an IPv6 /48."""
     return {"X-Forwarded-For": f"{network}:{nth % 65536:x}::1"}
 
 
 def at_once(works: list[Callable[[], object]]) -> list:
-    """What each of these returns; all begin at the same moment."""
+    """Runs functions in threads at the same time; returns their results or errors."""
     results: list = [None] * len(works)
 
     def run(at: int) -> None:
@@ -77,10 +71,10 @@ def at_once(works: list[Callable[[], object]]) -> list:
 
 
 def times(faults: Counter) -> list[str]:
-    """What went wrong, and how often."""
+    """Faults with their counts as texts."""
     return [f"{count} times {what}" for what, count in faults.items() if count]
 
 
 def post_json(path: str, members: dict) -> bytes:
-    """A request whose connection is kept."""
+    """A request on a kept connection."""
     return harness.request("POST", path, body=json.dumps(members).encode()).replace(b"Connection: close\r\n", b"")

@@ -1,6 +1,6 @@
 """The attackers of hostile.py. Each runs until `end` (time.monotonic) and counts what it does.
 
-A count whose name begins with BROKEN is a fault of the server, or of the attacker itself. Not to be run by itself.
+A count whose name begins with BROKEN is a fault.
 """
 
 import itertools
@@ -16,18 +16,18 @@ from collections.abc import Callable
 
 import harness
 
-from . import Target, at_once, captcha, login, of, post_json
+from . import Target, at_once, from_network, login, post_json
 
 
 def quiet(_target: Target, end: float, _counts: Counter) -> None:
-    """No attack: what this machine does by itself."""
+    """No attack: the noise of the machine."""
     time.sleep(max(0.0, end - time.monotonic()))
 
 
 # --- many connections ------------------------------------------------------------------------------------------------
 
 
-def crowd(
+def keep_connections(
     target: Target,
     end: float,
     counts: Counter,
@@ -39,9 +39,9 @@ def crowd(
     receive_buffer: int = 0,
     read: int = 0,
 ) -> None:
-    """Keeps so many connections open. Each sends `first` at once, then a byte of `drip` every `pause` seconds, the last
-    one again and again, and reads so many bytes each time. One that the server ends, or that is `renew` seconds old, is
-    opened anew."""
+    """Keeps `size` connections open. Each sends `first` at once, then a byte of `drip` every
+    `pause` seconds, repeating the last byte, and reads up to `read` bytes each time. A connection
+    that the server closed, or that is `renew` seconds old, is replaced."""
     watch = select.poll()
     members: dict[int, list] = {}
     while (now := time.monotonic()) < end:
@@ -49,7 +49,7 @@ def crowd(
         for descriptor in ended | {number for number, member in members.items() if now - member[1] > renew}:
             watch.unregister(descriptor)
             members.pop(descriptor)[0].close()
-            counts["ended by the server" if descriptor in ended else "renewed"] += 1
+            counts["closed by the server" if descriptor in ended else "replaced"] += 1
         for _ in range(size - len(members)):
             connection = socket.socket()
             connection.setblocking(False)
@@ -59,7 +59,7 @@ def crowd(
             watch.register(connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
             members[connection.fileno()] = [connection, now, 0]
             counts["connections"] += 1
-            time.sleep(0.001)  # One after the other: those that find the queue full would come a second later.
+            time.sleep(0.001)  # A connection that finds the backlog full is retried only a second later.
         for member in members.values():
             connection, _, sent = member
             following = first[sent:] or drip[min(sent - len(first), len(drip) - 1) :][:1]
@@ -68,12 +68,12 @@ def crowd(
                 if read:
                     connection.recv(read)
             except OSError:
-                pass  # Not connected yet, no room, nothing to read, or ended, which the next turn sees.
+                pass  # Not connected yet, would block, or closed, which the next turn sees.
         time.sleep(max(0.0, min(pause - (time.monotonic() - now), end - time.monotonic())))
 
 
-def again_and_again(target: Target, end: float, counts: Counter, size: int, raw: bytes, source: str = "") -> None:
-    """Keeps so many connections, each of which sends `raw`, and again as soon as an answer has come."""
+def repeat_requests(target: Target, end: float, counts: Counter, size: int, raw: bytes, source: str = "") -> None:
+    """Keeps `size` connections, each of which sends `raw` and sends it again after each response."""
     watch = select.epoll()
     members: dict[int, tuple[socket.socket, list[memoryview]]] = {}
 
@@ -96,7 +96,7 @@ def again_and_again(target: Target, end: float, counts: Counter, size: int, raw:
                 if events & ~select.EPOLLOUT:
                     data = connection.recv(1 << 16)
                     if not data:
-                        raise ConnectionError("ended")
+                        raise ConnectionError("closed")
                     counts[f"HTTP {data[9:12].decode()}"] += data.startswith(b"HTTP/1.1 ")
                     rest[0] = memoryview(raw)
                     watch.modify(descriptor, select.EPOLLIN | select.EPOLLOUT)
@@ -107,97 +107,97 @@ def again_and_again(target: Target, end: float, counts: Counter, size: int, raw:
             except BlockingIOError:
                 pass
             except OSError:
-                counts["ended by the server"] += 1
+                counts["closed by the server"] += 1
                 watch.unregister(descriptor)
                 members.pop(descriptor)[0].close()
 
 
 def silent(target: Target, end: float, counts: Counter) -> None:
-    crowd(target, end, counts, 250)
+    keep_connections(target, end, counts, 250)
 
 
 def slow_heads(target: Target, end: float, counts: Counter) -> None:
-    crowd(target, end, counts, 250, drip=b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\nX: aaaa")
+    keep_connections(target, end, counts, 250, drip=b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\nX: aaaa")
 
 
 def slow_uploads(target: Target, end: float, counts: Counter) -> None:
-    kind = f"multipart/form-data; boundary={harness.BOUNDARY}"
+    kind = harness.MULTIPART
     head = f"POST /api/upload_avatar HTTP/1.1\r\nHost: a\r\ntoken: {target.token}\r\nContent-Type: {kind}\r\n"
     first = f"{head}Content-Length: 5000000\r\n\r\n".encode() + harness.upload_start()
-    crowd(target, end, counts, 50, first=first, drip=b"x")
+    keep_connections(target, end, counts, 50, first=first, drip=b"x")
 
 
 def slow_bodies(target: Target, end: float, counts: Counter) -> None:
-    """Without token or captcha, to paths of each kind."""
+    """Bodies without token or captcha, for paths of each kind."""
     paths = ["/api/upload_avatar", "/api/login", "/api/user_info", "/nothing"]
     heads = [f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n".encode() for path in paths]
-    works = [(lambda head=head: crowd(target, end, counts, 75, first=head, drip=b"x")) for head in heads]
+    works = [(lambda head=head: keep_connections(target, end, counts, 75, first=head, drip=b"x")) for head in heads]
     at_once(works)
 
 
 def slow_readers(target: Target, end: float, counts: Counter) -> None:
     first = f"GET {target.picture} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-    crowd(target, end, counts, 300, first=first, receive_buffer=4096, read=4096)
+    keep_connections(target, end, counts, 300, first=first, receive_buffer=4096, read=4096)
 
 
 def unread_large(target: Target, end: float, counts: Counter) -> None:
     first = f"GET {target.picture} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-    crowd(target, end, counts, 50, first=first, pause=0.2, renew=15, receive_buffer=4096)
+    keep_connections(target, end, counts, 50, first=first, pause=0.2, renew=15, receive_buffer=4096)
 
 
 def unread_pipelined(target: Target, end: float, counts: Counter) -> None:
     first = b"GET /s/admin.jpg HTTP/1.1\r\nHost: a\r\n\r\n" * 2000
-    crowd(target, end, counts, 50, first=first, pause=0.2, renew=15, receive_buffer=4096)
+    keep_connections(target, end, counts, 50, first=first, pause=0.2, renew=15, receive_buffer=4096)
 
 
 def unread(target: Target, end: float, counts: Counter) -> None:
-    """Half of the connections ask for the large picture, half for many small ones."""
+    """Half of the connections request the large picture, half many small ones."""
     at_once([lambda: unread_large(target, end, counts), lambda: unread_pipelined(target, end, counts)])
 
 
 def unread_texts(target: Target, end: float, counts: Counter) -> None:
-    """Answers of 30 KB each that are in the server's memory."""
+    """Responses of 30 KB each that the server has in memory."""
     first = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 40
-    crowd(target, end, counts, 400, first=first, receive_buffer=4096)
+    keep_connections(target, end, counts, 400, first=first, receive_buffer=4096)
 
 
 def expects(target: Target, end: float, counts: Counter) -> None:
     """Clients that wait for `100 Continue` and never send their body."""
     first = b"POST /api/login HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n"
-    crowd(target, end, counts, 250, first=first)
+    keep_connections(target, end, counts, 250, first=first)
 
 
 def idle(target: Target, end: float, counts: Counter) -> None:
-    crowd(target, end, counts, 1250, pause=0.1)
+    keep_connections(target, end, counts, 1250, pause=0.1)
 
 
 def descriptors(target: Target, end: float, counts: Counter) -> None:
-    crowd(target, end, counts, 750, pause=0.1)
+    keep_connections(target, end, counts, 750, pause=0.1)
 
 
 def health(target: Target, end: float, counts: Counter) -> None:
-    """As `ab -k -c 64` does it."""
-    again_and_again(target, end, counts, 64, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+    """Like `ab -k -c 64`."""
+    repeat_requests(target, end, counts, 64, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
 
 
 def long_bodies(target: Target, end: float, counts: Counter) -> None:
-    """Complete requests, each of which keeps a thread for a millisecond."""
+    """Complete requests, each of which costs a thread a millisecond."""
     body = "{" + ",".join(f'"{nth:x}":{nth % 10}' for nth in range(7000)) + "}"
     head = f"POST /api/user_info HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
-    again_and_again(target, end, counts, 750, (head + body).encode())
+    repeat_requests(target, end, counts, 750, (head + body).encode())
 
 
 def chunks(target: Target, end: float, counts: Counter) -> None:
-    """Chunks of a byte, as many as a request may have, and never the last one."""
+    """As many chunks of a byte as a request may have, without the last chunk."""
     head = b"POST /api/user_info HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    again_and_again(target, end, counts, 250, head + b"1\r\na\r\n" * 63_000)
+    repeat_requests(target, end, counts, 250, head + b"1\r\na\r\n" * 63_000)
 
 
 def unsolved(target: Target, end: float, counts: Counter) -> None:
-    """Log-ins without a captcha, from addresses of many networks."""
+    """Log-ins without a captcha, from many networks."""
     raw = post_json("/api/login", {})
     works = [
-        (lambda nth=nth: again_and_again(target, end, counts, 60, raw, f"127.1.{nth}.1")) for nth in range(6)
+        (lambda nth=nth: repeat_requests(target, end, counts, 60, raw, f"127.1.{nth}.1")) for nth in range(6)
     ]
     at_once(works)
 
@@ -214,7 +214,7 @@ def lengths(target: Target, end: float, counts: Counter) -> None:
         try:
             counts[f"HTTP {harness.exchange(target.address, head.encode(), 2).status}"] += 1
         except OSError:
-            counts["no answer"] += 1
+            counts["no response"] += 1
             time.sleep(0.01)
 
 
@@ -229,7 +229,7 @@ def length_last(target: Target, end: float, counts: Counter) -> None:
 
 
 def hit_and_run(target: Target, end: float, counts: Counter, raw: bytes, reset: bool, pause: float) -> None:
-    """Connects, sends and is gone without reading, again and again."""
+    """Connects, sends and closes without reading, again and again."""
     while time.monotonic() < end:
         try:
             with socket.create_connection(target.address, timeout=1) as connection:
@@ -283,7 +283,8 @@ def pipeline(target: Target, end: float, counts: Counter) -> None:
 
 
 def converse(connection: socket.socket, raw: bytes, end: float, counts: Counter) -> None:
-    """Sends and reads at the same time, until the server ends the connection or says nothing for a second."""
+    """Sends and reads at the same time, until the server closes the connection or is silent for a
+    second."""
     connection.setblocking(False)
     rest = memoryview(raw)
     while time.monotonic() < end:
@@ -321,7 +322,7 @@ def bursts(target: Target, end: float, counts: Counter) -> None:
 
 
 def malformed(target: Target, end: float, counts: Counter) -> None:
-    """Chunked and malformed requests. Behind a malformed one the server ends the connection."""
+    """Chunked and malformed requests. After a malformed one the server closes the connection."""
     head = b"POST /api/login HTTP/1.1\r\nHost: a\r\n"
     raws = [
         head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -340,30 +341,30 @@ def malformed(target: Target, end: float, counts: Counter) -> None:
                 status = harness.read_answer(connection, time.monotonic() + 2).status
                 counts[f"HTTP {status}"] += 1
                 if status == 400 and connection.recv(1):
-                    counts["BROKEN: bytes behind an HTTP 400"] += 1
+                    counts["BROKEN: bytes after an HTTP 400"] += 1
         except OSError as error:
-            counts[f"BROKEN: {error!r} instead of an answer and an end"] += 1
+            counts[f"BROKEN: {error!r} instead of a response and a close"] += 1
 
 
 # --- hand-overs and limits -------------------------------------------------------------------------------------------
 
 
 def reloads(target: Target, end: float, counts: Counter) -> None:
-    """One SIGHUP after the other, each when the one before is done."""
+    """Sends SIGHUP, waits until the reload is done, and again."""
     with open(target.server.log, "rb") as log:
         log.seek(0, os.SEEK_END)
         while time.monotonic() < end:
             os.kill(target.server.process.pid, signal.SIGHUP)
             text = b""
             while time.monotonic() < end and b"info reloaded\n" not in text:
-                # A line may come in two pieces.
+                # A read may end within a line.
                 text = text[-32:] + log.read()
                 time.sleep(0.002)
             counts["hand-overs"] += b"info reloaded\n" in text
 
 
 def batches(target: Target, end: float, counts: Counter, nth_request: Callable[[int], bytes]) -> None:
-    """Fifty requests at once on a connection that is kept, again and again."""
+    """Sends fifty pipelined requests on a kept connection, again and again."""
     nth = itertools.count()
     while time.monotonic() < end:
         try:
@@ -380,7 +381,7 @@ def batches(target: Target, end: float, counts: Counter, nth_request: Callable[[
 
 
 def captchas(target: Target, end: float, counts: Counter) -> None:
-    """Captchas for each /64 of a /48 in turn."""
+    """Fetches captchas for each /64 of a /48 in turn."""
     plain = harness.request("GET", "/api/get_verification_code", {"X-Forwarded-For": "?"})
     before, after = plain.replace(b"Connection: close\r\n", b"").split(b"?")
     batches(target, end, counts, lambda nth: before + f"2001:db8:bad:{nth % 65536:x}::1".encode() + after)
@@ -392,12 +393,12 @@ def changes(target: Target, end: float, counts: Counter) -> None:
 
 
 def guesses(target: Target, end: float, counts: Counter) -> None:
-    """Sixty guesses at one account at the same moment, first from one address, then from many networks."""
+    """Sends sixty guesses at one account at once, first from one address, then from many networks."""
     for turn in itertools.count():
-        keys = [captcha(target, of("2001:db8:1", turn * 60 + nth)) for nth in range(60)]
+        keys = [harness.captcha(target.address, from_network("2001:db8:1", turn * 60 + nth), 20) for nth in range(60)]
         if time.monotonic() >= end:
             return
-        sources = [of("2001:db8:bad", 0) if turn == 0 else of(f"2001:db8:{turn + 2:x}", nth) for nth in range(60)]
+        sources = [from_network("2001:db8:bad", 0) if turn == 0 else from_network(f"2001:db8:{turn + 2:x}", nth) for nth in range(60)]
         works = [
             (lambda nth=nth: login(target, "witness", "a wrong password", sources[nth], keys[nth])) for nth in range(60)
         ]

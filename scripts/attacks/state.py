@@ -1,7 +1,4 @@
-"""What a server uses: memory, threads, descriptors and processes.
-
-Not to be run by itself.
-"""
+"""Measures the memory, threads, descriptors and processes of a server."""
 
 import os
 import time
@@ -13,7 +10,7 @@ MORE_THREADS, MORE_DESCRIPTORS, MORE_MEMORY = 4, 8, 16 * 1024 * 1024
 
 @dataclass
 class State:
-    """Memory in bytes, threads and descriptors of some processes."""
+    """Memory in bytes, threads and descriptors of processes."""
 
     memory: int = 0
     threads: int = 0
@@ -22,7 +19,7 @@ class State:
 
 
 def measure(root: int) -> State:
-    """The state of a process, its descendants and the rest of its session."""
+    """The state of a process with its descendants and its session."""
     processes = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -45,7 +42,7 @@ def measure(root: int) -> State:
 
 
 def memory(pid: int) -> int:
-    """The PSS of a process, or its RSS."""
+    """The PSS of a process in bytes, or its RSS if the kernel does not tell the PSS."""
     for name, member in ((f"/proc/{pid}/smaps_rollup", "Pss:"), (f"/proc/{pid}/status", "VmRSS:")):
         try:
             lines = Path(name).read_text().splitlines()
@@ -58,7 +55,7 @@ def memory(pid: int) -> int:
 
 
 def settle(root: int, patience: float = 15) -> State:
-    """The state once it stays the same for three quarters of a second."""
+    """The state once it has not changed for three quarters of a second."""
     states = [measure(root)]
     end = time.monotonic() + patience
     while time.monotonic() < end:
@@ -69,20 +66,20 @@ def settle(root: int, patience: float = 15) -> State:
     return states[-1]
 
 
-def note(peak: State, state: State) -> None:
-    """Keeps the largest of each number, and the most processes."""
+def update_peak(peak: State, state: State) -> None:
+    """Updates the peak of each number."""
     peak.memory = max(peak.memory, state.memory)
     peak.threads = max(peak.threads, state.threads)
     peak.descriptors = max(peak.descriptors, state.descriptors)
     peak.pids = max(peak.pids, state.pids, key=len)
 
 
-def lasting(before: State, after: State) -> list[str]:
-    """What is not near what it was."""
+def growth(before: State, after: State) -> list[str]:
+    """What the server still has much more of than before."""
     if not after.pids:
-        return ["server ended"]
+        return ["the server exited"]
     return [
-        f"{name} stay"
+        f"more {name} than before"
         for name, much, allowed in [
             ("threads", after.threads - before.threads, MORE_THREADS),
             ("descriptors", after.descriptors - before.descriptors, MORE_DESCRIPTORS),

@@ -1,12 +1,10 @@
-"""The honest clients of hostile.py that some attacks have of their own.
+"""The witnesses of hostile.py: honest clients that check what an attack does to them.
 
-Each runs until `end` (time.monotonic), a little longer if it has begun something, and returns what went wrong. Not to
-be run by itself.
+Each runs until `end` (time.monotonic), or until what it has begun is done, and returns its faults.
 """
 
 import itertools
 import json
-import os
 import random
 import socket
 import struct
@@ -16,11 +14,12 @@ from collections import Counter
 
 import harness
 
-from . import Target, at_once, captcha, login, post_json, times
+from . import Target, at_once, login, post_json, times
 
-# docs/security.md: the wrong guesses without a wait, and the waits after those that follow, the last of which stays.
+# docs/security.md: the number of wrong guesses without a wait, and the waits after further ones;
+# the last one repeats.
 FREE, WAITS = 3, [1, 3, 5, 10, 20, 40]
-# More than any answer takes on a busy machine.
+# Longer than any response takes on a busy machine.
 SLOW = 1.0
 
 
@@ -28,17 +27,17 @@ SLOW = 1.0
 
 
 def keeps_its_captchas(target: Target, end: float) -> list[str]:
-    """Each captcha is good for one log-in and not for a second one, whichever worker gets either; a connection that is
-    kept loses no request."""
+    """A captcha is good for exactly one log-in, whichever workers get the requests. A kept
+    connection loses none."""
     faults = Counter()
     with harness.connect(target.address) as kept:
         while time.monotonic() < end:
-            key = captcha(target)
+            key = harness.captcha(target.address)
             time.sleep(random.uniform(0, 0.05))
             answers = at_once([lambda: login(target, "witness", harness.PASSWORD, key=key) for _ in range(2)])
             codes = sorted(getattr(answer, "code", 0) for answer in answers)
             faults[f"log-ins with one captcha: {codes}"] += codes != [200, 503]
-            # A log-in ends the session before.
+            # A log-in ends the previous session.
             target.witness = next((one.message for one in answers if getattr(one, "code", 0) == 200), target.witness)
             kept.sendall(post_json("/api/user_info", {"token": target.witness}))
             faults["a kept connection lost a request"] += harness.read_answer(kept, time.monotonic() + 5).code != 200
@@ -46,7 +45,7 @@ def keeps_its_captchas(target: Target, end: float) -> list[str]:
 
 
 def is_held_back(target: Target, end: float) -> list[str]:
-    """No honest client: it guesses at one account from one address, and gets no more tries than the waits allow."""
+    """A guesser, not an honest client: from one address it gets no more tries than the waits allow."""
     start, faults = time.monotonic(), Counter()
     here = {"X-Forwarded-For": "198.51.100.66"}
     checked = 0
@@ -65,12 +64,11 @@ def is_held_back(target: Target, end: float) -> list[str]:
 
 
 def uploads_at(target: Target, end: float, pace: int) -> list[str]:
-    """An upload at so many bytes a second, which ends when the attack does, is not cut off. What is left then of the
-    shortest picture that there may be is sent at once."""
+    """An upload at `pace` bytes a second, as long as the attack, is not cut off. If the minimum
+    size of a picture takes longer than that, the rest is sent at once."""
     side = int(max(pace * (end - time.monotonic() - 1), 12_000) ** 0.5) + 1
-    body = harness.upload_start() + harness.png(side, side, pace) + f"\r\n--{harness.BOUNDARY}--\r\n".encode()
-    headers = {"token": target.witness, "Content-Type": f"multipart/form-data; boundary={harness.BOUNDARY}"}
-    raw = harness.request("POST", "/api/upload_avatar", headers, body)
+    headers = {"token": target.witness, "Content-Type": harness.MULTIPART}
+    raw = harness.request("POST", "/api/upload_avatar", headers, harness.multipart(harness.png(side, side, pace)))
     try:
         with harness.connect(target.address) as connection:
             start, piece = time.monotonic(), pace // 10
@@ -92,7 +90,7 @@ def uploads_at_the_slowest_pace(target: Target, end: float) -> list[str]:
 
 
 def uploads(target: Target, end: float) -> list[str]:
-    """Small pictures, one after the other."""
+    """Uploads small pictures, one after the other."""
     faults = Counter()
     for turn in itertools.count():
         if time.monotonic() >= end:
@@ -102,12 +100,12 @@ def uploads(target: Target, end: float) -> list[str]:
             faults[f"upload: {answer.status}, {answer.code}"] += answer.code != 200
         except OSError as error:
             faults[f"upload: {error!r}"] += 1
-        # 150 at once, then one in two seconds.
+        # Within the budget of uploads: 150 at once, then one every two seconds.
         time.sleep(0.5)
 
 
 def fetches(target: Target, end: float) -> list[str]:
-    """A picture of 188 KB, 90 times: each answer is whole."""
+    """Fetches a picture of 188 KB 90 times; each response is complete."""
     harness.register(target.server, "reader")
     token = harness.login(target.server, "reader").message
     name, faults = harness.upload(target.server, token, harness.png(433, 433, "188 KB")).message, Counter()
@@ -127,8 +125,8 @@ def fetches(target: Target, end: float) -> list[str]:
 
 
 def reuses_its_port(target: Target, end: float) -> list[str]:
-    """A client whose connection was cut, and that comes from the same port again at once, gets a whole answer, and two
-    lengths without a body get theirs at once."""
+    """A client that connects from the same port again right after a reset gets a complete response
+    at once, also to a request with two lengths."""
     faults = Counter()
     head = b"POST /api/user_info HTTP/1.1\r\nHost: a\r\n"
     body = json.dumps({"token": target.witness}).encode()
@@ -140,7 +138,7 @@ def reuses_its_port(target: Target, end: float) -> list[str]:
             return times(faults)
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Closed with a reset, the port is free at once.
+            # After a reset the port is free at once.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.settimeout(5)
             connection.bind(("127.0.0.1", port))
@@ -151,20 +149,20 @@ def reuses_its_port(target: Target, end: float) -> list[str]:
                 connection.sendall(raw)
                 status = harness.read_answer(connection, since + 5).status
                 faults[f"HTTP {status} instead of {expected}"] += status != expected
-                faults["slow answers"] += time.monotonic() - since > SLOW
+                faults["slow responses"] += time.monotonic() - since > SLOW
             except OSError as error:
                 faults[repr(error)] += 1
 
 
 def keeps_its_connection(target: Target, end: float) -> list[str]:
-    """A client that asks five times a second on one connection."""
+    """Sends five requests a second on one connection."""
     try:
         with harness.connect(target.address, source="127.0.0.3") as connection:
             while time.monotonic() < end:
                 since = time.monotonic()
                 connection.sendall(post_json("/api/user_info", {"token": target.witness}))
                 if harness.read_answer(connection, since + 5).code != 200 or time.monotonic() - since > SLOW:
-                    return ["a slow or wrong answer on a kept connection"]
+                    return ["a slow or wrong response on a kept connection"]
                 time.sleep(0.2)
     except OSError as error:
         return [f"a kept connection: {error!r}"]
@@ -175,7 +173,7 @@ def keeps_its_connection(target: Target, end: float) -> list[str]:
 
 
 def logs_in(target: Target, end: float) -> list[str]:
-    """Log-ins, whose passwords are hashed with Argon2id, one after the other."""
+    """Logs in again and again, with Argon2id."""
     faults = Counter()
     while time.monotonic() < end:
         answer = login(target, "witness", harness.PASSWORD, source="127.2.0.1")
@@ -184,9 +182,9 @@ def logs_in(target: Target, end: float) -> list[str]:
 
 
 def keeps_a_captcha(target: Target, end: float) -> list[str]:
-    """A captcha that was fetched before the attack is good after it; log-ins succeed meanwhile."""
+    """A captcha from before the attack is good after it; log-ins succeed meanwhile."""
     here = {"X-Forwarded-For": "2001:db8:900d::1"}
-    key, faults = captcha(target, here), Counter()
+    key, faults = harness.captcha(target.address, here), Counter()
     while time.monotonic() < end:
         answer = login(target, "witness", harness.PASSWORD, here)
         faults[f"log-in: {answer.status}, {answer.code}"] += answer.code != 200
@@ -197,7 +195,7 @@ def keeps_a_captcha(target: Target, end: float) -> list[str]:
 
 
 def gets_in(target: Target, end: float) -> list[str]:
-    """The owner gets in from another address each time, also after a typo, and six times at once."""
+    """The owner logs in from a new address each time, after a typo, and six times at once."""
     faults = Counter()
     for turn in itertools.count():
         here = {"X-Forwarded-For": f"198.51.{turn % 100}.7"}
@@ -212,16 +210,15 @@ def gets_in(target: Target, end: float) -> list[str]:
 
 
 def stays_in_the_audit_log(target: Target, end: float) -> list[str]:
-    """The lines about another user are there before and after."""
+    """The audit log keeps its lines about another user."""
 
     def lines() -> list[str]:
         command = [target.binary, "audit", "--data", target.server.data, "--user", "witness", "--json"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ACCOUNTD_")}
-        return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.splitlines()
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
     before = lines()
     time.sleep(max(0.0, end - time.monotonic()))
     after = lines()
     lost = [line for line in before if line not in after]
     faults = [] if before else ["no lines about another user before"]
-    return faults + ([f"{len(lost)} lines about another user went"] if lost else [])
+    return faults + ([f"{len(lost)} lines about another user are lost"] if lost else [])

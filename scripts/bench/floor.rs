@@ -1,16 +1,15 @@
-//! What our figures are held against: the same packages and the same machine, with nothing of ours
-//! in between.
+//! The floor that benchmarks compare accountd with: the same packages without our code.
 //!
-//! - `floor http THREADS FILE`: a bare tiny_http server with our listening socket's options. It
-//!   answers `/s/…` with the file's bytes from memory, everything else with `200 ok`, and says its
-//!   address as we do.
+//! - `floor http THREADS FILE`: plain tiny_http on a listening socket with accountd's options. It
+//!   answers `/s/…` with the bytes of FILE from memory and everything else with `200 ok`, and logs
+//!   its address as accountd does.
 //! - `floor commits FOLDER SECONDS`: one writer that changes display names in FOLDER/accountd.db
-//!   with our pragmas, a commit each; prints commits a second.
-//! - `floor lookups FOLDER SECONDS KIB`: one reader that looks tokens up in FOLDER/accountd.db as
-//!   `user_info` does, with so much memory for pages; prints nanoseconds a look.
-//! - `floor files FOLDER BYTES SECONDS`: files of so many bytes, written and synced one after the
-//!   other; then the same as a picture that lasts takes it: the folder is synced too, and a row of
-//!   FOLDER/accountd.db changed. Prints the median time of either in microseconds.
+//!   with accountd's pragmas, one per commit; prints commits per second.
+//! - `floor lookups FOLDER SECONDS KIB`: one reader that looks up tokens in FOLDER/accountd.db as
+//!   `user_info` does, with a page cache of KIB; prints nanoseconds per look-up.
+//! - `floor files FOLDER BYTES SECONDS`: writes and syncs files of BYTES one after the other; then
+//!   the same with what a durable avatar needs: the folder is synced and a row of
+//!   FOLDER/accountd.db changed. Prints the median time of each in microseconds.
 
 use accountd::config::Listen;
 use accountd::crypto;
@@ -29,9 +28,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tiny_http::{Response, Server};
 
-/// Commits before those that count: by then the write-ahead log has its size and is written anew
-/// from its beginning. While it grows each sync costs the file system a commit of its own, several
-/// times as much.
+/// Commits before the measured ones. After them the write-ahead log has its full size and is
+/// overwritten from the start. While it grows, each sync also costs a commit of the file system's
+/// journal and takes several times as long.
 const WARM: i64 = 1_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -57,7 +56,7 @@ fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
     };
     let bound = listener::bind(&Listen::Tcp("127.0.0.1:0".parse()?), &access)?;
     let Listen::Tcp(address) = bound.listen else {
-        return Err("it was bound to an address".into());
+        return Err("the socket is not bound to a TCP address".into());
     };
     let listener = TcpListener::from(bound.socket);
     let server = Server::from_listener(listener, None).map_err(|error| error.to_string())?;
@@ -78,8 +77,8 @@ fn http(threads: usize, file: Vec<u8>) -> Result<(), Box<dyn Error>> {
     }
     eprintln!("listening on http://{address}");
     loop {
-        // Of connections that come at the same instant tiny_http leaves some waiting until another
-        // one comes and goes.
+        // tiny_http leaves some of the connections that arrive at once waiting until another one
+        // comes and goes.
         drop(TcpStream::connect(address));
         thread::sleep(Duration::from_secs(5));
     }
@@ -96,11 +95,11 @@ fn open(folder: &Path) -> rusqlite::Result<Connection> {
 fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
     let mut db = open(folder)?;
     let users: i64 = db.query_row("SELECT max(id) FROM users", [], |row| row.get(0))?;
-    // A name that is there already would not be written.
+    // SQLite does not write an unchanged row.
     let names = crypto::random_alphanumeric(10);
     let mut commit = |count: i64| -> rusqlite::Result<()> {
-        // Users all over the table, as clients come: a step that shares no factor with their
-        // number.
+        // Users in an order that jumps all over the table, as with real clients. The step is coprime
+        // to their number.
         let id = count * 7_919 % users + 1;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction
@@ -126,16 +125,16 @@ fn lookups(folder: &Path, time: Duration, cache: i64) -> Result<(), Box<dyn Erro
         db.pragma_update(None, "cache_size", -cache)?;
         db.query_row("SELECT max(id) FROM users", [], |row| row.get::<_, i64>(0))
     };
-    let users = reader.read(users).map_err(said)?;
+    let users = reader.read(users).map_err(cause)?;
     let (mut since, mut count, mut warm) = (Instant::now(), 0, true);
     while warm || since.elapsed() < time {
         let digest = crypto::sha256(&format!("{:010}", count * 7_919 % users + 1).repeat(25));
         reader
             .read(|db| by_token(db, &digest, 0))
-            .map_err(said)?
-            .ok_or("a token is not known")?;
+            .map_err(cause)?
+            .ok_or("a token is unknown")?;
         count += 1;
-        // Once over every row, so that whatever fits into memory is there.
+        // Every row once, to fill the cache.
         if warm && count > users {
             (since, count, warm) = (Instant::now(), 0, false);
         }
@@ -144,7 +143,7 @@ fn lookups(folder: &Path, time: Duration, cache: i64) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-fn said(fault: Fault) -> String {
+fn cause(fault: Fault) -> String {
     fault.cause().into()
 }
 
@@ -156,7 +155,7 @@ fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Erro
         file.write_all(&content)?;
         file.sync_all()
     };
-    let last = |count: usize| -> Result<(), Box<dyn Error>> {
+    let write_durably = |count: usize| -> Result<(), Box<dyn Error>> {
         write()?;
         File::open(folder)?.sync_all()?;
         db.prepare_cached("UPDATE users SET avatar = ?1 WHERE id = 1")?
@@ -171,7 +170,7 @@ fn files(folder: &Path, bytes: usize, time: Duration) -> Result<(), Box<dyn Erro
         files.push(since.elapsed());
         fs::remove_file(&path)?;
         let since = Instant::now();
-        last(files.len())?;
+        write_durably(files.len())?;
         pictures.push(since.elapsed());
         fs::remove_file(&path)?;
     }

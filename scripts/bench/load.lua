@@ -1,5 +1,5 @@
--- What wrk sends and what it says of it: wrk -s load.lua URL -- WORK USERS [FILE]
--- Requests are put together by hand, since the client runs on the machine that is measured.
+-- The requests of wrk and its report: wrk -s load.lua URL -- WORK USERS [FILE [PACE]]
+-- Requests are assembled by hand, since the client runs on the measured machine.
 
 local threads = {}
 
@@ -8,7 +8,7 @@ function setup(thread)
     thread:set("number", #threads)
 end
 
--- The token of a user, as run.py puts it into the database.
+-- The token of a user; run.py puts the same one into the database.
 local function token(users)
     return string.rep(string.format("%010d", math.random(users)), 25)
 end
@@ -28,7 +28,7 @@ function works.captcha()
     return "GET /api/get_verification_code/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 end
 
--- A captcha, then a log-in with it: as many of one as of the other.
+-- Fetches a captcha, then logs in with it, in turns.
 function works.login()
     local key = table.remove(keys)
     if not key then
@@ -47,7 +47,7 @@ function works.fetch()
     return "GET /s/" .. file .. " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 end
 
--- FILE is the body of the form here.
+-- FILE is a multipart body here.
 function works.upload()
     return post("/api/upload_avatar/", content, "token: " .. string.rep("0000000001", 25) ..
         "\r\nContent-Type: multipart/form-data; boundary=----XyZ\r\n")
@@ -65,7 +65,7 @@ function init(args)
         local whole = request()
         request = function() return whole end
     end
-    -- Clients that wait between requests, instead of asking as fast as they can.
+    -- Calm clients wait between requests.
     if args[4] == "calm" then
         delay = function() return 5 + math.random(10) end
     end

@@ -1,18 +1,17 @@
-"""Measures accountd beside a floor, in turns; scripts/bench.sh builds both and calls it.
+"""Measures accountd and a floor in turns; scripts/bench.sh builds both and calls it.
 
-Each work is measured in rounds, ours and the floor one after the other; what is printed are medians of the rounds, and
-of the ratios within a round. The configuration is the default, but `throttle` is off, since one source sends
-everything, and each captcha has the same answer. The log goes to a file, as it would.
+Each work is measured in rounds, accountd and the floor one after the other. The results are medians
+of the rounds and of the ratios within a round. Settings are the defaults, except that `throttle` is
+off, since one source sends everything, and that each captcha has the same answer. The log goes to a
+file.
 """
 
 import argparse
 import hashlib
-import json
 import multiprocessing
 import os
 import platform
 import shutil
-import signal
 import socket
 import sqlite3
 import statistics
@@ -29,16 +28,17 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import harness  # noqa: E402
 
-WORKERS = 4  # as the default of `threads`
+WORKERS = 4  # the default of `threads`
 CONNECTIONS = 32
 PICTURE = 100 * 1000  # bytes
+SETTINGS = {"throttle": False}
 TICK = os.sysconf("SC_CLK_TCK")
 MB = 1e6
 
 
 @dataclass
 class Scale:
-    """How much is measured."""
+    """The size of the measurements."""
 
     rounds: int
     seconds: float  # of one measurement
@@ -46,7 +46,7 @@ class Scale:
     usual: int
     many: int
     starts: int
-    rest: float  # seconds until memory is expected to be back
+    rest: float  # seconds until memory is expected to be released
 
 
 WHOLE = Scale(rounds=5, seconds=3, few=1_000, usual=100_000, many=1_000_000, starts=15, rest=12)
@@ -54,7 +54,7 @@ SHORT = Scale(rounds=1, seconds=0.7, few=100, usual=1_000, many=5_000, starts=3,
 
 
 def steady(measure: Callable[[], int]) -> int:
-    """What is measured of processes of which one may end meanwhile."""
+    """Measures processes, again if one of them exits meanwhile."""
     for _ in range(100):
         try:
             return measure()
@@ -67,32 +67,30 @@ def steady(measure: Callable[[], int]) -> int:
 class Target:
     """A server under load."""
 
-    url: str
-    process: subprocess.Popen
-    log: Path
+    server: harness.Server
     users: int
     bare: bool = False
 
     def processes(self) -> list[int]:
-        """The process and all that it started."""
-        found = [self.process.pid]
+        """The process and its descendants."""
+        found = [self.server.process.pid]
         for pid in found:
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
                 found += [int(child) for child in children.read_text().split()]
         return found
 
     def processor_time(self) -> float:
-        """Seconds that all processes have used."""
+        """Seconds of processor time of all processes."""
 
         def ticks(pid: int) -> int:
             fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-            # With what those had used that have ended: the one that serves is replaced now and then.
+            # Including children that have exited, since workers are replaced now and then.
             return sum(int(field) for field in fields[11:15])
 
         return steady(lambda: sum(map(ticks, self.processes()))) / TICK
 
     def memory(self) -> float:
-        """MB of all processes, of what they share a share (PSS)."""
+        """The PSS of all processes in MB."""
 
         def share(pid: int) -> int:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().split("\n")
@@ -105,17 +103,15 @@ class Target:
         return steady(lambda: sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.processes()))
 
     def stop(self) -> None:
-        """Ends it as a service manager does."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        harness.stop(self.server)
 
 
 @dataclass
 class Load:
-    """What a load came to."""
+    """The results of a load."""
 
-    rate: float  # requests a second
-    cost: float  # microseconds of the server's processor time a request
+    rate: float  # requests per second
+    cost: float  # microseconds of the server's processor time per request
     latency: tuple[float, float, float]  # milliseconds: 50, 99, 99.9 %
 
 
@@ -123,22 +119,21 @@ class Load:
 
 
 def token(user: int) -> str:
-    """The token of a user; load.lua makes the same."""
+    """The token of a user; load.lua computes the same one."""
     return f"{user:010d}" * 25
 
 
 def session(user: int, expires_at: int) -> tuple:
-    """A row of sessions; its id is the beginning of the digest."""
+    """A row of `sessions`, whose id is the start of the digest."""
     digest = hashlib.sha256(token(user).encode()).digest()
     return int.from_bytes(digest[:8], signed=True), digest, user, expires_at
 
 
 def folder(base: Path, binary: Path, users: int) -> Path:
-    """A data folder with so many users, each with a session: made by the server, filled while it is stopped."""
+    """A data folder with this many users, each with a session: created by the server and filled
+    while it is stopped."""
     data = base / f"users-{users}"
     ours(binary, data, 0).stop()
-    config = json.loads((data / "config.json").read_text()) | {"throttle": False}
-    (data / "config.json").write_text(json.dumps(config))
     password = hashlib.md5(harness.PASSWORD.encode()).hexdigest()
     now = int(time.time())
     db = sqlite3.connect(data / "accountd.db")
@@ -161,80 +156,70 @@ def folder(base: Path, binary: Path, users: int) -> Path:
 
 
 def ours(binary: Path, data: Path, users: int, cpus: set[int] | None = None) -> Target:
-    """Our server over a folder."""
-    arguments = [binary, "--data", data, "--listen", "127.0.0.1:0", "--captcha-answer", harness.CAPTCHA]
-    return launch(arguments, data.with_name(data.name + ".log"), users, cpus)
-
-
-def launch(arguments: list, log: Path, users: int = 0, cpus: set[int] | None = None) -> Target:
-    """Starts a server that says where it listens."""
-    log.write_bytes(b"")
+    """Starts accountd over a folder, on these processors."""
 
     def bind() -> None:
         if cpus:
             os.sched_setaffinity(0, cpus)
 
-    with open(log, "ab") as sink:
-        process = subprocess.Popen(arguments, stderr=sink, preexec_fn=bind)
-    end = time.monotonic() + 15
-    while time.monotonic() < end and process.poll() is None:
-        for line in log.read_text().splitlines():
-            if line.startswith("listening on "):
-                return Target(line.removeprefix("listening on "), process, log, users)
-        time.sleep(0.01)
-    process.kill()
-    sys.exit(f"{arguments[0]} did not start: {log.read_text()}")
+    return Target(harness.start(binary, data, SETTINGS, confine=bind), users)
+
+
+def bare_server(floor: Path, picture: Path, base: Path, users: int) -> Target:
+    """Starts the floor's HTTP server."""
+    server = harness.spawn_command([floor, "http", str(WORKERS), picture], base, base / "floor.log")
+    return Target(harness.wait_until_listening(server), users, bare=True)
 
 
 def load(
     target: Target, work: str, seconds: float, file: str = "-", connections: int = CONNECTIONS, pace: str = "fast"
 ) -> Load:
-    """Lets wrk ask for so long."""
+    """Runs wrk for this long."""
+    url, log = target.server.url, target.server.log
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
-    command += ["-s", HERE / "load.lua", target.url, "--", work, str(target.users), file, pace]
+    command += ["-s", HERE / "load.lua", url, "--", work, str(target.users), file, pace]
     before = target.processor_time()
     wrk = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     if target.bare:
         wake(target)
     output, _ = wrk.communicate()
     used = target.processor_time() - before
-    lines = [line for line in target.log.read_text().splitlines() if " info " not in line][-5:]
-    os.truncate(target.log, 0)
+    lines = [line for line in log.read_text().splitlines() if " info " not in line][-5:]
+    os.truncate(log, 0)
     result = next((line for line in output.splitlines() if line.startswith("RESULT ")), None)
     if result is None:
         sys.exit(f"wrk failed: {output}")
     requests, duration, bad, *latency = (int(number) for number in result.split()[1:])
     if bad or not requests:
-        sys.exit(f"{work}: {bad} of {requests} requests failed at {target.url}\n{output}{lines}")
+        sys.exit(f"{work}: {bad} of {requests} requests failed at {url}\n{output}{lines}")
     return Load(requests / duration * 1e6, used / requests * 1e6, tuple(number / 1e3 for number in latency))
 
 
 def wake(target: Target) -> None:
-    """A bare tiny_http leaves connections that come at the same instant waiting, until others come."""
-    host, port = target.url.removeprefix("http://").rsplit(":", 1)
+    """Plain tiny_http leaves some of the connections that arrive at once waiting until more arrive."""
     for _ in range(CONNECTIONS * 2):
         time.sleep(0.003)
-        socket.create_connection((host, int(port))).close()
+        socket.create_connection(target.server.address).close()
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
 class Table:
-    """Rows of what was measured."""
+    """The table of results."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, ...]] = [("work", "ours", "floor", "ratio", "target", "")]
         self.missed = 0
 
     def add(self, work: str, ours: str, floor: str = "", ratio: str = "", target: str = "", met: bool | None = None):
-        """A row; without a target there is no verdict."""
+        """Adds a row; a row without a target has no verdict."""
         verdict = "" if met is None else "yes" if met else "NO"
         self.missed += met is False
         self.rows.append((work, ours, floor, ratio, target, verdict))
 
     def show(self) -> None:
-        """Prints it, as docs/performance.md has it."""
+        """Prints the table in the form of docs/performance.md."""
         widths = [max(len(row[column]) for row in self.rows) for column in range(6)]
         for nth, row in enumerate(self.rows):
             print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
@@ -243,7 +228,7 @@ class Table:
 
 
 def median(numbers) -> float:
-    """The median of some numbers."""
+    """The median."""
     return statistics.median(list(numbers))
 
 
@@ -261,7 +246,7 @@ def ratio(one: list[float], other: list[float]) -> float:
 
 
 def note(what: str) -> None:
-    """Says what goes on, beside the table."""
+    """Prints progress to standard error."""
     print(f"  {what} ...", file=sys.stderr, flush=True)
 
 
@@ -300,8 +285,9 @@ def growing(table: Table, scale: Scale, binary: Path, floor: Path, base: Path) -
     speed = ratio([one.rate for one in mine], [one.rate for one in theirs])
     title = f"user_info at {many.users:,} users; floor: ours at {few.users:,}"
     table.add(title, rate(mine), rate(theirs), f"{speed:.2f}", "≥ 0.95", speed >= 0.95)
-    # What of that is the database's: the same question without a server, with our memory for pages and with plenty.
-    for memory, words in [(2_000, "the same question to SQLite alone"), (4_000_000, "and with all of it in memory")]:
+    # The database's part of that: the same query without a server, with the usual page cache and
+    # with a large one.
+    for memory, words in [(2_000, "the same query in SQLite alone"), (4_000_000, "and with all pages in memory")]:
         looks = [
             [int(run([floor, "lookups", base / f"users-{users}", str(scale.seconds / 3), str(memory)])) / 1000
              for users in (scale.many, scale.few)]
@@ -338,7 +324,7 @@ def writing(table: Table, scale: Scale, usual: Target, floor: Path, copy: Path) 
         theirs.append(float(run([floor, "commits", copy, str(scale.seconds)])))
     speed = ratio([one.rate for one in mine], theirs)
     table.add(
-        "update_show_name; floor: a bare SQLite loop",
+        "update_show_name; floor: a plain SQLite loop",
         rate(mine),
         f"{median(theirs):,.0f}/s",
         f"{speed:.2f}",
@@ -351,11 +337,11 @@ def writing(table: Table, scale: Scale, usual: Target, floor: Path, copy: Path) 
 
 def pictures(table: Table, scale: Scale, usual: Target, bare: Target, floor: Path, copy: Path, base: Path) -> None:
     note("avatars")
-    form, server = base / "form", harness.Server(usual.process, address(usual), base, usual.log)
-    form.write_bytes(harness.upload_start() + harness.png(316, 316, 0) + f"\r\n--{harness.BOUNDARY}--\r\n".encode())
+    body = base / "body"
+    body.write_bytes(harness.multipart(harness.png(316, 316, 0)))
     mine, files, lasting = [], [], []
     for _ in range(scale.rounds):
-        mine.append(load(usual, "upload", scale.seconds / 2, str(form), connections=1).latency[0])
+        mine.append(load(usual, "upload", scale.seconds / 2, str(body), connections=1).latency[0])
         floors = run([floor, "files", copy, str(PICTURE), str(scale.seconds / 2)]).split()
         files.append(int(floors[0]) / 1000)
         lasting.append(int(floors[1]) / 1000)
@@ -363,8 +349,8 @@ def pictures(table: Table, scale: Scale, usual: Target, bare: Target, floor: Pat
     cells = f"{median(mine):.2f} ms", f"{median(files):.2f} ms", f"{slower:.2f}"
     table.add("avatar of 100 KB: upload; floor: a file written and synced", *cells, "≤ 1.50", slower <= 1.5)
     cells = f"{median(mine):.2f} ms", f"{median(lasting):.2f} ms", f"{slower_than_all:.2f}"
-    table.add("the same; floor: and its folder synced, a row changed", *cells)
-    name = str(harness.upload(server, token(1), harness.png(316, 316, 0)).message)
+    table.add("the same; floor: also its folder synced and a row changed", *cells)
+    name = str(harness.upload(usual.server, token(1), harness.png(316, 316, 0)).message)
     mine, theirs = [], []
     for _ in range(scale.rounds):
         mine.append(load(usual, "fetch", scale.seconds / 2, name))
@@ -376,8 +362,8 @@ def pictures(table: Table, scale: Scale, usual: Target, bare: Target, floor: Pat
 
 
 def keep_uploading(server: harness.Server) -> None:
-    """Uploads pictures of 10 MB, four at a time, until it is stopped. It stands for clients on other machines, so it gets
-    the processors when nobody else wants them."""
+    """Uploads pictures of 10 MB, four at a time, until it is killed. It stands for clients on other
+    machines, so it uses only idle processors."""
     os.nice(19)
     large = harness.png(3_160, 3_160, 0)
 
@@ -391,17 +377,16 @@ def keep_uploading(server: harness.Server) -> None:
 
 def beside_uploads(table: Table, scale: Scale, usual: Target, bare: Target) -> None:
     note("honest clients beside uploads")
-    server = harness.Server(usual.process, address(usual), usual.log, usual.log)
 
     def slowest(target: Target) -> float:
-        """Milliseconds within which 99 % of the answers to calm clients come."""
+        """The 99th percentile of the latency of calm clients in milliseconds."""
         return load(target, "user_info", scale.seconds, connections=8, pace="calm").latency[1]
 
     calm, busy, bare_calm, bare_busy = [], [], [], []
     for _ in range(scale.rounds):
         calm.append(slowest(usual))
         bare_calm.append(slowest(bare))
-        uploads = multiprocessing.Process(target=keep_uploading, args=(server,))
+        uploads = multiprocessing.Process(target=keep_uploading, args=(usual.server,))
         uploads.start()
         time.sleep(0.5)
         busy.append(slowest(usual))
@@ -412,7 +397,7 @@ def beside_uploads(table: Table, scale: Scale, usual: Target, bare: Target) -> N
     cells = f"{median(busy):.2f} ms", f"{median(calm):.2f} ms", f"{slower:.2f}"
     table.add("8 calm clients beside 4 uploads of 10 MB: 99 %; floor: without", *cells, "≤ 3.00", slower <= 3)
     cells = f"{median(bare_busy):.2f} ms", f"{median(bare_calm):.2f} ms", f"{bare_slower:.2f}"
-    table.add("the bare server beside the same uploads (to us): 99 %; floor: without", *cells)
+    table.add("plain tiny_http beside the same uploads: 99 %; floor: without", *cells)
 
 
 def memory(table: Table, scale: Scale, binary: Path, data: Path, users: int) -> None:
@@ -451,16 +436,16 @@ def starting(table: Table, scale: Scale, binary: Path, data: Path) -> None:
     note("starts")
     mine = []
     for _ in range(scale.starts):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = harness.free_port()
         mine.append(first_answer([binary, "--data", data, "--listen", f"127.0.0.1:{port}"], port))
     time_ours = median(mine)
     table.add("start to first answer", f"{time_ours:.1f} ms", target="≤ 15 ms", met=time_ours <= 15)
 
 
 def first_answer(arguments: list, port: int) -> float:
-    """Milliseconds from the start of a server to its first answer."""
+    """Milliseconds from the start of a server to its first response."""
     since = time.perf_counter()
+    # Not by harness.start, which polls the log.
     process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
     while True:
         try:
@@ -469,25 +454,20 @@ def first_answer(arguments: list, port: int) -> float:
         except OSError:
             time.sleep(0.0002)
     took = time.perf_counter() - since
-    process.send_signal(signal.SIGTERM)
+    process.terminate()
     process.wait(30)
     return took * 1000
 
 
-def address(target: Target) -> harness.Address:
-    host, port = target.url.removeprefix("http://").rsplit(":", 1)
-    return host, int(port)
-
-
 def run(arguments: list) -> str:
-    """What a command prints."""
+    """Runs a command; returns its output."""
     return subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measures accountd beside a floor; see scripts/bench.sh.")
-    parser.add_argument("--short", action="store_true", help="half a minute that only shows that it works")
-    parser.add_argument("--only", metavar="WORD", default="", help="only the works whose name has it")
+    parser = argparse.ArgumentParser(description="Measures accountd and a floor; see scripts/bench.sh.")
+    parser.add_argument("--short", action="store_true", help="half a minute that only checks that the script works")
+    parser.add_argument("--only", metavar="WORD", default="", help="only the works with this word in their name")
     parser.add_argument("--binary", type=Path, required=True)
     parser.add_argument("--floor", type=Path, required=True)
     parser.add_argument("--scratch", type=Path, required=True, help="a folder on the disk that is measured")
@@ -503,8 +483,7 @@ def main() -> None:
         picture = base / "picture"
         picture.write_bytes(harness.png(316, 316, 0))
         usual = ours(binary, data, scale.usual)
-        bare = launch([floor, "http", str(WORKERS), picture], base / "floor.log", scale.usual)
-        bare.bare = True
+        bare = bare_server(floor, picture, base, scale.usual)
         running += [usual, bare]
         works = {
             "reading": lambda: reading(table, scale, usual, bare),
@@ -515,7 +494,7 @@ def main() -> None:
             "uploads": lambda: beside_uploads(table, scale, usual, bare),
             "memory": lambda: memory(table, scale, binary, copy, scale.usual),
             "starting": lambda: starting(table, scale, binary, copy),
-            # The last, since log-ins end the sessions that the others use.
+            # Last, since log-ins end the sessions that the other works use.
             "logins": lambda: logins(table, scale, usual),
         }
         for name, work in works.items():

@@ -1,4 +1,4 @@
-// Sends what standard input asks for, a request a line, with Java's HttpClient. See scripts/peers/ask.py.
+// Sends the requests on standard input, one per line, with Java's HttpClient. See scripts/peers/ask.py.
 //
 //   java Drive.java [CERTIFICATE]
 
@@ -24,7 +24,7 @@ import javax.net.ssl.TrustManagerFactory;
 class Drive {
     static final Duration TIMEOUT = Duration.ofSeconds(10);
 
-    // Trusts this certificate alone.
+    // Trusts only this certificate.
     static SSLContext trust(String certificate) throws Exception {
         var store = KeyStore.getInstance(KeyStore.getDefaultType());
         store.load(null, null);
@@ -40,7 +40,7 @@ class Drive {
 
     static BodyPublisher publisher(String way, byte[] body) {
         if (body == null) return BodyPublishers.noBody();
-        // Of a stream the client does not know the length.
+        // The client does not know the length of a stream.
         if (way.equals("stream")) return BodyPublishers.ofInputStream(() -> new ByteArrayInputStream(body));
         return BodyPublishers.ofByteArray(body);
     }

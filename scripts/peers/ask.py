@@ -1,14 +1,17 @@
-"""Real HTTP clients behind one face: `ask` sends a request as this client would, and returns what the client saw.
+"""Real HTTP clients with one interface: `ask` sends a request with a client and returns the
+response that it saw.
 
-A client in another language is a program (drive.mjs, Drive.java, drive.go, drive.py) that reads a request from a line of
-its standard input and writes the answer to one of its standard output, so that it keeps its connections:
+A client in another language is a program (drive.mjs, Drive.java, drive.go, drive.py). It reads
+requests from its standard input and writes responses to its standard output, a line each, so that
+it can keep its connections:
 
-    METHOD <tab> URL <tab> WAY <tab> FILE [<tab> NAME: VALUE]…    what to send; FILE holds the body, and is empty without one
-    STATUS <tab> BODY [<tab> NAME: VALUE]…                         what came of it; BODY in Base64
-    error <tab> TEXT                                               no answer
+    METHOD <tab> URL <tab> WAY <tab> FILE [<tab> NAME: VALUE]…    a request; FILE has the body, and is empty without one
+    STATUS <tab> BODY [<tab> NAME: VALUE]…                         the response; BODY in Base64
+    error <tab> TEXT                                               no response
 
-The ways of a body: `plain` (with its length), `stream` (whose length the client does not know: chunks, over HTTP/1.1),
-`expect` (sent once the server said 100), `form` (a picture, in a form that the client itself makes).
+The way is how a body is sent: `plain` with Content-Length, `stream` without it (in chunks over
+HTTP/1.1), `expect` after 100 Continue, `form` as a picture in a multipart body that the client
+makes.
 """
 
 import base64
@@ -29,24 +32,24 @@ DEADLINE = 13.0  # Longer than the clients' own, which is 10 seconds.
 
 
 class Lost(Exception):
-    """A client saw no answer; the text is the client's own."""
+    """A client got no response; the text is the client's."""
 
 
 def read(status: int, headers: list[str], body: bytes) -> Answer:
-    """An answer of this head and body."""
+    """The response with this head and body."""
     names = {name.lower(): value.strip() for name, _, value in (header.partition(":") for header in headers)}
     answer = Answer(status, names, body)
     if names.get("content-type") == "application/json":
         try:
             members = json.loads(body)
         except ValueError:
-            members = {}  # Of HEAD, or cut short, which its reader notices by the code.
+            members = {}  # HEAD, or cut off, which the missing code shows.
         answer.code, answer.message = members.get("code", 0), members.get("message")
     return answer
 
 
 class Client:
-    """What all clients have: the ways that it knows, and those of them that `again` sends over one connection."""
+    """A client: the ways that it knows, and those that `again` sends over one connection."""
 
     def __init__(self, name: str, ways: str, keeps: str, methods: str = "GET HEAD POST OPTIONS") -> None:
         self.name, self.ways, self.keeps, self.methods = name, ways.split(), keeps.split(), methods.split()
@@ -55,15 +58,15 @@ class Client:
         raise NotImplementedError
 
     def again(self, times: int, url: str, way: str, file: Path, headers: dict[str, str]) -> list[Answer]:
-        """The same POST so often, one after the other."""
+        """Sends the same POST `times` times."""
         return [self.ask("POST", url, way, file, headers) for _ in range(times)]
 
     def end(self) -> None:
-        """Nothing of it runs any more."""
+        """Ends the client's program."""
 
 
 class Driven(Client):
-    """A client that is a program of its own, started when it is first asked."""
+    """A client that is a program, started with its first request."""
 
     def __init__(self, name: str, ways: str, command: list, environment: dict[str, str], keeps: str = "plain stream") -> None:
         super().__init__(name, ways, keeps)
@@ -84,7 +87,7 @@ class Driven(Client):
         return read(int(fields[0]), fields[2:], base64.b64decode(fields[1]))
 
     def line(self, deadline: float) -> str:
-        """A line of the program; one that writes none is ended."""
+        """Reads a line from the program; ends a program that hangs."""
         line, end = b"", time.monotonic() + deadline
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -108,14 +111,14 @@ class Driven(Client):
 
 
 class Curl(Client):
-    """curl, a process for each request."""
+    """curl, a process per request."""
 
     def __init__(self, name: str, ways: str, *options: str) -> None:
         super().__init__(name, ways, keeps="" if "--http1.0" in options else "plain")
         self.options = options
 
     def run(self, way: str, file: Path | None, headers: dict[str, str], arguments: list[str]) -> list[Answer]:
-        """What these arguments bring, in their order."""
+        """Runs curl with these arguments; returns the responses in order."""
         command = ["curl", "--silent", "--show-error", "--max-time", "10", "--include", *self.options, *arguments]
         if way == "expect":
             headers = headers | {"Expect": "100-continue"}
@@ -133,19 +136,19 @@ class Curl(Client):
         statuses = re.findall(rb"(?m)^HTTP/[0-9.]+ (\d{3})", done.stdout)
         if done.returncode != 0:
             raise Lost(f"{done.stderr.decode().strip()} {statuses}")
-        # It sends Expect by itself before what it reads from its standard input. One that asked may get 100 twice: Caddy
-        # says it, and hands on the server's.
+        # curl sends Expect by itself before a body from standard input. It may then get 100 twice:
+        # one from Caddy and the server's, which Caddy forwards.
         answers = parse(done.stdout)
         if any(answer.status < 200 for answer in answers) and way not in ("expect", "stream"):
-            raise Lost(f"an interim answer that it did not ask for: {statuses}")
+            raise Lost(f"an interim response that it did not ask for: {statuses}")
         return [answer for answer in answers if answer.status >= 200]
 
     def ask(self, method: str, url: str, way: str, file: Path | None, headers: dict[str, str]) -> Answer:
-        # curl's own way of HEAD, or it would wait for a body.
+        # With --request HEAD curl would wait for a body.
         how = ["--head"] if method == "HEAD" else ["--request", method]
         answers = self.run(way, file, headers, [*how, url])
         if len(answers) != 1:
-            raise Lost(f"{len(answers)} answers: {[answer.status for answer in answers]}")
+            raise Lost(f"{len(answers)} responses: {[answer.status for answer in answers]}")
         return answers[0]
 
     def again(self, times: int, url: str, way: str, file: Path, headers: dict[str, str]) -> list[Answer]:
@@ -153,7 +156,7 @@ class Curl(Client):
 
 
 def parse(raw: bytes) -> list[Answer]:
-    """The answers of curl's --include, one behind the other."""
+    """The responses in the output of curl --include."""
     answers = []
     while raw:
         head, _, raw = raw.partition(b"\r\n\r\n")
@@ -169,7 +172,7 @@ def parse(raw: bytes) -> list[Answer]:
 
 
 class Wget(Client):
-    """BusyBox wget, which shows of an error the status alone."""
+    """BusyBox wget, which shows only the status of an error."""
 
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name, "plain", keeps="", methods="GET POST")
@@ -193,11 +196,11 @@ class Wget(Client):
 
 
 def node_clients() -> list[str]:
-    """Puts undici there; the names of the clients that Node.js then has."""
+    """Installs undici; returns the names of Node's clients."""
     clients = ["fetch", "http"]
     version = subprocess.run(["node", "--version"], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
     if tuple(map(int, version.lstrip("v").split("."))) < (20, 18, 1) or not shutil.which("npm"):
-        print(f"SKIPPED undici: it needs node 20.18.1, and npm; this is node {version}")
+        print(f"SKIPPED undici: it needs npm and node 20.18.1 or newer; this is node {version}")
         return clients
     installed = HERE / "node_modules" / ".package-lock.json"
     if not installed.is_file() or installed.stat().st_mtime < (HERE / "package-lock.json").stat().st_mtime:
@@ -206,20 +209,20 @@ def node_clients() -> list[str]:
 
 
 def build(source: str, product: Path, command: list, environment: dict[str, str] | None = None) -> None:
-    """Compiles a program, unless what it made is newer than the source."""
+    """Compiles a program, unless the product is newer than the source."""
     product.parent.mkdir(parents=True, exist_ok=True)
     if not product.is_file() or product.stat().st_mtime < (HERE / source).stat().st_mtime:
         subprocess.run([*command, HERE / source], env=os.environ | (environment or {}), check=True)
 
 
-def all_clients(room: Path, folder: Path, certificate: Path) -> list[Client]:
-    """Every client that is there. Programs are built in `room`, which stays; `folder` is for the moment."""
+def all_clients(built: Path, folder: Path, certificate: Path) -> list[Client]:
+    """Every installed client. Compiled programs stay in `built`; `folder` is temporary."""
     clients: list[Client] = []
 
     def there(*programs: str) -> bool:
         missing = [program for program in programs if not shutil.which(program)]
         if missing:
-            print(f"SKIPPED {programs[0]}: not there: {', '.join(missing)}")
+            print(f"SKIPPED {programs[0]}: not installed: {', '.join(missing)}")
         return not missing
 
     if there("curl"):
@@ -235,14 +238,14 @@ def all_clients(room: Path, folder: Path, certificate: Path) -> list[Client]:
             command = ["node", HERE / "drive.mjs", name]
             clients.append(Driven(f"node {name}", ways, command, {"NODE_EXTRA_CA_CERTS": str(certificate)}))
     if there("go"):
-        # GOFLAGS and modules of this machine are none of its business.
-        settings = {"GO111MODULE": "off", "GOFLAGS": "", "GOCACHE": str(room / "go-cache")}
-        build("drive.go", room / "drive-go", ["go", "build", "-o", room / "drive-go"], settings)
+        # Independent of the machine's GOFLAGS and modules.
+        settings = {"GO111MODULE": "off", "GOFLAGS": "", "GOCACHE": str(built / "go-cache")}
+        build("drive.go", built / "drive-go", ["go", "build", "-o", built / "drive-go"], settings)
         trust = {"SSL_CERT_FILE": str(certificate)}
-        clients.append(Driven("go", "plain stream expect form", [room / "drive-go"], trust))
+        clients.append(Driven("go", "plain stream expect form", [built / "drive-go"], trust))
     if there("java", "javac"):
-        build("Drive.java", room / "Drive.class", ["javac", "-d", room])
-        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", room, "Drive", certificate]
+        build("Drive.java", built / "Drive.class", ["javac", "-d", built])
+        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", built, "Drive", certificate]
         clients.append(Driven("java", "plain stream expect", command, {}))
     for name, ways in [
         ("urllib", "plain stream"),

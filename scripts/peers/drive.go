@@ -1,4 +1,4 @@
-// Sends what standard input asks for, a request a line, with Go's net/http. See scripts/peers/ask.py.
+// Sends the requests on standard input, one per line, with Go's net/http. See scripts/peers/ask.py.
 package main
 
 import (
@@ -28,14 +28,14 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// What a line asks for.
+// The request of a line.
 type order struct {
 	method, url, way string
 	headers          []string
 	body             []byte
 }
 
-// A body of three pieces at least, none larger than 16 KiB, whose length the client does not know.
+// A body of unknown length, in at least three pieces of at most 16 KiB.
 func stream(body []byte) io.Reader {
 	reader, writer := io.Pipe()
 	size := len(body)/3 + 1
@@ -57,7 +57,7 @@ func stream(body []byte) io.Reader {
 	return reader
 }
 
-// A form with a picture, made while it is sent, and its type.
+// A multipart body with a picture, made while it is sent, and its type.
 func form(picture []byte) (io.Reader, string) {
 	reader, writer := io.Pipe()
 	form := multipart.NewWriter(writer)
@@ -77,7 +77,7 @@ func form(picture []byte) (io.Reader, string) {
 	return reader, form.FormDataContentType()
 }
 
-// An answer and its body.
+// Sends a request; returns the response and its body.
 func ask(order order) (*http.Response, []byte, error) {
 	var body io.Reader
 	kind := ""
@@ -114,7 +114,7 @@ func ask(order order) (*http.Response, []byte, error) {
 	return answer, content, err
 }
 
-// How often each outcome came of a request that was sent so many times, some of them at the same time.
+// Sends a request many times, some at once; returns the count of each outcome.
 func repeat(order order, times, atOnce int) string {
 	counts := map[string]int{}
 	var lock sync.Mutex

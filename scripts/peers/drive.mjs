@@ -1,4 +1,4 @@
-// Sends what standard input asks for, a request a line, with one of Node's HTTP clients. See scripts/peers/ask.py.
+// Sends the requests on standard input, one per line, with one of Node's HTTP clients. See scripts/peers/ask.py.
 //
 //   node drive.mjs fetch|http|undici-request|undici-stream
 
@@ -10,7 +10,7 @@ import { Readable, Writable } from 'node:stream';
 
 const TIMEOUT = 10_000;
 
-// A body in three pieces at least, none larger than 16 KiB.
+// A body in at least three pieces of at most 16 KiB.
 async function* pieces(body) {
   const size = Math.min(16384, Math.floor(body.length / 3) + 1);
   for (let at = 0; at < body.length; at += size) {
@@ -46,7 +46,7 @@ function withHttp(method, url, way, body, headers) {
     const request = (protocol === 'https:' ? https : http).request(url, { ...options, timeout: TIMEOUT });
     let asked = way === 'expect';
     request.on('information', ({ statusCode }) => {
-      if (statusCode !== 100 || !asked) request.destroy(new Error(`HTTP ${statusCode} that was not asked for`));
+      if (statusCode !== 100 || !asked) request.destroy(new Error(`HTTP ${statusCode}, which the request did not ask for`));
       asked = false;
     });
     request.on('timeout', () => request.destroy(new Error('timeout')));
@@ -66,7 +66,7 @@ function withHttp(method, url, way, body, headers) {
   });
 }
 
-// What undici's request and stream share.
+// Options for undici's request and stream.
 function options(undici, method, way, body, headers) {
   const content = { stream: () => Readable.from(pieces(body)), form: () => form(undici.FormData, body) };
   const limits = { headersTimeout: TIMEOUT, bodyTimeout: TIMEOUT };

@@ -1,4 +1,5 @@
-"""Sends what standard input asks for, one request a line, with one of Python's HTTP clients. See scripts/peers/ask.py.
+"""Sends the requests on standard input, one per line, with one of Python's HTTP clients. See
+scripts/peers/ask.py.
 
     python drive.py urllib|requests|httpx|aiohttp
 """
@@ -13,13 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TIMEOUT = 10
-# A form's file: its part's name, its own name, its content, its type.
+# The file of a multipart body: name of the part, file name, content, type.
 Form = dict[str, tuple[str, bytes, str]]
 Result = tuple[int, list[tuple[str, str]], bytes]
 
 
 def pieces(body: bytes) -> Iterator[bytes]:
-    """A body in three pieces at least, none larger than 16 KiB."""
+    """A body in at least three pieces of at most 16 KiB."""
     size = min(16384, len(body) // 3 + 1)
     return (body[at : at + size] for at in range(0, len(body), size))
 

@@ -1,4 +1,4 @@
-"""The same request thousands of times, of which none may be lost."""
+"""Sends the same request thousands of times and checks that no response is lost."""
 
 import errno
 import json
@@ -15,16 +15,17 @@ from pathlib import Path
 import harness
 from harness import Address, check
 from peers.ask import Driven, Lost
-from peers.raw import CHUNKED, chunks
 
-# The account, which is what the request asks for.
+CHUNKED = "Transfer-Encoding: chunked"
+# The response to the request: the account.
 SEEN = r'(?s)HTTP/1\.1 200 .*"code":200'
 SEEN_HTTP2 = SEEN.replace(r"1\.1", r"2\.0")
 
 
 def send(address: Address, raw: bytes, times: int, at_once: int = 16, ports: list[int] | None = None) -> Counter:
-    """What came of sending a request so often: answers, and requests that were lost. Connections are kept where they can
-    be. With `ports`, each of those is a client of its own, and uses its port again as soon as its connection has ended."""
+    """Sends a request `times` times; counts the responses and the lost requests. Connections are
+    kept if possible. With `ports`, each port is a client that reuses its port as soon as its
+    connection has ended."""
     parts: list[Counter] = []
 
     def connect(port: int) -> socket.socket:
@@ -41,13 +42,13 @@ def send(address: Address, raw: bytes, times: int, at_once: int = 16, ports: lis
                 return connection
             except OSError as error:
                 connection.close()
-                # A busy kernel has not yet seen the end of the one before.
+                # The kernel may not have released the port yet.
                 if error.errno != errno.EADDRNOTAVAIL or time.monotonic() > end:
                     raise
                 time.sleep(0.001)
 
     def once(connection: socket.socket) -> tuple[str, bool]:
-        """What came, and whether the connection goes on."""
+        """The response, and whether the connection stays open."""
         connection.sendall(raw)
         head, body, interim, end = b"", b"", "", time.monotonic() + 10
         while not head or head.startswith(b"HTTP/1.1 1"):
@@ -93,7 +94,7 @@ def send(address: Address, raw: bytes, times: int, at_once: int = 16, ports: lis
 
 
 def judge(what: str, outcomes: Counter, expected: str) -> None:
-    """Every answer is the expected one."""
+    """Checks that every response matches the expected one."""
     wrong = Counter({outcome: count for outcome, count in outcomes.items() if not re.match(expected, outcome)})
     total = sum(outcomes.values())
     worst = "; ".join(f"{count} times {outcome[:160]}" for outcome, count in wrong.most_common(3))
@@ -101,7 +102,7 @@ def judge(what: str, outcomes: Counter, expected: str) -> None:
 
 
 def health(address: Address, times: int) -> None:
-    """Health checks on many kept connections, all opened at once."""
+    """Sends health checks on many kept connections, all opened at once."""
     if shutil.which("ab"):
         command = ["ab", "-k", "-q", "-s", "5", "-c", "64", "-n", str(times), "http://{}:{}/health".format(*address)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -110,13 +111,13 @@ def health(address: Address, times: int) -> None:
         right = right and "Non-2xx responses" not in facts
         check(" ".join(command[:2] + command[5:]), right, "" if right else " ".join(done.stdout.split())[-150:])
     else:
-        print("SKIPPED ab: it is not there")
+        print("SKIPPED ab: not installed")
     request = b"GET /health HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"
-    judge("64 kept connections ask /health", send(address, request, times, 64), r"HTTP/1\.[01] 200 ")
+    judge("/health on 64 kept connections", send(address, request, times, 64), r"HTTP/1\.[01] 200 ")
 
 
 def by_go(go: Driven, url: str, body: Path, times: int) -> Counter:
-    """The same by Go, which speaks HTTP/2: what came of sending a request so often, without its length."""
+    """The same as `send` with Go, over HTTP/2 and without Content-Length."""
     try:
         answer = go.ask("POST", url, f"stream*{times}/16", body, {}, deadline=30 + times / 100)
     except Lost as error:
@@ -128,19 +129,22 @@ def by_go(go: Driven, url: str, body: Path, times: int) -> Counter:
 
 
 def streamed(token: str, *lines: str) -> bytes:
-    """A request in chunks. Caddy has no site of another name."""
+    """A request in two chunks. The Host is the one that Caddy serves."""
     head = "\r\n".join(["POST /api/user_info HTTP/1.1", "Host: 127.0.0.1", CHUNKED, *lines, "", ""])
-    return head.encode() + chunks(json.dumps({"token": token}).encode())
+    body = json.dumps({"token": token}).encode()
+    middle = len(body) // 2
+    chunks = [f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n" for chunk in (body[:middle], body[middle:])]
+    return head.encode() + b"".join(chunks) + b"0\r\n\r\n"
 
 
 def direct(address: Address, token: str, times: int) -> None:
-    """Many requests in chunks on kept connections, and on ports that are used again at once."""
+    """Sends requests in chunks on kept connections, and from ports that are reused at once."""
     judge("chunks, direct", send(address, streamed(token), times), SEEN)
-    # Below those that other clients of this machine get.
+    # Below the kernel's range of ephemeral ports.
     first = random.randrange(20_000, 32_000)
     ports = list(range(first, first + 4))
     outcomes = send(address, streamed(token, "Connection: close"), times, ports=ports)
-    judge("chunks from ports that are used again at once", outcomes, SEEN)
+    judge("chunks from ports that are reused at once", outcomes, SEEN)
     refused = streamed(token).replace(CHUNKED.encode(), CHUNKED.encode() + b"\r\nContent-Length: 5")
     outcomes = send(address, refused, times // 4, ports=ports)
-    judge("HTTP 400 from ports that are used again at once", outcomes, r"HTTP/1\.1 400 ")
+    judge("HTTP 400 from ports that are reused at once", outcomes, r"HTTP/1\.1 400 ")

@@ -1,4 +1,4 @@
-"""A TCP relay that keeps what went through it, so that the bytes behind a client's back can be looked at."""
+"""A TCP relay that records what it forwards, so that tests see bytes that a client hides."""
 
 import re
 import socket
@@ -10,14 +10,14 @@ from harness import Address
 
 @dataclass
 class Recording:
-    """What both sides of one connection sent."""
+    """The bytes that both sides of a connection sent."""
 
     request: bytearray = field(default_factory=bytearray)
     answer: bytearray = field(default_factory=bytearray)
 
 
 class Relay:
-    """Listens on a port of its own and hands everything on; lives in threads until the process ends."""
+    """Listens on a free port and forwards everything, in threads, until the process exits."""
 
     def __init__(self, upstream: Address) -> None:
         self.upstream = upstream
@@ -34,7 +34,7 @@ class Relay:
             threading.Thread(target=self.connect, args=(client, recording), daemon=True).start()
 
     def connect(self, client: socket.socket, recording: Recording) -> None:
-        """One connection, to its end on both sides."""
+        """Relays one connection until both sides have ended."""
         with client, socket.create_connection(self.upstream) as server:
             for side in (client, server):
                 side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -45,7 +45,7 @@ class Relay:
 
 
 def pump(source: socket.socket, sink: socket.socket, record: bytearray) -> None:
-    """Hands on what comes until it ends. What the other side no longer takes is read and dropped."""
+    """Forwards bytes until the end. If the other side has closed, reads and drops them."""
     taken = True
     try:
         while data := source.recv(1 << 16):
@@ -64,7 +64,7 @@ def pump(source: socket.socket, sink: socket.socket, record: bytearray) -> None:
 
 
 def unrequested(recording: Recording) -> str:
-    """The interim answers of a connection that its client did not ask for; nothing if there are none."""
+    """A text about interim responses that the client did not ask for; "" if there are none."""
     asked = len(re.findall(rb"HTTP/1\.1\r\n(?:[^\r]+\r\n)*expect: *100-continue\r\n", recording.request, re.IGNORECASE))
     interim = re.findall(rb"HTTP/1\.[01] 1\d\d[^\r]*", recording.answer)
-    return f"{len(interim)} interim answers to {asked} that asked: {interim[0].decode()}" if len(interim) > asked else ""
+    return f"{len(interim)} interim responses to {asked} requests with Expect: {interim[0].decode()}" if len(interim) > asked else ""

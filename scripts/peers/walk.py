@@ -1,4 +1,4 @@
-"""What each client does on its way through everything, on one route to the server."""
+"""The requests that each client sends over one route to the server."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ class Bodies:
         self.form = self.put("form", self.filled(self.picture))
         self.large_form = self.put("large-form", self.filled(self.large))
         self.stranger = self.put("stranger", json.dumps({"token": "x" * 250}).encode())
-        # JSON of 100 KB, where 64 KiB are the most; pictures of 300 KB and 200 KB that no token allows.
+        # JSON of 100 KB (the limit is 64 KiB); pictures of 300 KB and 200 KB, sent without a token.
         self.long = self.put("long", json.dumps({"token": "x" * 100_000}).encode())
         self.unwanted = self.put("unwanted", harness.upload_start() + harness.png(550, 550, "unwanted"))
         self.smaller = self.put("smaller", harness.upload_start() + harness.png(450, 450, "unwanted"))
@@ -36,11 +36,12 @@ class Bodies:
         return path
 
     def filled(self, picture: Path) -> bytes:
-        return harness.upload_start() + picture.read_bytes() + f"\r\n--{harness.BOUNDARY}--\r\n".encode()
+        return harness.multipart(picture.read_bytes())
 
 
 def differs(answer: Answer, status: int, code: int = 0) -> str:
-    """What of an answer is not as it should be; every answer lets pages of other origins see it."""
+    """How a response differs from the expected one; "" if it does not. Every response has CORS
+    headers."""
     if (answer.status, answer.code) != (status, code):
         return f"HTTP {answer.status} {answer.body[:120]!r}, not HTTP {status}" + (f" with code {code}" if code else "")
     if answer.headers.get("access-control-allow-origin") != "*":
@@ -49,23 +50,24 @@ def differs(answer: Answer, status: int, code: int = 0) -> str:
 
 
 class Walk:
-    """One client's way through everything, on one route. `watched` is another way to the same server, past a relay."""
+    """Sends all requests of one client over one route. `watched` is the same route through a relay."""
 
     def __init__(self, client: Client, route: str, base: str, bodies: Bodies, relay: Relay | None = None) -> None:
         self.client, self.base, self.bodies, self.relay = client, base, bodies, relay
         self.who = f"{client.name}, {route}"
-        # Caddy 2.6.2 now and then cuts a client off that still sends over HTTP/1.1 when the answer comes, whatever server
-        # is behind it: of 480 such requests to a server that reads each to its end, 36 were lost.
+        # Caddy 2.6.2 sometimes resets an HTTP/1.1 client that is still sending when the response
+        # comes, whatever the server does: of 480 such requests to a server that reads everything,
+        # 36 were lost.
         self.cuts_off = route == "caddy HTTP/1.1"
         self.watched = "http://{}:{}".format(*relay.address) if relay else base
         self.right, self.began = 0, time.monotonic()
 
     def case(self, what: str, judge: Callable[[], str]) -> None:
-        """Takes note of what is not as it should be; nothing is, if the text is empty. Clients that hang are given up."""
+        """Checks that `judge` returns no fault. After 30 seconds the remaining cases fail untried."""
         try:
             wrong = judge() if time.monotonic() < self.began + 30 else "not tried, since the others took too long"
         except Lost as error:
-            wrong = f"no answer: {error}"
+            wrong = f"no response: {error}"
         check(f"{self.who}: {what}", not wrong, wrong[:300], quiet=True)
         self.right += not wrong
 
@@ -74,18 +76,18 @@ class Walk:
         return self.client.ask(method, url, way, file, {name.replace("_", "-"): text for name, text in headers.items()})
 
     def differs(self, answer: Answer, status: int, code: int) -> str:
-        """As `differs`, of an error: of which BusyBox wget shows the status alone."""
+        """Like `differs` for an error, of which BusyBox wget shows only the status."""
         if isinstance(self.client, ask.Wget) and status != 200:
             return "" if answer.status == status else f"HTTP {answer.status}, not HTTP {status}"
         return differs(answer, status, code)
 
     def run(self, name: str, times: int) -> None:
-        """Everything, as the user of this name; what is refused, so often."""
+        """Sends all requests as this user; refused ones `times` times."""
         before = len(harness.failures)
         recordings = len(self.relay.recordings) if self.relay else 0
         token = self.log_in(name)
         self.read_account(name, token)
-        # BusyBox wget sends no byte after a zero.
+        # BusyBox wget sends a body only up to the first zero byte.
         if not isinstance(self.client, ask.Wget):
             self.upload(token)
         self.refused(times)
@@ -94,9 +96,9 @@ class Walk:
         self.case("user_info at the end", lambda: self.account(name, "plain", token))
         self.client.end()
         if self.relay:
-            # A client that was sent more than it asked for may not say so.
+            # A client may hide an interim response that it did not ask for.
             wrong = [text for text in map(unrequested, self.relay.recordings[recordings:]) if text]
-            self.case("interim answers", lambda: f"on {len(wrong)} connections: {wrong[0]}" if wrong else "")
+            self.case("interim responses", lambda: f"on {len(wrong)} connections: {wrong[0]}" if wrong else "")
         faults = len(harness.failures) - before
         took = f"{time.monotonic() - self.began:.1f} s"
         print(f"{'FAILED' if faults else 'ok    '} {self.who}: {self.right} of {self.right + faults} cases, {took}", flush=True)
@@ -108,8 +110,7 @@ class Walk:
             nonlocal token
             captcha = self.send("GET", "/api/get_verification_code")
             key = captcha.headers.get("verificationcodekey", "")
-            members = {"verification_code_key": key, "verification_code": harness.CAPTCHA}
-            members |= {"username": name, "passwd": harness.PASSWORD}
+            members = harness.solved({"username": name, "passwd": harness.PASSWORD}, key)
             answer = self.send("POST", "/api/login", file=self.bodies.put("log-in", json.dumps(members).encode()))
             token = str(answer.message)
             return differs(captcha, 200) or differs(answer, 200, 200)
@@ -129,14 +130,15 @@ class Walk:
             self.case(f"a bad token, {way}", lambda: differs(self.send("POST", "/api/user_info", way, stranger), 200, 403))
 
     def ways(self) -> list[str]:
-        """How it sends bytes that it was given. Through proxies curl alone asks for HTTP 100: over HTTP/2 they do as they
-        like, Caddy sends it twice, which Java does not bear, and Go 1.19 sends its next request where HAProxy, which
-        handed on a refusal instead of HTTP 100, still waits for the body."""
+        """The ways in which the client sends a given body. Through proxies only curl sends Expect:
+        over HTTP/2 proxies differ, Caddy sends HTTP 100 twice, which Java rejects, and after a
+        refusal instead of HTTP 100 Go 1.19 sends its next request while HAProxy still waits for the
+        body."""
         asks = self.relay is not None or (isinstance(self.client, ask.Curl) and not self.base.startswith("https"))
         return [way for way in self.client.ways if way != "form" and (asks or way != "expect")]
 
     def upload(self, token: str) -> None:
-        kind = f"multipart/form-data; boundary={harness.BOUNDARY}"
+        kind = harness.MULTIPART
 
         def judge(way: str, picture: Path, form: Path) -> str:
             headers = {"token": token} if way == "form" else {"token": token, "Content_Type": kind}
@@ -160,10 +162,12 @@ class Walk:
             self.case(f"upload, {way}", lambda: judge(way, *large))
 
     def refused(self, times: int) -> None:
-        """Refused before the body was read; again, since seeing it may be luck."""
-        # After an answer Caddy reads 256 KiB of what is left, and cuts off a client that sends more.
+        """Requests that are refused before the body is read; repeated, since seeing the response
+        may be luck."""
+        # After a response Caddy reads up to 256 KiB of the remaining body, and resets a client that
+        # sends more.
         unwanted, long = self.bodies.unwanted if self.relay else self.bodies.smaller, self.bodies.long
-        kind = f"multipart/form-data; boundary={harness.BOUNDARY}"
+        kind = harness.MULTIPART
 
         def judge(path: str, way: str, file: Path, status: int, code: int) -> str:
             for turn in range(times + 1):
@@ -175,11 +179,12 @@ class Walk:
         for way in self.ways():
             if self.cuts_off and way != "plain":
                 continue
-            # Java before 17.0.17 hangs whenever Expect is answered with anything but 100 (JDK-8286171).
+            # Java before 17.0.17 hangs if the response to Expect is not 100 (JDK-8286171).
             if (self.client.name, way) == ("java", "expect"):
                 continue
             self.case(f"100 KB of JSON, {way}", lambda: judge("/api/user_info", way, long, 413, 413))
-            # curl before 8.2 goes on waiting to send over HTTP/2, if what came is no error (curl's issue 11157).
+            # curl before 8.2 keeps waiting to send over HTTP/2 unless the response is an error
+            # (curl issue 11157).
             if isinstance(self.client, ask.Curl) and self.base.startswith("https"):
                 continue
             self.case(f"a picture without token, {way}", lambda: judge("/api/upload_avatar", way, unwanted, 200, 404))

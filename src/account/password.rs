@@ -87,7 +87,7 @@ fn md5_hex(password: &str) -> String {
 /// limited.
 const MAX_CONCURRENT_HASHES: usize = 4;
 /// As many permits as there are cores, but at most [`MAX_CONCURRENT_HASHES`].
-static HASH_PERMITS: LazyLock<Semaphore> = LazyLock::new(|| {
+static HASH_PERMITS: LazyLock<Semaphore<()>> = LazyLock::new(|| {
     Semaphore::new(
         thread::available_parallelism()
             .map_or(1, usize::from)

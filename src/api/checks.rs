@@ -184,8 +184,8 @@ fn event<'a>(call: &Call, source: &'a str) -> Event<'a> {
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Refusal {
         match fault {
-            Fault::NotAsked(cause) => Refusal::fault(Reason::ReadFailed, cause),
-            Fault::NotWritten(cause) => Refusal::fault(Reason::WriteFailed, cause),
+            Fault::Unavailable(cause) => Refusal::fault(Reason::ReadFailed, cause),
+            Fault::WriteFailed(cause) => Refusal::fault(Reason::WriteFailed, cause),
         }
     }
 }

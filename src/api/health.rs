@@ -4,6 +4,6 @@ use super::call::Call;
 use crate::contract::{Outcome, Success};
 
 pub fn handle(call: &Call) -> Outcome {
-    call.app.ask_without_waiting()?;
+    call.app.probe_database()?;
     Ok(Success::Sentence)
 }

@@ -1,34 +1,33 @@
-//! What `--help` prints, of the program, of a family and of a command.
+//! What `--help` prints for the program, a family and a command.
 
 use super::{COMMANDS, Command, Opt, family};
 use std::ffi::OsString;
 use std::fmt::Write;
 
-/// Columns of a line.
+/// The longest line, in columns.
 const WIDTH: usize = 100;
-/// Exit codes that mean the same everywhere.
+/// The exit codes of all commands.
 pub(super) const EXIT: [(u8, &str); 3] = [
     (0, "done"),
-    (1, "not done, for the reason that standard error gives"),
+    (1, "not done; standard error gives the reason"),
     (2, "bad usage or configuration"),
 ];
 const HELP: Opt = Opt {
     name: "help",
     value: "",
-    doc: "print this",
+    doc: "print this help",
 };
-/// The option of the program alone.
+/// The option that only the program itself has.
 pub(super) const VERSION: Opt = Opt {
     name: "version",
     value: "",
     doc: "print the version",
 };
-/// Where settings are.
-pub(super) const SETTINGS_STAND: &str = "Settings stand in DIR/config.json, which the first start writes; each can also \
-     be given as ACCOUNTD_<NAME> in the environment, a secret as ACCOUNTD_<NAME>_FILE too.";
+/// Where settings come from.
+pub(super) const SETTINGS_INTRO: &str = "Settings are read from DIR/config.json, which the first start writes. The environment \
+     variable ACCOUNTD_<NAME> overrides a setting; a secret can also be in the file that ACCOUNTD_<NAME>_FILE names.";
 
-/// The help of the command or the family that these words name, of the program if they name none.
-#[must_use]
+/// The help of the command or family that these words name, or of the program if they name none.
 pub fn help_of(words: &[OsString]) -> String {
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     let command = (1..=words.len().min(2)).rev().find_map(|count| {
@@ -43,7 +42,10 @@ pub fn help_of(words: &[OsString]) -> String {
                 &mut text,
                 family(word).map(|command| (command.name.into(), command.doc)),
             );
-            let _ = writeln!(text, "\n`accountd {word} COMMAND --help` explains one.");
+            let _ = writeln!(
+                text,
+                "\n`accountd {word} COMMAND --help` explains a command."
+            );
             text
         }
         _ => help(),
@@ -51,7 +53,6 @@ pub fn help_of(words: &[OsString]) -> String {
 }
 
 /// What `accountd --help` prints.
-#[must_use]
 pub fn help() -> String {
     let mut text = String::from(
         "accountd: an account server for one box: one binary, one SQLite file, one command.\n\n\
@@ -63,8 +64,7 @@ pub fn help() -> String {
             .iter()
             .map(|command| (command.name.into(), command.doc)),
     );
-    text +=
-        "\n`accountd COMMAND --help` explains one, with its arguments and options.\n\nOptions:\n";
+    text += "\n`accountd COMMAND --help` explains a command with its arguments and options.\n\nOptions:\n";
     let options = with_help(COMMANDS[0].options).chain([&VERSION]);
     table(&mut text, options.map(|option| (shown(option), option.doc)));
     text += "\n";
@@ -72,7 +72,7 @@ pub fn help() -> String {
         &mut text,
         "",
         "",
-        &format!("{SETTINGS_STAND} docs/settings.md lists them."),
+        &format!("{SETTINGS_INTRO} docs/settings.md lists them."),
     );
     text += "\nExit status:\n";
     table(
@@ -129,12 +129,12 @@ fn one(command: &Command) -> String {
     text
 }
 
-/// A command's options, and the one that all have.
+/// A command's options and `--help`.
 pub(super) fn with_help(options: &'static [Opt]) -> impl Iterator<Item = &'static Opt> {
     options.iter().chain([&HELP])
 }
 
-/// The exit codes of a command that says more than [`EXIT`] about some.
+/// The exit codes of a command: [`EXIT`], with its own descriptions if it has any.
 pub(super) fn exit_of(
     own: &'static [(u8, &'static str)],
 ) -> impl Iterator<Item = (u8, &'static str)> {
@@ -146,7 +146,7 @@ pub(super) fn exit_of(
     })
 }
 
-/// An option as it is written.
+/// An option as the help shows it.
 pub(super) fn shown(option: &Opt) -> String {
     let short = match option.name {
         "help" => "-h, ",
@@ -158,7 +158,7 @@ pub(super) fn shown(option: &Opt) -> String {
         .into()
 }
 
-/// Names and what they are, in two columns.
+/// Appends names and descriptions in two columns.
 fn table<'a>(text: &mut String, rows: impl Iterator<Item = (String, &'a str)>) {
     let rows: Vec<_> = rows.collect();
     let width = rows
@@ -183,7 +183,8 @@ fn examples(text: &mut String, command: &Command) {
     }
 }
 
-/// Appends words in lines of [`WIDTH`], the first one behind `first`, the others behind `others`.
+/// Appends words in lines of at most [`WIDTH`]. The first line is indented by `first`, the others by
+/// `others`.
 fn wrap(text: &mut String, first: &str, others: &str, words: &str) {
     let mut line = first.to_string();
     let mut start = first.len();

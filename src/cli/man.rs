@@ -1,7 +1,7 @@
-//! `man`: the manual page accountd(1), made from the tables of commands and settings, in the macros
+//! `man`: the manual page accountd(1), written from the tables of commands and settings in the macros
 //! of man(7).
 
-use super::help::{EXIT, SETTINGS_STAND, exit_of, shown, with_help};
+use super::help::{EXIT, SETTINGS_INTRO, exit_of, shown, with_help};
 use super::{Argument, COMMANDS, Command, Opt, print};
 use crate::config::SETTINGS;
 use std::fmt::Write;
@@ -9,20 +9,19 @@ use std::fmt::Write;
 /// The row of `man`.
 pub const MAN: Command = Command {
     name: "man",
-    doc: "print the manual page, for man(1)",
-    about: "It says what --help says of all commands, and lists the settings.",
+    doc: "print the manual page accountd(1)",
+    about: "The page has the help of all commands, and the settings.",
     arguments: &[],
     options: &[],
     exit: &[],
     examples: &[(
         "man >/usr/local/share/man/man1/accountd.1",
-        "make it known to man(1)",
+        "install it for man(1)",
     )],
     run: |_| print(&page()),
 };
 
 /// The manual page.
-#[must_use]
 pub fn page() -> String {
     let mut page = format!(
         ".TH ACCOUNTD 1 \"\" \"accountd {}\" \"User Commands\"\n",
@@ -31,11 +30,12 @@ pub fn page() -> String {
     page += ".SH NAME\naccountd \\- an account server for one box: one binary, one SQLite file, one command\n";
     page += ".SH SYNOPSIS\n.B accountd\n[\\fICOMMAND\\fR] [\\fIOPTIONS\\fR]\n";
     page += ".SH DESCRIPTION\n";
-    page += "Programs and shell scripts talk to it over HTTP and JSON: register, log in with a captcha, read and change \
-             one's account, reset a forgotten password, upload a picture.\nIts data folder holds everything that lasts.\n";
+    page += "accountd keeps user accounts and serves them over HTTP and JSON.\n\
+             Clients register, log in with a captcha, read and change their account, reset a forgotten password, and \
+             upload a picture.\nEverything that it stores is in one data folder.\n";
     page += ".SH COMMANDS\n";
     COMMANDS.iter().for_each(|command| one(&mut page, command));
-    let _ = write!(page, ".SH SETTINGS\n{}\n", escaped(SETTINGS_STAND));
+    let _ = write!(page, ".SH SETTINGS\n{}\n", escaped(SETTINGS_INTRO));
     for setting in SETTINGS {
         let default = if setting.default == "null" {
             String::new()
@@ -49,7 +49,7 @@ pub fn page() -> String {
             &format!("{doc} It is {kind}{default}."),
         );
     }
-    page += ".SH SIGNALS\nSIGTERM and SIGINT end it once everything that has begun is answered.\n";
+    page += ".SH SIGNALS\nSIGTERM and SIGINT stop the server once the requests that have begun are answered.\nSIGHUP makes it read its settings again.\n";
     page += ".SH EXIT STATUS\n";
     EXIT.iter()
         .for_each(|(code, doc)| item(&mut page, &code.to_string(), doc));
@@ -71,7 +71,7 @@ fn one(page: &mut String, command: &Command) {
     arguments
         .iter()
         .for_each(|Argument { name, .. }| _ = write!(page, " {name}"));
-    let _ = writeln!(page, "\n{}.", escaped(&capital(doc)));
+    let _ = writeln!(page, "\n{}.", escaped(&capitalized(doc)));
     about
         .lines()
         .for_each(|paragraph| _ = write!(page, ".PP\n{}\n", escaped(paragraph)));
@@ -79,7 +79,7 @@ fn one(page: &mut String, command: &Command) {
         .iter()
         .for_each(|Argument { name, doc }| item(page, name, doc));
     with_help(options).for_each(|option: &Opt| item(page, &shown(option), option.doc));
-    // Where it means more than it does of all commands.
+    // Those of all commands are listed once, at the end of the page.
     exit_of(exit)
         .filter(|row| !EXIT.contains(row))
         .for_each(|(code, doc)| item(page, &format!("exit status {code}"), doc));
@@ -88,25 +88,25 @@ fn one(page: &mut String, command: &Command) {
             page,
             ".PP\n.EX\n{}\n.EE\n{}.\n",
             escaped(format!("accountd {line}").trim_end()),
-            escaped(&capital(doc))
+            escaped(&capitalized(doc))
         );
     }
 }
 
-/// A word, and behind or below it what it is.
+/// Appends a word with its description beside or below it.
 fn item(page: &mut String, word: &str, doc: &str) {
     let _ = write!(page, ".TP\n.B {}\n{}\n", escaped(word), escaped(doc));
 }
 
-fn capital(sentence: &str) -> String {
+fn capitalized(sentence: &str) -> String {
     let mut rest = sentence.chars();
     rest.next()
         .map(|first| first.to_uppercase().chain(rest).collect())
         .unwrap_or_default()
 }
 
-/// A text that no line of which is taken for a macro, with hyphens that can be copied. Each
-/// sentence begins a line.
+/// A text in which no line is taken for a macro and hyphens can be copied. Each sentence begins a new
+/// line, as man(7) asks.
 fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_what_the_tables_say() {
+    fn the_page_has_every_command_option_and_setting() {
         let page = page();
         for command in COMMANDS {
             assert!(

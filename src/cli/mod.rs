@@ -1,4 +1,4 @@
-//! The command line: commands as data, from which they are read, explained and run.
+//! The command line: a table of commands, from which they are parsed, explained and run.
 
 mod completions;
 mod help;
@@ -10,18 +10,20 @@ pub use table::COMMANDS;
 
 use crate::command::{Args, Argument, Command, DATA, Failure, ID, Opt, print, usage};
 use crate::commands::serve::WORKER;
+use completions::COMPLETE;
 use lexopt::{Arg, Parser};
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-/// Arguments in whose place an option can stand.
-const INSTEAD: [(&str, Opt); 1] = [("USER", ID)];
+/// Arguments that an option can replace.
+const REPLACED_BY: [(&str, Opt); 1] = [("USER", ID)];
 
-/// Does what the arguments (without the program's name) say.
-///
-/// # Errors
-/// A [`Failure`].
+/// Runs the command that the arguments name. They do not include the program's name.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+    let mut arguments = arguments.peekable();
+    if arguments.next_if(|first| first == COMPLETE).is_some() {
+        return completions::complete(arguments);
+    }
     let mut parser = Parser::from_args(arguments);
     let (mut words, mut values, mut asks_for_help) = (Vec::new(), HashMap::new(), false);
     while let Some(argument) = parser
@@ -38,15 +40,16 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
                     .iter()
                     .flat_map(|command| command.options)
                     .find(|option| option.name == name);
-                let option = known.ok_or_else(|| usage("", format!("--{name} is no option")))?;
+                let option =
+                    known.ok_or_else(|| usage("", format!("--{name} is not an option")))?;
                 let value = if option.value.is_empty() {
                     Ok(OsString::new())
                 } else {
                     parser.value()
                 };
                 let value = value.map_err(|error| usage("", error.to_string()))?;
-                // As of a variable that a script has not set; no name at all would be the folder
-                // that it runs in.
+                // A script may have expanded an unset variable. An empty path would mean the current
+                // folder.
                 if option.name == DATA.name && value.is_empty() {
                     return Err(usage("", format!("--{} is empty", option.name)));
                 }
@@ -59,7 +62,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     if asks_for_help {
         return print(&help_of(&words));
     }
-    let (command, rest) = find(words)?;
+    let (command, rest) = find_command(words)?;
     if let Some(name) = values
         .keys()
         .find(|name| !command.options.iter().any(|option| option.name == **name))
@@ -71,16 +74,16 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     }
     let mut rest = rest.into_iter();
     let replaced = |argument: &&Argument| {
-        INSTEAD
+        REPLACED_BY
             .iter()
             .any(|(name, option)| *name == argument.name && values.contains_key(option.name))
     };
-    let wanted: Vec<&Argument> = command
+    let expected: Vec<&Argument> = command
         .arguments
         .iter()
         .filter(|argument| !replaced(argument))
         .collect();
-    for argument in wanted {
+    for argument in expected {
         let missing = || {
             usage(
                 command.name,
@@ -95,41 +98,41 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     }
 }
 
-/// The command that these words name, and the words behind its name.
-fn find(mut words: Vec<OsString>) -> Result<(&'static Command, Vec<OsString>), Failure> {
+/// The command that these words name, and its arguments.
+fn find_command(mut words: Vec<OsString>) -> Result<(&'static Command, Vec<OsString>), Failure> {
     let Some(first) = words.first() else {
         return Ok((COMMANDS[0], words));
     };
-    let named = |name: &str| {
+    let command_called = |name: &str| {
         COMMANDS
             .iter()
             .chain([&&WORKER])
             .find(|command| command.name == name)
     };
     let first = first.to_string_lossy().into_owned();
-    if let Some(command) = named(&first) {
+    if let Some(command) = command_called(&first) {
         return Ok((command, words.split_off(1)));
     }
     let family: Vec<&str> = family(&first)
         .filter_map(|command| command.name.split(' ').nth(1))
         .collect();
     if family.is_empty() {
-        return Err(usage("", format!("{first} is no command")));
+        return Err(usage("", format!("{first} is not a command")));
     }
     let second = words
         .get(1)
         .map(|word| word.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let command = named(&format!("{first} {second}")).ok_or_else(|| {
+    let command = command_called(&format!("{first} {second}")).ok_or_else(|| {
         usage(
             &first,
-            format!("{first} is followed by one of {}", family.join(", ")),
+            format!("{first} must be followed by one of {}", family.join(", ")),
         )
     })?;
     Ok((command, words.split_off(2)))
 }
 
-/// The commands of two words that begin with this one.
+/// The commands of a family: those of two words that begin with this one.
 fn family(word: &str) -> impl Iterator<Item = &'static &'static Command> {
     COMMANDS.iter().filter(move |command| {
         command
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_of_one_name_are_alike() {
+    fn options_of_the_same_name_take_the_same_value() {
         let all: Vec<&Opt> = COMMANDS
             .iter()
             .flat_map(|command| command.options)
@@ -155,14 +158,14 @@ mod tests {
                 .find(|other| other.name == option.name && other.value != option.value);
             assert!(
                 other.is_none(),
-                "--{} has a value here and none, or another, there",
+                "--{} takes different values in two commands",
                 option.name
             );
         }
     }
 
     #[test]
-    fn every_command_is_explained() {
+    fn every_command_has_a_description_and_examples_of_itself() {
         for command in COMMANDS {
             assert!(
                 !command.doc.is_empty() && !command.about.is_empty(),
@@ -172,8 +175,8 @@ mod tests {
             assert!(!command.examples.is_empty(), "{}", command.name);
             assert!(command.name.split(' ').count() <= 2, "{}", command.name);
             for (line, _) in command.examples {
-                let named = line.starts_with(command.name) || command.name == COMMANDS[0].name;
-                assert!(named, "{line} is no example of {}", command.name);
+                let fits = line.starts_with(command.name) || command.name == COMMANDS[0].name;
+                assert!(fits, "{line} is not an example of {}", command.name);
             }
         }
     }

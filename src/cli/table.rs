@@ -5,8 +5,8 @@ use super::man::MAN;
 use crate::command::Command;
 use crate::commands::{audit, backup, check, config, harden, health, import_medusa, serve, user};
 
-/// Every command, in the order of the help; the first one is meant where none is named. A row
-/// stands beside the function that does it.
+/// Every command, in the order of the help. The first one runs if the command line names none. Each
+/// row is defined beside the function that runs it.
 pub const COMMANDS: &[&Command] = &[
     &serve::SERVE,
     &config::CONFIG,

@@ -1,4 +1,4 @@
-//! What a command line says, for the function that does it.
+//! The parsed arguments of one command line.
 
 use super::{Command, DATA};
 use crate::command::Failure;
@@ -14,57 +14,45 @@ pub struct Args {
 }
 
 impl Args {
-    /// The values that a command line has given to a command.
-    #[must_use]
+    /// The values of a command's arguments and options, by their names in the table.
     pub fn new(command: &'static Command, values: HashMap<&'static str, OsString>) -> Args {
         Args { command, values }
     }
 
     /// The command's name.
-    #[must_use]
     pub fn command(&self) -> &'static str {
         self.command.name
     }
 
     /// The data folder.
-    #[must_use]
     pub fn data(&self) -> PathBuf {
         self.path(DATA.name).unwrap_or_else(|| "data".into())
     }
 
-    /// Whether an option is there.
-    #[must_use]
+    /// Whether the command line has this option.
     pub fn has(&self, option: &str) -> bool {
         self.values.contains_key(option)
     }
 
-    /// The value of an argument or option that names a file or a folder.
-    #[must_use]
+    /// The value of an argument or option that is a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.values.get(name).map(PathBuf::from)
     }
 
-    /// The value of an option.
-    ///
-    /// # Errors
-    /// If it is not UTF-8.
+    /// The value of an option. An error if it is not UTF-8.
     pub fn text(&self, option: &str) -> Result<Option<String>, Failure> {
         let text = self.values.get(option).map(|value| value.clone().string());
         text.transpose()
             .map_err(|error| usage(self.command.name, error.to_string()))
     }
 
-    /// The value of an argument.
-    ///
-    /// # Errors
-    /// If it is not UTF-8.
+    /// The value of an argument. An error if it is not UTF-8.
     pub fn argument(&self, name: &str) -> Result<String, Failure> {
         self.text(name).map(Option::unwrap_or_default)
     }
 }
 
-/// Bad usage of a command or, where the name is empty, of the program.
-#[must_use]
+/// Bad usage of a command, or of the program if `command` is empty.
 pub fn usage(command: &str, sentence: String) -> Failure {
     let of = if command.is_empty() {
         String::new()

@@ -5,13 +5,12 @@
 pub struct Failure {
     /// 2 for bad usage or configuration, 1 for anything else.
     pub code: u8,
-    /// One sentence for standard error; empty if it is there already.
+    /// One sentence for standard error; empty if the reason has already been printed.
     pub sentence: String,
 }
 
 impl Failure {
     /// A failure with its code and sentence.
-    #[must_use]
     pub fn new(code: u8, sentence: String) -> Failure {
         Failure { code, sentence }
     }

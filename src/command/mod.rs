@@ -1,4 +1,4 @@
-//! What every command is made of: its row in the table, its arguments, its failure, its output.
+//! What every command is made of: its row in the table, arguments, failure and output.
 
 mod args;
 mod failure;
@@ -10,25 +10,25 @@ pub use print::print;
 
 /// A command.
 pub struct Command {
-    /// One word, or two where a family shares the first one.
+    /// One word, or two if it belongs to a family, such as `user list`.
     pub name: &'static str,
-    /// What it does, in a line that begins with a verb.
+    /// What it does, in one line that begins with a verb.
     pub doc: &'static str,
-    /// What else there is to know: paragraphs, each one line.
+    /// The rest of its help: paragraphs, one per line.
     pub about: &'static str,
-    /// What stands behind its name, in this order.
+    /// Its positional arguments, in order.
     pub arguments: &'static [Argument],
     /// Its options.
     pub options: &'static [Opt],
-    /// Exit codes that mean more than `--help` says of all commands.
+    /// Exit codes with a more specific meaning than in all commands.
     pub exit: &'static [(u8, &'static str)],
-    /// Command lines without the program's name, and what each does.
+    /// Command lines without the program's name, each with a description.
     pub examples: &'static [(&'static str, &'static str)],
-    /// Does it.
+    /// Runs it.
     pub run: fn(&Args) -> Result<(), Failure>,
 }
 
-/// An argument that is told by its place.
+/// A positional argument.
 pub struct Argument {
     /// In capitals.
     pub name: &'static str,
@@ -39,7 +39,7 @@ pub struct Argument {
 /// An option.
 #[derive(Clone, Copy)]
 pub struct Opt {
-    /// Without its dashes. Options of one name are alike in all commands.
+    /// Without its dashes. An option of the same name takes the same value in all commands.
     pub name: &'static str,
     /// Its value, in capitals; empty if it has none.
     pub value: &'static str,
@@ -47,25 +47,25 @@ pub struct Opt {
     pub doc: &'static str,
 }
 
-/// The data folder; every command has it.
+/// The data folder. Every command that uses one has this option.
 pub const DATA: Opt = Opt {
     name: "data",
     value: "DIR",
-    doc: "the folder with everything that lasts: config.json, accountd.db, avatars/ (default: ./data)",
+    doc: "the data folder, with config.json, accountd.db and avatars/ (default: ./data)",
 };
-/// An address in place of the configured one.
+/// An address that overrides the configured one.
 pub const LISTEN: Opt = Opt {
     name: "listen",
     value: "ADDR",
-    doc: "IP:PORT or unix:PATH instead of what is configured; port 0 picks a free one",
+    doc: "IP:PORT or unix:PATH in place of the configured address; port 0 picks a free port",
 };
 /// Output for programs.
 pub const JSON: Opt = Opt {
     name: "json",
     value: "",
-    doc: "print a JSON object, of a list one a line; times are Unix seconds",
+    doc: "print a JSON object; a list prints one per line; times are Unix seconds",
 };
-/// A user by id, which no name can be taken for.
+/// A user by id. Unlike USER, it cannot be mistaken for a name.
 pub const ID: Opt = Opt {
     name: "id",
     value: "N",

@@ -4,11 +4,11 @@ use crate::command::Failure;
 use crate::log::escape;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints lines. Whatever a terminal would obey or hide in them is escaped, wherever it comes from.
+/// Prints lines. Control characters and invisible characters in them are escaped, wherever the text
+/// comes from.
 ///
-/// # Errors
-/// If it could not be written. Code 0 and no sentence if nobody reads any more: whoever closed the
-/// pipe has enough.
+/// If the reader has closed the pipe, the failure has code 0 and no sentence: `accountd … | head` is
+/// not an error.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(escape::lines(text).as_bytes())

@@ -1,7 +1,7 @@
-//! The command `audit`: who did what to an account, and who was refused.
+//! The command `audit`: prints the audit log.
 
 use super::terminal::table::{self, Table, plain, time};
-use super::{Folder, user};
+use super::{DataFolder, user};
 use crate::clock;
 use crate::command::{Args, Command, DATA, Failure, ID, JSON, Opt, print, usage};
 use crate::store::audit::{self, Line};
@@ -10,40 +10,41 @@ use serde::Serialize;
 const USER: Opt = Opt {
     name: "user",
     value: "USER",
-    doc: "only what concerns this user: a name, or id:N",
+    doc: "only events of this user, given as a name or id:N",
 };
 const SINCE: Opt = Opt {
     name: "since",
     value: "WHEN",
-    doc: "only what happened since then: a day like 2026-11-24, a time like 2026-11-24T18:30:00Z, or how long ago like \
+    doc: "only events since then: a day such as 2026-11-24, a time such as 2026-11-24T18:30:00Z, or how long ago, such as \
           90min, 12h or 7d",
 };
 
-/// Lines that are printed at once, each as text in its columns.
+/// Lines that are formatted and printed at once.
 const PAGE: usize = 1000;
 
 /// `audit`
 pub const AUDIT: Command = Command {
     name: "audit",
-    doc: "print what was done to accounts, by whom, and who was refused",
-    about: "A line for each registration, log-in, log-out and change of a password, key or picture, for each failed sign-in, and for each \
-            command that changed something; the oldest first, times in UTC. EVENT is the last segment of the interface's \
-            path, or the command. SOURCE is the client's address, or `command`. USER is the name at that time; of a failed \
-            sign-in it is there only if a user has that name, since people type passwords into the wrong field.\n\
-            With --user a name means the user who has it now, under former names too, and whoever had it before.\n\
-            Lines go after audit_days. When there are more than 100,000 of either outcome, the users who have the most lines lose \
-            the oldest of theirs.",
+    doc: "print the audit log: changes to accounts and failed sign-ins",
+    about: "One line for each registration, log-in, log-out, change of a password, key or picture, failed sign-in, and \
+            command that changed something. The oldest is first; times are in UTC. EVENT is the last segment of the \
+            interface's path, or the command. SOURCE is the client's address, or `command`. USER is the name at that time. A \
+            failed sign-in has a USER only if a user has that name, since people type passwords into the wrong field.\n\
+            With --user, a name selects the user who has it now, including events under former names, and earlier users who \
+            had it.\n\
+            Lines are removed after audit_days. If there are more than 100,000 lines with the same outcome, the users with \
+            the most lines lose their oldest ones.",
     arguments: &[],
     options: &[USER, ID, SINCE, JSON, DATA],
     exit: &[],
     examples: &[
         (
             "audit --since 7d --user rei",
-            "print what happened to rei's account in the last week",
+            "print the events of rei's account in the last week",
         ),
         (
             "audit --json | jq -r 'select(.outcome == \"refused\") | .source' | sort | uniq -c",
-            "count failed sign-ins by address",
+            "count failed sign-ins per address",
         ),
     ],
     run: print_audit,
@@ -62,17 +63,17 @@ fn print_audit(args: &Args) -> Result<(), Failure> {
     let since = args
         .text(SINCE.name)?
         .map_or(Ok(0), |text| since(&text, clock::now()))?;
-    let folder = Folder::open(args)?;
-    let who = user::who(&folder, args, USER.name)?;
-    let kept = clock::now() - folder.config.audit_days * audit::DAY;
-    let lines = folder.read(|db| audit::list(db, who.as_ref(), since.max(kept)))?;
+    let folder = DataFolder::open(args)?;
+    let selected = user::selected_user(&folder, args, USER.name)?;
+    let oldest = clock::now() - folder.config.audit_days * audit::DAY;
+    let lines = folder.read(|db| audit::list(db, selected.as_ref(), since.max(oldest)))?;
     let mut pages = lines.chunks(PAGE);
     if args.has(JSON.name) {
         return pages.try_for_each(|page| print(&page.iter().map(json).collect::<String>()));
     }
-    let mut table = Table::with(["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"]);
+    let mut table = Table::with_header(["TIME", "USER", "EVENT", "SOURCE", "OUTCOME"]);
     pages.try_for_each(|page| print(&table.page(page.iter().map(row))))?;
-    // Of nothing there is still the head.
+    // An empty log still has its header.
     print(&table.page([]))
 }
 
@@ -104,7 +105,7 @@ fn row(line: &Line) -> [String; 5] {
     ]
 }
 
-/// The Unix seconds that a text means at a time `now`.
+/// The time in Unix seconds that a text means at the time `now`.
 fn since(text: &str, now: i64) -> Result<i64, Failure> {
     let day = if text.len() == "2026-11-24".len() {
         format!("{text}T00:00:00Z")
@@ -118,14 +119,14 @@ fn since(text: &str, now: i64) -> Result<i64, Failure> {
     }
     let ago =
         humantime::parse_duration(text).map(|ago| i64::try_from(ago.as_secs()).unwrap_or(i64::MAX));
-    let wanted = || {
+    let sentence = || {
         format!(
             "--since {}: it should be a day, a time, or how long ago, like 7d",
             plain(text)
         )
     };
     ago.map(|ago| now.saturating_sub(ago))
-        .map_err(|_| usage("audit", wanted()))
+        .map_err(|_| usage("audit", sentence()))
 }
 
 #[cfg(test)]
@@ -133,7 +134,7 @@ mod tests {
     use super::since;
 
     #[test]
-    fn a_day_a_time_or_how_long_ago() {
+    fn since_takes_a_day_a_time_or_how_long_ago() {
         for (text, seconds) in [
             ("2026-11-24", 1_795_478_400),
             ("2026-11-24T18:28:57Z", 1_795_544_937),

@@ -1,14 +1,13 @@
-//! `check`: whether a data folder or a backup is sound, and what can be repaired without losing
-//! anything.
+//! `check`: checks a data folder or a backup, and repairs what can be repaired without loss.
 
 use crate::account::avatar;
 use crate::command::{Args, Command, DATA, Failure, Opt, print};
-use crate::commands::Folder;
+use crate::commands::DataFolder;
 use crate::commands::backup::manifest;
 use crate::commands::backup::restore;
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::{count, plain};
-use crate::store::{self, Fault, Store, audit, check, schema, users};
+use crate::store::{self, Fault, Store, audit, integrity, schema, users};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,52 +15,53 @@ use std::time::SystemTime;
 const REPAIR: Opt = Opt {
     name: "repair",
     value: "",
-    doc: "repair what can be repaired, and say what was done",
+    doc: "repair what can be repaired, and print what was done",
 };
 
 /// The row of `check`.
 pub const CHECK: Command = Command {
     name: "check",
-    doc: "say whether the data folder, or a backup, is sound",
-    about: "Reads the database and every picture: SQLite's own checks, tables, indexes, views and triggers that accountd did \
-            not create, users whose picture is missing or damaged, pictures that belong to nobody, and what a command left behind that broke off. Works while the server does; a file that \
-            is younger than ten minutes may be an upload that is not recorded yet, and is no finding.\n\
-            With --repair, users whose picture is missing get the built-in one, and what belongs to nobody is removed. A \
-            damaged database or picture is only told: restore a backup.\n\
-            In the folder of a backup it compares every file with its checksum, and repairs nothing.",
+    doc: "check the data folder or a backup",
+    about: "Reads the database and every picture. Reports what SQLite's own checks find; tables, indexes, views and triggers \
+            that accountd did not create; users whose picture is missing or damaged; pictures that no user has; and files \
+            that an interrupted command left behind. The server can keep running. Files younger than ten minutes are not \
+            reported, since they may be uploads that are not recorded yet.\n\
+            With --repair, users whose picture is missing get the built-in one, and pictures and files without an owner are \
+            removed. A damaged database or picture is only reported: restore a backup.\n\
+            In a backup, every file is compared with its checksum, and nothing is repaired.",
     arguments: &[],
     options: &[DATA, REPAIR],
     exit: &[
-        (0, "sound, or all of it repaired"),
-        (
-            1,
-            "something is wrong; each line of standard output says what",
-        ),
+        (0, "no fault, or all faults were repaired"),
+        (1, "faults remain; standard output has one line for each"),
     ],
     examples: &[
-        ("check --data /srv/accounts", "look, and change nothing"),
+        (
+            "check --data /srv/accounts",
+            "check without changing anything",
+        ),
         (
             "check --repair --data /srv/accounts",
             "repair what can be repaired",
         ),
         (
             "check --data /srv/backups/accountd-2026-11-24T07-00-00Z",
-            "see whether a backup can still be believed",
+            "check a backup for damage",
         ),
     ],
     run: |args: &Args| {
         let (data, repair) = (args.data(), args.has(REPAIR.name));
         let mut progress = Progress::of_bytes("checking");
         let found = match () {
-            () if data.join(manifest::SUMS).exists() => backup(&data, repair, &mut progress),
-            () if repair => folder(&data, Some(&mut Folder::open(args)?)),
+            () if data.join(manifest::CHECKSUMS).exists() => backup(&data, repair, &mut progress),
+            () if repair => folder(&data, Some(&mut DataFolder::open(args)?)),
             () => folder(&data, None),
         };
         drop(progress);
-        let Found {
+        let Findings {
             wrong,
             repaired,
-            sound,
+            content,
         } = found.map_err(|error| Failure::new(1, error))?;
         let mut text: String = repaired
             .iter()
@@ -71,10 +71,10 @@ pub const CHECK: Command = Command {
             .iter()
             .for_each(|line| text += &format!("wrong: {line}\n"));
         if wrong.is_empty() {
-            text += &format!("{}: sound: {sound}\n", data.display());
+            text += &format!("{}: sound: {content}\n", data.display());
         }
         print(&text)?;
-        // The lines above are the sentence.
+        // The faults have been printed.
         if wrong.is_empty() {
             Ok(())
         } else {
@@ -83,56 +83,55 @@ pub const CHECK: Command = Command {
     },
 };
 
-/// What a check found.
+/// The result of a check.
 #[derive(Default)]
-struct Found {
+struct Findings {
     wrong: Vec<String>,
     repaired: Vec<String>,
-    /// How much there is, in a few words.
-    sound: String,
+    /// What the folder holds, in a few words.
+    content: String,
 }
 
-fn backup(folder: &Path, repair: bool, progress: &mut Progress) -> Result<Found, String> {
+fn backup(folder: &Path, repair: bool, progress: &mut Progress) -> Result<Findings, String> {
     if repair {
         return Err(format!(
-            "{}: is a backup, which is never changed; make another one",
+            "{}: is a backup, and backups are never changed; make a new one",
             folder.display()
         ));
     }
     let wrong = manifest::verify(folder, progress)?;
-    let sound = manifest::about(folder).map_or_else(
+    let content = manifest::summary(folder).map_or_else(
         |error| error,
-        |about| {
+        |summary| {
             format!(
                 "{} as of {}",
-                about.content(),
-                humantime::format_rfc3339_seconds(about.moment())
+                summary.content(),
+                humantime::format_rfc3339_seconds(summary.moment())
             )
         },
     );
-    Ok(Found {
+    Ok(Findings {
         wrong,
         repaired: Vec::new(),
-        sound,
+        content,
     })
 }
 
-fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String> {
-    let store = super::visit(data)?;
+fn folder(data: &Path, mut repair: Option<&mut DataFolder>) -> Result<Findings, String> {
+    let store = super::open_existing(data)?;
     let failed = |fault: Fault| format!("the database cannot be read: {}", fault.cause());
-    let faults = store.read(check::faults).map_err(failed)?;
+    let faults = store.read(integrity::problems).map_err(failed)?;
     let wrong = faults
         .into_iter()
         .map(|fault| format!("database: {fault}"))
         .collect();
-    let mut found = Found {
+    let mut found = Findings {
         wrong,
-        ..Found::default()
+        ..Findings::default()
     };
     let differences = store.read(schema::differences).map_err(failed)?;
     if !differences.is_empty() {
-        // A view may stand where a table should, and a trigger do something else when a row is
-        // repaired.
+        // A view may take the place of a table, and a repair could set off a trigger.
         let path = data.join(store::FILE);
         found.wrong.extend(
             differences
@@ -142,7 +141,7 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
         return Ok(found);
     }
     for (name, why) in suspects(data, &store)? {
-        // Replaced meanwhile, it is nobody's any more.
+        // The user may have replaced it meanwhile.
         if !store
             .read(|db| users::has_avatar(db, &name))
             .map_err(failed)?
@@ -151,17 +150,17 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
         }
         let missing = !avatar::is_name(&name) || !avatar::path(data, &name).exists();
         if let Some(folder) = repair.as_mut().filter(|_| missing) {
-            let forgotten = folder.change(|db, event| {
-                let ids = check::forget_avatar(db, &name)?;
+            let replaced = folder.change(|db, event| {
+                let ids = users::reset_avatar(db, &name)?;
                 ids.iter()
                     .try_for_each(|id| audit::done(db, event, Some(*id)))?;
                 Ok(ids)
             });
-            let ids = forgotten.map_err(|failure| failure.sentence)?;
+            let ids = replaced.map_err(|failure| failure.sentence)?;
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             let shown = plain(&name);
             found.repaired.push(format!(
-                "picture {shown}: {why}; user {} has the built-in one now",
+                "picture {shown}: {why}; user {} now has the built-in one",
                 ids.join(", ")
             ));
         } else {
@@ -171,7 +170,7 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
     let start = SystemTime::now()
         .checked_sub(avatar::GRACE_PERIOD)
         .unwrap_or(SystemTime::UNIX_EPOCH);
-    // When in doubt, it stays.
+    // If the database cannot be read, the picture stays.
     let used = |name: &str| store.read(|db| users::has_avatar(db, name)).unwrap_or(true);
     let orphans = avatar::orphans(data, start, used);
     let removed = if repair.is_some() {
@@ -181,42 +180,42 @@ fn folder(data: &Path, mut repair: Option<&mut Folder>) -> Result<Found, String>
     };
     if removed > 0 {
         found.repaired.push(format!(
-            "{} that belonged to nobody: removed",
+            "{} that no user had: removed",
             count(removed as u64, "picture")
         ));
     }
     let left = orphans.iter().filter(|path| path.exists());
     found
         .wrong
-        .extend(left.map(|path| format!("picture {}: it belongs to nobody", name(path))));
-    // Held, they may be of a command that is at work.
-    let free = avatar::lock_shared(data);
+        .extend(left.map(|path| format!("picture {}: no user has it", name(path))));
+    // If the pictures are locked, the files may belong to a command that is running.
+    let unlocked = avatar::lock_shared(data);
     for path in leftovers(data, start)
         .into_iter()
-        .filter(|_| free.is_some())
+        .filter(|_| unlocked.is_some())
     {
         let removed = repair.is_some()
             && (fs::remove_file(&path).is_ok() || fs::remove_dir_all(&path).is_ok());
-        let line = format!("{}: a command left it behind that broke off", name(&path));
+        let line = format!("{}: an interrupted command left it behind", name(&path));
         if removed {
             found.repaired.push(line + "; removed")
         } else {
             found.wrong.push(line)
         }
     }
-    let users = store.read(check::count_users).map_err(failed)?;
-    found.sound = manifest::content(users, store.read(check::count_avatars).map_err(failed)?);
+    let users = store.read(users::count_all).map_err(failed)?;
+    found.content = manifest::content(users, store.read(users::count_avatars).map_err(failed)?);
     Ok(found)
 }
 
-/// Pictures that users have and that are not as they should be, each with what is wrong.
+/// Pictures of users that are missing or damaged, each with the fault.
 fn suspects(data: &Path, store: &Store) -> Result<Vec<(String, String)>, String> {
     let failed = |fault: Fault| format!("the database cannot be read: {}", fault.cause());
-    let all = store.read(check::count_avatars).map_err(failed)?;
+    let all = store.read(users::count_avatars).map_err(failed)?;
     let mut progress = Progress::of("checking", "pictures");
     let (mut suspects, mut done, mut result) = (Vec::new(), 0, Ok(()));
     let walked = store.read(|db| {
-        check::each_avatar(db, &mut |name| {
+        users::each_avatar(db, &mut |name| {
             suspects.extend(
                 avatar::check(data, name)
                     .err()
@@ -231,7 +230,7 @@ fn suspects(data: &Path, store: &Store) -> Result<Vec<(String, String)>, String>
     result.map(|()| suspects)
 }
 
-/// What commands left in a data folder that broke off a while ago.
+/// Files that interrupted commands left in a data folder before `start`.
 fn leftovers(data: &Path, start: SystemTime) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(data) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The command `config`: the settings in force.
+//! The command `config`: prints the settings in force.
 
 use crate::command::{Command, DATA, Failure, print};
 use crate::config;
@@ -6,15 +6,15 @@ use crate::config;
 /// `config`
 pub const CONFIG: Command = Command {
     name: "config",
-    doc: "print the settings in force and where each comes from; secrets stay hidden",
-    about: "A value comes from the command line, the environment, config.json or the program, in this order. A setting \
-            that is not right is an error that names its place and what would be right, as at a start.",
+    doc: "print the settings in force and their sources, with secrets hidden",
+    about: "A value comes from the command line, the environment, config.json or the built-in defaults, in this order. An \
+            invalid setting is an error that says where it is and what is expected, as at the start of the server.",
     arguments: &[],
     options: &[DATA],
     exit: &[],
     examples: &[(
         "config --data /srv/accounts",
-        "print what a server on this folder would go by",
+        "print the settings of a server on this folder",
     )],
     run: |args| {
         let loaded =

@@ -1,4 +1,4 @@
-//! The command `health`: whether the server of a data folder answers.
+//! The command `health`: checks whether the server answers.
 
 use crate::command::{Args, Command, DATA, Failure, JSON, LISTEN, print};
 use crate::commands::terminal::table::json;
@@ -7,29 +7,29 @@ use crate::process::{probe, serve};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// How long the answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the command waits for the answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `health`
 pub const HEALTH: Command = Command {
     name: "health",
-    doc: "ask the running server whether it answers and its database can be asked",
-    about: "Asks with GET /health at the configured address and waits 5 seconds for the answer. For monitors, \
-            containers and scripts that wait for a start.",
+    doc: "check whether the running server answers and can use its database",
+    about: "Sends GET /health to the configured address and waits at most 5 seconds for the answer. Use it in monitors, \
+            in containers, and in scripts that wait for the server to start.",
     arguments: &[],
     options: &[LISTEN, JSON, DATA],
     exit: &[
-        (0, "it is well"),
-        (1, "it does not answer, or says that it is not well"),
+        (0, "the server is healthy"),
+        (1, "the server does not answer or is unhealthy"),
     ],
     examples: &[
         (
             "health --data /srv/accounts",
-            "ask the server whose config.json is in /srv/accounts",
+            "check the server of this data folder",
         ),
         (
             "health --listen unix:/run/accountd.sock",
-            "ask at an address that the server was started with",
+            "check the server at this address",
         ),
     ],
     run: health,
@@ -56,10 +56,10 @@ fn health(args: &Args) -> Result<(), Failure> {
     if matches!(listen, Listen::Tcp(address) if address.port() == 0) {
         return Err(Failure::new(
             2,
-            "port 0 is another one at each start: name the address with --listen".into(),
+            "the configured port is 0, which is a different port at each start; name the address with --listen".into(),
         ));
     }
-    let health = ask(&listen);
+    let health = check(&listen);
     if args.has(JSON.name) {
         print(&json(&health))?;
     }
@@ -73,19 +73,21 @@ fn health(args: &Args) -> Result<(), Failure> {
             address,
             milliseconds: Some(took),
             ..
-        } if !args.has(JSON.name) => print(&format!("{address}: well, answered in {took:.1} ms\n")),
+        } if !args.has(JSON.name) => {
+            print(&format!("{address}: healthy, answered in {took:.1} ms\n"))
+        }
         _ => Ok(()),
     }
 }
 
-fn ask(listen: &Listen) -> Health {
+fn check(listen: &Listen) -> Health {
     let since = Instant::now();
-    let answer = probe::status(listen, "GET", PATIENCE);
+    let answer = probe::status(listen, "GET", TIMEOUT);
     let took = since.elapsed().as_secs_f64() * 1e3;
     let error = match &answer {
         Ok(200) => None,
         Ok(status) => Some(format!(
-            "not well, HTTP {status}; the server's log says why"
+            "unhealthy, HTTP {status}; the server's log has the reason"
         )),
         Err(error) => Some(format!("does not answer: {error}")),
     };

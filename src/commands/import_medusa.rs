@@ -1,16 +1,16 @@
-//! `import-medusa`: the users of an existing Medusa, taken into the data folder in one transaction.
+//! `import-medusa`: imports the users of an existing Medusa in one transaction.
 
 use crate::account::avatar::{self, SpooledUpload, StoreError};
 use crate::clock;
 use crate::command::{Args, Argument, Command, DATA, Failure, JSON, Opt, print};
-use crate::commands::Folder;
+use crate::commands::DataFolder;
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::{count, json, plain};
 use crate::config::Scheme;
 use crate::contract;
 use crate::contract::REGISTERED;
 use crate::crypto;
-use crate::store::medusa::{self, Candidate, Cell, Medusa, Move, Outcome, Taken, User};
+use crate::store::medusa::{self, Candidate, Cell, ImportOptions, Imported, Medusa, Outcome, User};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,41 +20,41 @@ use std::path::Path;
 const AVATARS: Opt = Opt {
     name: "avatars",
     value: "FOLDER",
-    doc: "where the pictures are that the users there have",
+    doc: "the folder with the users' pictures",
 };
 const DRY_RUN: Opt = Opt {
     name: "dry-run",
     value: "",
-    doc: "say what would be done, and change nothing",
+    doc: "print what would be done, and change nothing",
 };
 
 /// The row of `import-medusa`.
 pub const IMPORT_MEDUSA: Command = Command {
     name: "import-medusa",
-    doc: "take over the users of an existing Medusa",
-    about: "FILE is its SQLite database with the table UserInfo. It is read and never written, even while Medusa works. \
-            Names, display names, emails, passwords, keys, the time of registration and, with --avatars, the pictures are \
-            taken; a picture is cleaned as an upload is and gets a new name. An id is kept where accountd never gave it to \
-            anybody. Tokens are not taken: everybody logs in again, with the password as it was.\n\
-            Users whose name or email somebody has here, who have no name, email or password, or whose values do not fit \
-            are skipped, each with its reason; those whose emails differ by upper and lower case alone are all taken, and \
-            named. A second run takes those who were not there before. All of it is one transaction: after an error, nobody \
-            was taken.\n\
+    doc: "import the users of an existing Medusa",
+    about: "FILE is Medusa's SQLite database with the table UserInfo. It is only read; Medusa can keep running. Names, display \
+            names, emails, passwords, keys, times of registration and, with --avatars, pictures are imported. A picture is \
+            cleaned as an upload is, and gets a new name. A user keeps the id unless accountd has already given it to a \
+            user. Tokens are not imported: users log in again, with the same password.\n\
+            A user is skipped, with the reason, if another user here has the name or email, if name, email or password is \
+            missing, or if one of them is not valid. Users whose emails differ only in case are all imported and reported. A \
+            second run imports only users who were not imported before. The import is one transaction: after an error, no \
+            user was imported.\n\
             The passwords are MD5 digests. With \"password_hash\": \"argon2id\", accountd harden wraps them.",
     arguments: &[Argument {
         name: "FILE",
         doc: "Medusa's database, Medusa.db",
     }],
     options: &[DATA, AVATARS, DRY_RUN, JSON],
-    exit: &[(0, "done; those who were skipped are named")],
+    exit: &[(0, "done; skipped users are reported")],
     examples: &[
         (
             "import-medusa Medusa.db --avatars static/avatars --data /srv/accounts",
-            "take over users and pictures",
+            "import users and pictures",
         ),
         (
             "import-medusa Medusa.db --dry-run",
-            "see first who would be skipped",
+            "see which users would be skipped",
         ),
     ],
     run: |args: &Args| {
@@ -62,8 +62,8 @@ pub const IMPORT_MEDUSA: Command = Command {
         let failed = |error| Failure::new(1, error);
         let source = args.path("FILE").unwrap_or_default();
         let medusa = Medusa::open(&source).map_err(failed)?;
-        super::as_owner(&data).map_err(failed)?;
-        let mut folder = Folder::open(args)?;
+        super::require_owner(&data).map_err(failed)?;
+        let mut folder = DataFolder::open(args)?;
         let avatars = args.path(AVATARS.name);
         let mut import = Import {
             avatars: avatars.as_deref(),
@@ -83,23 +83,23 @@ pub const IMPORT_MEDUSA: Command = Command {
     },
 };
 
-/// The longest key that is kept, in characters; accountd's own have 40.
-const KEY: usize = 64;
-/// The latest time of registration that is believed, in Unix seconds: the year 9999.
-const LATEST: i64 = 253_402_300_799;
+/// The longest key that is kept, in characters; accountd's own keys have 40.
+const MAX_KEY_LENGTH: usize = 64;
+/// The latest valid time of registration in Unix seconds: the end of the year 9999.
+const MAX_TIME: i64 = 253_402_300_799;
 
-/// What came of it.
+/// The result of an import.
 #[derive(Default, Serialize)]
 struct Report {
     taken: u64,
     there_already: u64,
     pictures: u64,
     skipped: Vec<Remark>,
-    /// Users who were taken, but not with everything.
+    /// Imported users who differ from what Medusa has.
     remarks: Vec<Remark>,
 }
 
-/// Something about a user of Medusa.
+/// A note on one of Medusa's users.
 #[derive(Serialize)]
 struct Remark {
     id: String,
@@ -108,55 +108,56 @@ struct Remark {
 }
 
 struct Import<'a> {
-    folder: &'a mut Folder,
+    folder: &'a mut DataFolder,
     avatars: Option<&'a Path>,
     dry: bool,
-    /// For the row at this place: the name of its picture here, or why it has none.
+    /// By the number of Medusa's row: the name of the stored picture, or why it was not stored.
     pictures: HashMap<u64, Result<String, String>>,
     report: Report,
 }
 
 impl Import<'_> {
     fn run(&mut self, medusa: &Medusa) -> Result<(), String> {
-        // Until the database names them, no start of a server may take them for left behind.
-        let held = avatar::lock_exclusive(&self.folder.data)?;
+        // Until the database refers to the pictures, a starting server must not remove them as
+        // orphans.
+        let lock = avatar::lock_exclusive(&self.folder.data)?;
         let result = self
             .pictures(medusa)
             .and_then(|largest| self.users(medusa, largest));
-        drop(held);
-        // Of users who were skipped after all, or of all of them.
+        drop(lock);
+        // Pictures of users who were skipped after all; on a dry run or an error, all pictures.
         for name in self
             .pictures
             .values()
             .filter_map(|picture| picture.as_ref().ok())
         {
-            // What is left is removed by the next start of a server.
+            // If this fails, the next start of the server removes the picture.
             let _ = avatar::remove(&self.folder.data, name);
         }
         result
     }
 
-    /// Stores the pictures of those who will probably be taken, before anything is locked; says the
-    /// largest id.
+    /// Stores the pictures of users who will probably be imported, before the database is locked.
+    /// Returns the largest id.
     fn pictures(&mut self, medusa: &Medusa) -> Result<i64, String> {
         let all = medusa.count().map_err(|error| error.to_string())?;
         let mut progress = Progress::of("pictures", "users");
-        let (mut place, mut largest, mut result) = (0, 0, Ok(()));
+        let (mut row, mut largest, mut result) = (0, 0, Ok(()));
         let walked = medusa.each(&mut |user| {
             result = self
-                .picture(place, user, &mut largest)
-                .and_then(|()| progress.show(place, all));
-            place += 1;
+                .picture(row, user, &mut largest)
+                .and_then(|()| progress.show(row, all));
+            row += 1;
             result.is_ok()
         });
         walked.map_err(|error| error.to_string())?;
         result.map(|()| largest)
     }
 
-    fn picture(&mut self, place: u64, user: &User, largest: &mut i64) -> Result<(), String> {
-        let Ok(Judged {
+    fn picture(&mut self, row: u64, user: &User, largest: &mut i64) -> Result<(), String> {
+        let Ok(Importable {
             candidate, picture, ..
-        }) = judge(user, 0)
+        }) = convert(user, 0)
         else {
             return Ok(());
         };
@@ -168,36 +169,36 @@ impl Import<'_> {
         let (Some(folder), Some(name)) = (self.avatars, picture) else {
             return Ok(());
         };
-        let there = self
+        let known = self
             .folder
             .store
-            .read(|db| medusa::is_there(db, &candidate.name, &candidate.email));
-        if there
+            .read(|db| medusa::find_conflict(db, &candidate.name, &candidate.email));
+        if known
             .map_err(|fault| String::from(fault.cause()))?
             .is_none()
         {
             let stored = self.store(folder, &name)?;
-            self.pictures.insert(place, stored);
+            self.pictures.insert(row, stored);
         }
         Ok(())
     }
 
-    /// The name of a picture here; inside, why there is none.
+    /// Stores a picture and returns its new name, or as the inner error why it cannot be used.
     fn store(&self, folder: &Path, name: &str) -> Result<Result<String, String>, String> {
-        // A name, and no way out of the folder.
+        // A path could lead out of the folder.
         if Path::new(name).file_name().is_none_or(|last| last != name) {
-            return Ok(Err("it is no name of a file".into()));
+            return Ok(Err("its name is not a plain file name".into()));
         }
         let path = folder.join(name);
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => "it is not there".to_string(),
+            io::ErrorKind::NotFound => "the file does not exist".to_string(),
             _ => error.to_string(),
         };
         let usable = path
             .symlink_metadata()
             .map_err(failed)
             .and_then(|metadata| match metadata.len() {
-                _ if !metadata.is_file() => Err("it is no file".into()),
+                _ if !metadata.is_file() => Err("it is not a regular file".into()),
                 size if size > self.folder.config.max_avatar_bytes => {
                     Err(format!("it has {size} bytes, more than max_avatar_bytes"))
                 }
@@ -218,7 +219,7 @@ impl Import<'_> {
         }
     }
 
-    /// Takes the users, in one transaction.
+    /// Imports the users in one transaction.
     fn users(&mut self, medusa: &Medusa, largest: i64) -> Result<(), String> {
         let all = medusa.count().map_err(|error| error.to_string())?;
         let mut progress = Progress::of("users", "users");
@@ -229,116 +230,119 @@ impl Import<'_> {
             self.avatars.is_none(),
         );
         let mut used = Vec::new();
-        let decide = |place, user: &User| {
-            let Judged { mut candidate, .. } = judge(user, now)?;
-            if let Some(Ok(name)) = pictures.get(&place) {
+        let decide = |row, user: &User| {
+            let Importable { mut candidate, .. } = convert(user, now)?;
+            if let Some(Ok(name)) = pictures.get(&row) {
                 candidate.avatar.clone_from(name);
             }
             Ok(candidate)
         };
-        let moving = Move {
+        let options = ImportOptions {
             medusa,
             largest_id: largest,
-            keep: !self.dry,
+            commit: !self.dry,
             event: self.folder.event(),
         };
-        medusa::take_all(
+        medusa::import_all(
             &mut self.folder.store,
-            &moving,
+            &options,
             &decide,
-            &mut |Outcome { place, user, taken }| {
+            &mut |Outcome {
+                      index: row,
+                      user,
+                      result,
+                  }| {
                 let mut remark = |what: String| report.remarks.push(Remark::new(user, what));
-                match taken {
-                    Ok(Taken::Added { new_id, twin }) => {
+                match result {
+                    Ok(Imported::Added { new_id, twin }) => {
                         report.taken += 1;
                         new_id
                             .into_iter()
-                            .for_each(|id| remark(format!("has the id {id} here")));
+                            .for_each(|id| remark(format!("got the new id {id}")));
                         twin.into_iter().for_each(|id| {
                         remark(format!(
-                            "has the email of the user with the id {id} here, but for upper and lower case"
+                            "has an email that differs only in case from that of the user with id {id}"
                         ));
                     });
-                        judge(user, now)
+                        convert(user, now)
                             .into_iter()
-                            .flat_map(|judged| judged.remarks)
+                            .flat_map(|row| row.remarks)
                             .for_each(|what| remark(what.into()));
                         match (
-                            pictures.get(&place),
-                            judge(user, now).ok().and_then(|judged| judged.picture),
+                            pictures.get(&row),
+                            convert(user, now).ok().and_then(|row| row.picture),
                         ) {
                             (Some(Ok(_)), _) => {
                                 report.pictures += 1;
-                                used.push(place);
+                                used.push(row);
                             }
                             (Some(Err(why)), name) => {
                                 remark(format!(
-                                    "has the built-in picture: {}: {why}",
+                                    "got the built-in picture: {}: {why}",
                                     name.unwrap_or_default()
                                 ));
                             }
                             (None, Some(_)) if without => {
-                                remark("has the built-in picture: --avatars was not args".into())
+                                remark("got the built-in picture: --avatars was not given".into())
                             }
                             (None, _) => {}
                         }
                     }
-                    Ok(Taken::There) => report.there_already += 1,
-                    Ok(Taken::NameTaken) => {
+                    Ok(Imported::AlreadyPresent) => report.there_already += 1,
+                    Ok(Imported::NameTaken) => {
                         report.skipped.push(Remark::new(
                             user,
-                            "its name is another user's, with another email".into(),
+                            "another user, with another email, has the name".into(),
                         ));
                     }
-                    Ok(Taken::EmailTaken) => report
+                    Ok(Imported::EmailTaken) => report
                         .skipped
-                        .push(Remark::new(user, "its email is another user's".into())),
+                        .push(Remark::new(user, "another user has the email".into())),
                     Err(why) => report.skipped.push(Remark::new(user, why)),
                 }
-                progress.show(place, all)
+                progress.show(row, all)
             },
         )?;
         if !self.dry {
-            used.iter()
-                .for_each(|place| drop(self.pictures.remove(place)));
+            used.iter().for_each(|row| drop(self.pictures.remove(row)));
         }
         Ok(())
     }
 }
 
-/// A row that can be taken.
-struct Judged {
+/// A row of Medusa that can be imported.
+struct Importable {
     candidate: Candidate,
-    /// The name of the picture there.
+    /// The file name of the picture in Medusa.
     picture: Option<String>,
-    /// What is not as it was there.
+    /// Differences from what Medusa has.
     remarks: Vec<&'static str>,
 }
 
-/// Whether a row can be taken, or why not.
-fn judge(user: &User, now: i64) -> Result<Judged, String> {
+/// Converts a row of Medusa, or returns why it cannot be imported.
+fn convert(user: &User, now: i64) -> Result<Importable, String> {
     let name = field("name", &user.name, "username")?;
     let email = field("email", &user.email, "email")?;
     let password = field("password", &user.passwd, "passwd")?.to_ascii_lowercase();
     if password.len() != 32 || !password.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err("its password is no MD5 digest".into());
+        return Err("the password is not an MD5 digest".into());
     }
     let mut remarks = Vec::new();
     let show_name = field("display name", &user.show_name, "show_name").unwrap_or_else(|_| {
-        remarks.push("is shown by the name, having no display name that fits");
+        remarks.push("got the name as display name: the old one is missing or not valid");
         name
     });
     let key = match &user.key {
-        Cell::Text(key) if !key.is_empty() && key.chars().count() <= KEY => key.clone(),
+        Cell::Text(key) if !key.is_empty() && key.chars().count() <= MAX_KEY_LENGTH => key.clone(),
         _ => {
-            remarks.push("has a fresh key, having none that fits");
+            remarks.push("got a new key: the old one is missing or not valid");
             crypto::random_alphanumeric(contract::KEY_LENGTH)
         }
     };
     let created_at = number(&user.creation_time)
-        .filter(|time| (1..=LATEST).contains(time))
+        .filter(|time| (1..=MAX_TIME).contains(time))
         .unwrap_or_else(|| {
-            remarks.push("is registered as of today, having no time of registration that fits");
+            remarks.push("got today as time of registration: the old one is missing or not valid");
             now
         });
     let picture = match &user.avatar {
@@ -355,34 +359,34 @@ fn judge(user: &User, now: i64) -> Result<Judged, String> {
         avatar: avatar::DEFAULT.into(),
         created_at,
     };
-    Ok(Judged {
+    Ok(Importable {
         candidate,
         picture,
         remarks,
     })
 }
 
-/// A text that is there and not longer than a new user's may be.
+/// The text of a cell, if a new user could have it in the field `name`.
 fn field<'a>(shown: &str, cell: &'a Cell, name: &str) -> Result<&'a str, String> {
     let Cell::Text(text) = cell else {
-        let why = if *cell == Cell::Nothing {
-            "is not there"
+        let why = if *cell == Cell::Null {
+            "is missing"
         } else {
-            "is no text that fits"
+            "is not text, or is far too long"
         };
-        return Err(format!("its {shown} {why}"));
+        return Err(format!("the {shown} {why}"));
     };
-    let most = REGISTERED
+    let limit = REGISTERED
         .fields
         .iter()
         .find(|field| field.name == name)
         .map_or(usize::MAX, |field| field.limit);
     match text.chars().count() {
         _ if text.bytes().all(|byte| matches!(byte, b'\r' | b'\n')) => {
-            Err(format!("its {shown} is empty"))
+            Err(format!("the {shown} is empty"))
         }
-        count if count > most => Err(format!(
-            "its {shown} has {count} characters, more than {most}"
+        count if count > limit => Err(format!(
+            "the {shown} has {count} characters, more than {limit}"
         )),
         _ => Ok(text),
     }
@@ -424,7 +428,7 @@ impl Report {
         } = self;
         let would = if dry { "would be " } else { "" };
         let mut text = format!(
-            "{} {would}taken, {pictures} with a picture; {there_already} there already; {} skipped\n",
+            "{} {would}imported, {pictures} with a picture; {there_already} already here; {} skipped\n",
             count(*taken, "user"),
             skipped.len(),
         );
@@ -439,7 +443,7 @@ impl Report {
             }
         }
         if scheme == Scheme::Argon2id && *taken > 0 && !dry {
-            text += "their passwords are MD5 digests until they log in; accountd harden wraps them now\n";
+            text += "their passwords stay MD5 digests until they log in; accountd harden wraps them now\n";
         }
         text
     }

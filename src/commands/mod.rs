@@ -1,4 +1,4 @@
-//! Commands that work on a data folder, whether a server runs on it or not.
+//! The commands, and what they share: opening the data folder of a server that may be running.
 
 pub mod audit;
 pub mod backup;
@@ -25,88 +25,78 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// How long a command waits for a server that writes.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the server's writes may have to wait for a command at once, and how often.
-const MOMENT: Duration = Duration::from_millis(50);
-const TRIES: usize = 20;
+/// How long a command waits for a lock that a writing server holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one attempt at a checkpoint may hold up the server's writes, and the pause before it.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(50);
+const CHECKPOINT_ATTEMPTS: usize = 20;
 
-/// Opens the database of the folder that a command line names, as a server would.
-///
-/// # Errors
-/// If there is none, or it is not to be used.
+/// Opens the database of the data folder that the command line names, and migrates it as a server
+/// would. An error if there is none.
 pub fn open(args: &Args) -> Result<Store, Failure> {
-    let mut store = there(&args.data())
+    let mut store = require_database(&args.data())
         .and_then(|()| Store::open(&args.data()))
         .map_err(|error| Failure::new(1, error))?;
-    store.be_patient(PATIENCE)?;
+    store.set_busy_timeout(BUSY_TIMEOUT)?;
     Ok(store)
 }
 
-/// Opens the database of a folder as it is: an older one stays as old as it is.
-///
-/// # Errors
-/// A sentence, if there is none, or it is not to be used.
-pub fn visit(data: &Path) -> Result<Store, String> {
-    there(data)?;
-    let mut store = Store::visit(data)?;
+/// Opens the database of a folder without migrating it. An error if there is none.
+pub fn open_existing(data: &Path) -> Result<Store, String> {
+    require_database(data)?;
+    let mut store = Store::open_existing(data)?;
     store
-        .be_patient(PATIENCE)
+        .set_busy_timeout(BUSY_TIMEOUT)
         .map_err(|fault| String::from(fault.cause()))?;
     Ok(store)
 }
 
-fn there(data: &Path) -> Result<(), String> {
+fn require_database(data: &Path) -> Result<(), String> {
     let path = data.join(FILE);
     match path.try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!(
-            "{}: is not there; name the data folder with --data DIR",
+            "{}: does not exist; name the data folder with --data DIR",
             path.display()
         )),
         Err(error) => Err(format!("{}: cannot be read: {error}", path.display())),
     }
 }
 
-/// Asks that files which this process makes can be read by a server of the data folder.
-///
-/// # Errors
-/// A sentence, if the folder belongs to another user.
-pub fn as_owner(data: &Path) -> Result<(), String> {
+/// Refuses to go on if the data folder belongs to another user, whose server could not read the
+/// files that this process creates.
+pub fn require_owner(data: &Path) -> Result<(), String> {
     match fs::metadata(data) {
         Ok(metadata) if metadata.uid() != limits::user() => {
             let (shown, owner) = (data.display(), metadata.uid());
             Err(format!(
-                "{shown}: belongs to the user with id {owner}; do this as that user (sudo -u \\#{owner} …)"
+                "{shown}: belongs to the user with id {owner}; run this command as that user (sudo -u \\#{owner} …)"
             ))
         }
         _ => Ok(()),
     }
 }
 
-/// Does something to the user with an id.
+/// A change to the user with this id.
 pub type Change = fn(&Transaction, i64) -> rusqlite::Result<()>;
 
-/// A data folder that a command works on.
-pub struct Folder {
-    /// Where it is.
+/// The data folder that a command works on.
+pub struct DataFolder {
+    /// Its path.
     pub data: PathBuf,
-    /// What is in force.
+    /// The settings in force.
     pub config: Config,
     store: Store,
     command: &'static str,
 }
 
-impl Folder {
-    /// Opens the folder that a command line names.
-    ///
-    /// # Errors
-    /// If its configuration is not right, or its database is not to be used.
-    pub fn open(args: &Args) -> Result<Folder, Failure> {
+impl DataFolder {
+    /// Opens the data folder that the command line names.
+    pub fn open(args: &Args) -> Result<DataFolder, Failure> {
         let data = args.data();
         let loaded = environment().and_then(|found| load(&data, &found, &[]));
         let (config, _) = loaded.map_err(|error| Failure::new(2, error))?;
-        Ok(Folder {
+        Ok(DataFolder {
             data,
             config,
             store: open(args)?,
@@ -114,19 +104,15 @@ impl Folder {
         })
     }
 
-    /// Asks the database.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Queries the database.
     pub fn read<T>(
         &self,
-        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
-        Ok(self.store.read(ask)?)
+        Ok(self.store.read(query)?)
     }
 
-    /// What the audit log says of this command.
-    #[must_use]
+    /// The event of this command for the audit log.
     pub fn event(&self) -> Event<'static> {
         Event {
             at: clock::now(),
@@ -136,10 +122,8 @@ impl Folder {
         }
     }
 
-    /// Changes the database in one transaction, in which `change` takes note of the event.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Changes the database in one transaction, in which `change` also writes the event to the audit
+    /// log.
     pub fn change<T>(
         &mut self,
         change: impl FnOnce(&Transaction, &Event) -> rusqlite::Result<T>,
@@ -148,25 +132,19 @@ impl Folder {
         Ok(self.store.write(Durable::Now, |db| change(db, &event))?)
     }
 
-    /// Overwrites whatever is deleted from now on, wherever it stood.
-    ///
-    /// # Errors
-    /// Whatever the database says.
-    pub fn leave_no_trace(&self) -> Result<(), Failure> {
-        Ok(self.store.leave_no_trace()?)
+    /// From now on, SQLite overwrites deleted content.
+    pub fn enable_secure_delete(&self) -> Result<(), Failure> {
+        Ok(self.store.enable_secure_delete()?)
     }
 
-    /// Empties the database's log, which still has what was deleted; says whether it is done. That
-    /// holds writers up until whoever reads has come to an end, so it waits for a moment at a time
-    /// and lets them through in between.
-    ///
-    /// # Errors
-    /// Whatever the database says.
-    pub fn settle(&mut self) -> Result<bool, Failure> {
-        self.store.be_patient(MOMENT)?;
-        Ok((0..TRIES).any(|_| {
-            thread::sleep(MOMENT);
-            self.store.settle()
+    /// Empties the write-ahead log, which still holds deleted content, and returns whether that
+    /// worked. A checkpoint holds up writers while it waits for readers to finish, so it waits only
+    /// briefly each time and lets writers through in between.
+    pub fn checkpoint(&mut self) -> Result<bool, Failure> {
+        self.store.set_busy_timeout(CHECKPOINT_TIMEOUT)?;
+        Ok((0..CHECKPOINT_ATTEMPTS).any(|_| {
+            thread::sleep(CHECKPOINT_TIMEOUT);
+            self.store.checkpoint()
         }))
     }
 }

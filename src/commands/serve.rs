@@ -1,4 +1,4 @@
-//! The command `serve`, and the hidden one by which the supervisor starts a worker.
+//! The command `serve`, and the hidden command with which the supervisor starts a worker.
 
 use crate::command::{Command, DATA, LISTEN, Opt};
 use crate::process::{serve, worker};
@@ -6,20 +6,20 @@ use crate::process::{serve, worker};
 const CAPTCHA_ANSWER: Opt = Opt {
     name: "captcha-answer",
     value: "TEXT",
-    doc: "give every captcha this answer: for smoke tests, refused where others can connect",
+    doc: "use this answer for every captcha; for tests, refused unless the address is local",
 };
 
 /// `serve`
 pub const SERVE: Command = Command {
     name: "serve",
     doc: "answer requests until SIGTERM or SIGINT; the default",
-    about: "Makes the data folder if it is not there, and in it config.json with fresh random keys. Says on standard \
-            error where it listens, then a line for each request.\n\
-            SIGTERM and SIGINT end it once everything that has begun is answered. One server works on a folder; a second \
-            one is refused.",
+    about: "If the data folder does not exist, it is created, with a config.json that has fresh random keys. Standard error \
+            has the address that the server listens on, then one line per request.\n\
+            SIGTERM and SIGINT stop the server once the requests that have begun are answered. A second server on the \
+            same folder is refused.",
     arguments: &[],
     options: &[DATA, LISTEN, CAPTCHA_ANSWER],
-    exit: &[(0, "after a stop by SIGTERM or SIGINT")],
+    exit: &[(0, "stopped by SIGTERM or SIGINT")],
     examples: &[
         ("", "serve ./data on http://127.0.0.1:9999"),
         (
@@ -36,7 +36,7 @@ pub const SERVE: Command = Command {
     },
 };
 
-/// What the supervisor starts; not for people, and so not in the list.
+/// The hidden command that the supervisor starts. It is not in the table of commands.
 pub const WORKER: Command = Command {
     name: "worker",
     doc: "",

@@ -1,4 +1,4 @@
-//! Variables of the environment: the settings among them, and names that are nearly a setting's.
+//! Settings in environment variables, and the refusal of misspelt names.
 
 use super::settings::{Kind, SETTINGS, Setting};
 use std::collections::BTreeMap;
@@ -6,15 +6,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
-/// What the names of all variables begin with.
+/// The prefix of all variables.
 const PREFIX: &str = "ACCOUNTD_";
-/// What the name of a variable ends with whose value is the path of a file with a secret.
-const IN_FILE: &str = "_FILE";
+/// The suffix of variables whose value is the path of a file with a secret.
+const FILE_SUFFIX: &str = "_FILE";
 
-/// Looks a variable up in the environment of this process.
-///
-/// # Errors
-/// A sentence that names a variable that looks like a setting and is not one.
+/// A function that looks up a setting's variable in the environment of this process. It is an error
+/// if a variable looks like a setting but is not one.
 pub fn environment() -> Result<impl Fn(&str) -> Option<String>, String> {
     let found = variables(std::env::vars_os())?;
     Ok(move |name: &str| found.get(name).cloned())
@@ -39,7 +37,7 @@ fn variables(
             let near = nearest(&name.to_uppercase(), SETTINGS.iter().flat_map(names));
             let name = name.escape_debug();
             return Err(format!(
-                "environment variable {name} is not a setting; the nearest one is {near}; correct the name, or unset it"
+                "environment variable {name} is not a setting; did you mean {near}? Correct the name, or unset the variable"
             ));
         }
     }
@@ -49,13 +47,13 @@ fn variables(
 /// The names of a setting's variables.
 fn names(setting: &Setting) -> impl Iterator<Item = String> + use<> {
     let name = format!("{PREFIX}{}", setting.name.to_uppercase());
-    let in_file = matches!(setting.kind, Kind::Secret).then(|| format!("{name}{IN_FILE}"));
+    let in_file = matches!(setting.kind, Kind::Secret).then(|| format!("{name}{FILE_SUFFIX}"));
     [name].into_iter().chain(in_file)
 }
 
-/// Whether a variable is one of those by which Kubernetes tells a container of a service
-/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). If
-/// the service's name begins with `accountd`, they begin as ours do.
+/// Whether Kubernetes sets this variable in containers to announce a service
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). If the
+/// service's name begins with `accountd`, the variables have our prefix.
 fn is_of_kubernetes(rest: &str, value: &OsString) -> bool {
     let is_port = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
     rest.ends_with("SERVICE_HOST")
@@ -64,31 +62,31 @@ fn is_of_kubernetes(rest: &str, value: &OsString) -> bool {
         || (rest.ends_with("PORT") && value.as_bytes().windows(3).any(|part| part == b"://"))
 }
 
-/// A setting's variable and its text, if it is set.
+/// The name and text of a setting's variable, if it is set.
 pub(super) fn read(
     setting: &Setting,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<(String, String)>, String> {
     let mut set = Vec::new();
     for name in names(setting) {
-        let text = environment(&name).map(|text| bare(&text).to_string());
+        let text = environment(&name).map(|text| trim(&text).to_string());
         set.extend(
             text.filter(|text| !text.is_empty())
                 .map(|text| (name, text)),
         );
     }
     if let [(one, _), (other, _)] = &*set {
-        return Err(format!("{one} and {other} are both set; leave one"));
+        return Err(format!("{one} and {other} are both set; unset one"));
     }
     let Some((name, text)) = set.pop() else {
         return Ok(None);
     };
-    if !(matches!(setting.kind, Kind::Secret) && name.ends_with(IN_FILE)) {
+    if !(matches!(setting.kind, Kind::Secret) && name.ends_with(FILE_SUFFIX)) {
         return Ok(Some((name, text)));
     }
     let secret = fs::read_to_string(&text)
         .map_err(|error| format!("environment variable {name}: {text} cannot be read: {error}"))?;
-    match bare(&secret) {
+    match trim(&secret) {
         "" => Err(format!(
             "environment variable {name}: {text} is empty; write the secret into it, or unset the variable"
         )),
@@ -96,14 +94,13 @@ pub(super) fn read(
     }
 }
 
-/// A text without what editors and shells put around it: a byte order mark, and line breaks at its
-/// end.
-fn bare(text: &str) -> &str {
+/// Removes what editors and shells add to a text: a byte order mark, and line breaks at the end.
+fn trim(text: &str) -> &str {
     text.trim_start_matches('\u{feff}')
         .trim_end_matches(['\r', '\n'])
 }
 
-/// The one of these names that takes the fewest changes of a character.
+/// The name with the smallest Levenshtein distance.
 pub(super) fn nearest(name: &str, names: impl Iterator<Item = String>) -> String {
     names
         .min_by_key(|other| distance(name, other))
@@ -113,7 +110,7 @@ pub(super) fn nearest(name: &str, names: impl Iterator<Item = String>) -> String
 /// The Levenshtein distance of two texts.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
-    // One row of the table, from the beginning of `one` to the whole of it.
+    // One row of the table of distances; it is updated for each character of `one`.
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (nth, left) in one.chars().enumerate() {
         let mut diagonal = std::mem::replace(&mut row[0], nth + 1);
@@ -156,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_refused_with_the_nearest_name() {
+    fn a_misspelt_variable_is_refused_with_a_suggestion() {
         for (name, near) in [
             ("ACCOUNTD_THREAD", "ACCOUNTD_THREADS"),
             ("ACCOUNTD_threads", "ACCOUNTD_THREADS"),
@@ -167,7 +164,7 @@ mod tests {
                 "ACCOUNTD_FORGET_PASSWORD_KEY_FIEL",
                 "ACCOUNTD_FORGET_PASSWORD_KEY_FILE",
             ),
-            // A secret alone may stand in a file.
+            // Only secrets can be read from files.
             ("ACCOUNTD_THREADS_FILE", "ACCOUNTD_THREADS"),
             (
                 "ACCOUNTD_MIN_PASSWORT_LENGTH",
@@ -175,7 +172,7 @@ mod tests {
             ),
         ] {
             let expected = format!(
-                "environment variable {name} is not a setting; the nearest one is {near}; correct the name, or unset it"
+                "environment variable {name} is not a setting; did you mean {near}? Correct the name, or unset the variable"
             );
             assert_eq!(one(name.as_bytes(), b"a secret"), Err(expected));
         }
@@ -204,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_are_not_ours_or_empty_are_left_alone() {
+    fn unrelated_and_empty_variables_are_ignored() {
         for (name, value) in [
             ("PATH", "/bin"),
             ("ACCOUNTD", "x"),
             ("MY_ACCOUNTD_THREAD", "x"),
             ("ACCOUNTD_THREAD", ""),
             ("ACCOUNTD_THREADS", ""),
-            // Of Kubernetes services `accountd` and `accountd-metrics`.
+            // From Kubernetes services `accountd` and `accountd-metrics`.
             ("ACCOUNTD_SERVICE_HOST", "10.0.0.11"),
             ("ACCOUNTD_SERVICE_PORT", "9999"),
             ("ACCOUNTD_SERVICE_PORT_HTTP", "9999"),

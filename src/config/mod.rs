@@ -1,5 +1,4 @@
-//! The configuration: what is in force, from the table, the file, the environment and the command
-//! line.
+//! The configuration, from the table of settings, the file, the environment and the command line.
 
 mod environment;
 mod scheme;
@@ -23,10 +22,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The file in the data folder.
+/// The name of the file in the data folder.
 pub const FILE: &str = "config.json";
 
-/// What is in force.
+/// The configuration in force.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // SETTINGS documents them
@@ -58,17 +57,17 @@ pub struct Config {
     pub log: Level,
 }
 
-/// The longest path of a unix socket in bytes: a byte less than sockaddr_un has, which ends it
-/// (unix(7)).
-pub const LONGEST_PATH: usize = 107;
+/// The maximum length of a unix socket's path in bytes: sockaddr_un has 108, with a null byte at the
+/// end (unix(7)).
+pub const MAX_SOCKET_PATH: usize = 107;
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Listen {
-    /// An address and a port.
+    /// An IP address and a port.
     Tcp(SocketAddr),
-    /// A socket in the file system.
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 
@@ -85,14 +84,14 @@ impl TryFrom<String> for Mode {
         let mode = u32::from_str_radix(&text, 8)
             .ok()
             .filter(|mode| octal && *mode <= 0o777);
-        mode.map(Mode).ok_or("no permissions in octal")
+        mode.map(Mode).ok_or("not permissions in octal")
     }
 }
 
-/// Where the value of a setting comes from.
+/// The origin of a setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// The table.
+pub enum Origin {
+    /// The table of settings.
     Default,
     /// A line of a file.
     File(PathBuf, usize),
@@ -102,11 +101,11 @@ pub enum Source {
     Argument(&'static str),
 }
 
-/// A setting's value and where it comes from.
-pub struct Given {
+/// A setting with its value and the origin of that.
+pub struct ResolvedSetting {
     setting: &'static Setting,
     value: Value,
-    source: Source,
+    origin: Origin,
 }
 
 impl FromStr for Listen {
@@ -114,7 +113,7 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Listen, &'static str> {
         match text.strip_prefix("unix:") {
-            Some(path) if (1..=LONGEST_PATH).contains(&path.len()) && !path.contains('\0') => {
+            Some(path) if (1..=MAX_SOCKET_PATH).contains(&path.len()) && !path.contains('\0') => {
                 Ok(Listen::Unix(path.into()))
             }
             Some(_) => Err("not the path of a unix socket"),
@@ -137,57 +136,51 @@ impl fmt::Debug for Config {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Default => f.write_str("default"),
-            Source::File(path, line) => write!(f, "{} line {line}", path.display()),
-            Source::Environment(name) => write!(f, "environment variable {name}"),
-            Source::Argument(name) => f.write_str(name),
+            Origin::Default => f.write_str("default"),
+            Origin::File(path, line) => write!(f, "{} line {line}", path.display()),
+            Origin::Environment(name) => write!(f, "environment variable {name}"),
+            Origin::Argument(name) => f.write_str(name),
         }
     }
 }
 
-impl fmt::Debug for Given {
+impl fmt::Debug for ResolvedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Given {
+impl fmt::Display for ResolvedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Given {
+        let ResolvedSetting {
             setting,
             value,
-            source,
+            origin,
         } = self;
         match setting.kind {
             Kind::Secret if !value.is_null() => {
-                write!(f, "{} = (hidden)  [{source}]", setting.name)
+                write!(f, "{} = (hidden)  [{origin}]", setting.name)
             }
-            Kind::Secret => write!(f, "{} = (not set)  [{source}]", setting.name),
-            _ => write!(f, "{} = {value}  [{source}]", setting.name),
+            Kind::Secret => write!(f, "{} = (not set)  [{origin}]", setting.name),
+            _ => write!(f, "{} = {value}  [{origin}]", setting.name),
         }
     }
 }
 
-/// Reads the configuration: the table's defaults, over them the file, over it the environment, over
-/// all the arguments.
-///
-/// # Errors
-/// A sentence that names the member, its place and what would be right.
+/// Loads the configuration: the defaults, overridden by the file, the environment and the arguments,
+/// in this order. An error names the setting, its origin and the valid values.
 pub fn load(
     data: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
     arguments: &[(&'static str, &'static str, String)],
-) -> Result<(Config, Vec<Given>), String> {
+) -> Result<(Config, Vec<ResolvedSetting>), String> {
     parse(data, &file(data)?, environment, arguments)
 }
 
-/// The text of the file; as if it were empty, if there is none.
-///
-/// # Errors
-/// A sentence that says why it can't be read.
+/// The text of the file. A missing file counts as one without settings.
 pub fn file(data: &Path) -> Result<String, String> {
     let path = data.join(FILE);
     match fs::read_to_string(&path) {
@@ -196,19 +189,13 @@ pub fn file(data: &Path) -> Result<String, String> {
     }
 }
 
-/// Reads the configuration as [`load`] does, with this text of the file.
-///
-/// # Errors
-/// As of [`load`].
-///
-/// # Panics
-/// If the table of settings is not right itself.
+/// Loads the configuration as [`load`] does, with this text of the file.
 pub fn parse(
     data: &Path,
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
     arguments: &[(&'static str, &'static str, String)],
-) -> Result<(Config, Vec<Given>), String> {
+) -> Result<(Config, Vec<ResolvedSetting>), String> {
     let path = data.join(FILE);
     let text = text.trim_start_matches('\u{feff}');
     let members = members(text).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -219,76 +206,76 @@ pub fn parse(
     };
 
     for (at, (name, raw)) in members.iter().enumerate() {
-        let place = Source::File(path.clone(), line(raw));
+        let place = Origin::File(path.clone(), line(raw));
         if !SETTINGS.iter().any(|setting| setting.name == name) {
             let near =
                 environment::nearest(name, SETTINGS.iter().map(|setting| setting.name.into()));
             let names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
             let names = names.join(", ");
             return Err(format!(
-                "{place}: \"{name}\" is not a setting; the nearest one is \"{near}\"; there are {names}"
+                "{place}: \"{name}\" is not a setting; did you mean \"{near}\"? The settings are {names}"
             ));
         }
         if members[..at].iter().any(|(earlier, _)| earlier == name) {
-            return Err(format!("{place}: \"{name}\" is there twice; leave one"));
+            return Err(format!("{place}: \"{name}\" is set twice; remove one"));
         }
     }
 
-    let mut given = Vec::new();
+    let mut resolved = Vec::new();
     for setting in SETTINGS {
         let mut value: Value =
             serde_json::from_str(setting.default).expect("the table's defaults are JSON");
-        let mut source = Source::Default;
+        let mut origin = Origin::Default;
         if let Some((_, raw)) = members.iter().find(|(name, _)| name == setting.name) {
             value = serde_json::from_str(raw.get())
                 .map_err(|error| format!("{}: {error}", path.display()))?;
-            source = Source::File(path.clone(), line(raw));
+            origin = Origin::File(path.clone(), line(raw));
         }
         if let Some((name, text)) = environment::read(setting, environment)? {
-            (value, source) = (setting.kind.of_text(&text), Source::Environment(name));
+            (value, origin) = (setting.kind.parse_text(&text), Origin::Environment(name));
         }
         if let Some((_, option, text)) = arguments.iter().find(|(name, ..)| *name == setting.name) {
-            (value, source) = (setting.kind.of_text(text), Source::Argument(option));
+            (value, origin) = (setting.kind.parse_text(text), Origin::Argument(option));
         }
-        if source != Source::Default && !setting.kind.allows(&value) {
+        if origin != Origin::Default && !setting.kind.accepts(&value) {
             let shown = if matches!(setting.kind, Kind::Secret) {
-                "not right".into()
+                "invalid".into()
             } else {
                 value.to_string()
             };
             return Err(format!(
-                "{source}: \"{}\" is {shown}; it should be {}",
+                "{origin}: \"{}\" is {shown}; it should be {}",
                 setting.name, setting.kind
             ));
         }
-        given.push(Given {
+        resolved.push(ResolvedSetting {
             setting,
             value,
-            source,
+            origin,
         });
     }
-    let values: Map<String, Value> = given
+    let values: Map<String, Value> = resolved
         .iter()
         .map(|one| (one.setting.name.into(), one.value.clone()))
         .collect();
     let config = Config::deserialize(Value::Object(values))
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    // Port 0 is another one each time.
+    // Port 0 is a different port each time.
     let is_fixed = !matches!(config.listen, Listen::Tcp(address) if address.port() == 0);
     if is_fixed && config.metrics_listen.as_ref() == Some(&config.listen) {
-        let metrics = given
+        let metrics = resolved
             .iter()
             .find(|one| one.setting.name == "metrics_listen");
-        let source = &metrics.expect("every setting has a value").source;
+        let origin = &metrics.expect("every setting has a value").origin;
         return Err(format!(
-            "{source}: \"metrics_listen\" is the address of \"listen\"; give it one of its own"
+            "{origin}: \"metrics_listen\" is the same address as \"listen\"; set a different one"
         ));
     }
-    Ok((config, given))
+    Ok((config, resolved))
 }
 
-/// The members of a JSON object in their order, each with the text of its value, which still tells
-/// its place.
+/// The members of a JSON object in their order. The text of each value borrows from the whole text,
+/// so its line can be found.
 fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
@@ -312,11 +299,8 @@ fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
     Ok(members)
 }
 
-/// Writes the file of a first start, readable by its owner alone; one that is there stays as it is.
-///
-/// # Errors
-/// Whatever the file system says.
-pub fn write_first(data: &Path, secrets: [String; 2]) -> io::Result<()> {
+/// Writes the initial file, readable only by its owner. An existing file is left unchanged.
+pub fn write_initial(data: &Path, secrets: [String; 2]) -> io::Result<()> {
     let path = data.join(FILE);
     if path.try_exists()? {
         return Ok(());
@@ -327,7 +311,7 @@ pub fn write_first(data: &Path, secrets: [String; 2]) -> io::Result<()> {
          \"secret_key_required_for_account_registration\": \"{registration}\",\n  \
          \"forget_password_key\": \"{reset}\"\n}}\n"
     );
-    // Renamed into place, so that a crash leaves no half of it.
+    // A crash must not leave an incomplete file, so it is renamed into place.
     let fresh = data.join("config.json.new");
     let mut file = OpenOptions::new()
         .write(true)
@@ -344,7 +328,10 @@ pub fn write_first(data: &Path, secrets: [String; 2]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn read(text: &str, environment: &[(&str, &str)]) -> Result<(Config, Vec<Given>), String> {
+    fn read(
+        text: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<(Config, Vec<ResolvedSetting>), String> {
         let data = std::env::temp_dir().join(format!(
             "accountd-config-{}",
             crate::crypto::random_alphanumeric(10)
@@ -365,8 +352,8 @@ mod tests {
 
     #[test]
     fn the_table_and_the_struct_agree() {
-        let (config, given) = read("{}", &[]).unwrap();
-        assert_eq!(given.len(), SETTINGS.len());
+        let (config, resolved) = read("{}", &[]).unwrap();
+        assert_eq!(resolved.len(), SETTINGS.len());
         assert_eq!(
             config.listen,
             Listen::Tcp("127.0.0.1:9999".parse().unwrap())
@@ -386,7 +373,7 @@ mod tests {
             assert!(
                 setting
                     .kind
-                    .allows(&serde_json::from_str(setting.default).unwrap()),
+                    .accepts(&serde_json::from_str(setting.default).unwrap()),
                 "{}",
                 setting.name
             );
@@ -394,14 +381,14 @@ mod tests {
     }
 
     #[test]
-    fn file_environment_and_arguments_in_their_order() {
-        let (config, given) = read(
+    fn the_environment_overrides_the_file() {
+        let (config, resolved) = read(
             "\u{feff}{\n\"threads\": 2,\n\"log\":\"error\"}",
             &[("ACCOUNTD_LOG", "debug")],
         )
         .unwrap();
         assert_eq!((config.threads, config.log), (2, Level::Debug));
-        let shown: Vec<String> = given.iter().map(ToString::to_string).collect();
+        let shown: Vec<String> = resolved.iter().map(ToString::to_string).collect();
         assert!(shown.iter().any(
             |line| line.starts_with("threads = 2  [") && line.ends_with("config.json line 2]")
         ));
@@ -411,11 +398,11 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
+    fn an_error_names_the_setting_its_origin_and_the_valid_values() {
         for (text, error) in [
             (
                 "{\n \"thread\": 4}",
-                "DIR/config.json line 2: \"thread\" is not a setting; the nearest one is \"threads\"; there are registration_function",
+                "DIR/config.json line 2: \"thread\" is not a setting; did you mean \"threads\"? The settings are registration_function",
             ),
             (
                 "{\"threads\": \"four\"}",
@@ -427,7 +414,7 @@ mod tests {
             ),
             (
                 "{\"threads\": 1,\n\"threads\": 2}",
-                "line 2: \"threads\" is there twice",
+                "line 2: \"threads\" is set twice",
             ),
             (
                 "{\"listen\": \"localhost\"}",
@@ -439,11 +426,11 @@ mod tests {
             ),
             (
                 "{\"forget_password_key\": \"\"}",
-                "is not right; it should be a text of 1 to 1024 characters",
+                "is invalid; it should be a text of 1 to 1024 characters",
             ),
             (
                 "{\"forget_password_key\": null}",
-                "is not right; it should be a text",
+                "is invalid; it should be a text",
             ),
             ("[]", "expected an object of settings at line 1"),
             ("{\"threads\": 4", "EOF while parsing an object at line 1"),
@@ -461,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_every_form() {
+    fn malformed_addresses_are_refused() {
         let path = |bytes: usize| format!("unix:{}", "p".repeat(bytes));
         for (text, right) in [
             ("127.0.0.1:80", true),
@@ -494,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn the_metrics_have_an_address_of_their_own() {
+    fn metrics_listen_must_differ_from_listen() {
         for (listen, metrics, right) in [
             ("127.0.0.1:80", "127.0.0.1:80", false),
             ("unix:socket", "unix:socket", false),
@@ -503,8 +490,8 @@ mod tests {
         ] {
             let text = format!("{{\"listen\": \"{listen}\"}}");
             let found = read(&text, &[("ACCOUNTD_METRICS_LISTEN", metrics)]).map(drop);
-            let wrong = "environment variable ACCOUNTD_METRICS_LISTEN: \"metrics_listen\" is the address of \"listen\"; \
-                         give it one of its own";
+            let wrong = "environment variable ACCOUNTD_METRICS_LISTEN: \"metrics_listen\" is the same address as \"listen\"; \
+                         set a different one";
             assert_eq!(
                 found,
                 if right { Ok(()) } else { Err(wrong.into()) },
@@ -514,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_empty_is_not_set() {
+    fn an_empty_variable_counts_as_not_set() {
         for empty in ["", "\n", "\r\n"] {
             let text = "{\"threads\": 2, \"forget_password_key\": \"of the file\"}";
             let environment = [
@@ -556,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn what_editors_put_around_a_secret_is_no_part_of_it() {
+    fn byte_order_marks_and_final_line_breaks_are_not_part_of_a_secret() {
         for (content, secret) in [
             ("a secret", "a secret"),
             ("a secret\n", "a secret"),
@@ -597,16 +584,16 @@ mod tests {
             read("{}", &both)
                 .map(drop)
                 .unwrap_err()
-                .ends_with("_KEY_FILE are both set; leave one")
+                .ends_with("_KEY_FILE are both set; unset one")
         );
     }
 
     #[test]
-    fn a_secret_may_stand_in_a_file_and_is_never_shown() {
-        let (config, given) =
+    fn a_secret_can_be_read_from_a_file_and_is_never_shown() {
+        let (config, resolved) =
             read("{}", &[("ACCOUNTD_FORGET_PASSWORD_KEY_FILE", "DIR/secret")]).unwrap();
         assert_eq!(config.forget_password_key.as_deref(), Some("from a file"));
-        let shown: Vec<String> = given.iter().map(ToString::to_string).collect();
+        let shown: Vec<String> = resolved.iter().map(ToString::to_string).collect();
         assert!(
             !shown.concat().contains("from a file")
                 && !format!("{config:?}").contains("from a file")

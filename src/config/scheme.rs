@@ -1,24 +1,22 @@
-//! The two ways in which a password is stored.
+//! The schemes in which passwords are stored.
 
 use serde::Deserialize;
 
-/// How every Argon2id hash begins.
+/// The prefix of every Argon2id hash.
 pub const ARGON2ID_PREFIX: &str = "$argon2id$";
 
-/// What is stored of a password.
+/// The scheme of a stored password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
-    /// The lower-case hex digest of the document.
+    /// MD5 as a lower-case hex digest, as the user API document requires.
     Md5,
-    /// Argon2id over that digest, so that existing rows can be wrapped without knowing any
-    /// password.
+    /// Argon2id over that digest, so that existing rows can be converted without the passwords.
     Argon2id,
 }
 
 impl Scheme {
-    /// The scheme of a stored password.
-    #[must_use]
+    /// The scheme of this stored password.
     pub fn of(stored: &str) -> Scheme {
         if stored.starts_with(ARGON2ID_PREFIX) {
             Scheme::Argon2id
@@ -27,8 +25,7 @@ impl Scheme {
         }
     }
 
-    /// As the setting `password_hash` calls it.
-    #[must_use]
+    /// Its name in the setting `password_hash`.
     pub fn name(self) -> &'static str {
         match self {
             Scheme::Md5 => "md5",

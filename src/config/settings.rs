@@ -1,26 +1,26 @@
-//! The settings: one table of names, kinds, defaults and words.
+//! The table of settings: names, kinds, defaults and descriptions.
 
-use super::{LONGEST_PATH, Listen};
+use super::{Listen, MAX_SOCKET_PATH};
 use crate::contract;
 use serde_json::Value;
 use std::fmt;
 
-/// One setting, as `config.json`, the environment, docs/settings.md and `accountd config` know it.
+/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this table.
 pub struct Setting {
-    /// Its member in `config.json`; in the environment `ACCOUNTD_` and the name in capitals.
+    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in capitals.
     pub name: &'static str,
-    /// What its value may be.
+    /// The kind of its value.
     pub kind: Kind,
-    /// JSON of the value that is in force when nobody gives one.
+    /// The default value as JSON.
     pub default: &'static str,
-    /// One sentence for whoever sets it.
+    /// Its description, one sentence.
     pub doc: &'static str,
 }
 
-/// What the value of a setting may be.
+/// The kind of a setting's value.
 #[derive(Clone, Copy)]
 pub enum Kind {
-    /// true or false
+    /// true or false.
     Flag,
     /// A whole number from the first to the second.
     Number(u64, u64),
@@ -28,17 +28,17 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// `IP:PORT` or `unix:PATH`.
     Address,
-    /// Permission bits, as `0660`.
+    /// Permission bits in octal, like `0660`.
     Mode,
-    /// A group's name or number, or none.
+    /// A group's name or number, or null.
     Group,
-    /// `IP:PORT` or `unix:PATH`, or none.
+    /// `IP:PORT`, `unix:PATH` or null.
     OptionalAddress,
-    /// `*`, or origins like `https://example.org`.
+    /// A list of origins like `https://example.org`, or of `*`.
     Origins,
-    /// IP, IP/BITS or `unix`.
+    /// A list of IP, IP/BITS or `unix`.
     Proxies,
-    /// 1 to [`contract::KEY`]'s limit of characters that are shown nowhere; absent by default, and then no key fits.
+    /// A text within the limit of [`contract::KEY`], never shown. If it is not set, no key is accepted.
     Secret,
 }
 
@@ -60,19 +60,19 @@ pub const SETTINGS: &[Setting] = &[
         name: "secret_key_required_for_account_registration",
         kind: Kind::Secret,
         default: "null",
-        doc: "The `key` that registering asks for; random in the file that the first start writes.",
+        doc: "The `key` that registration requires; the first start writes a random one to the file.",
     },
     Setting {
         name: "forget_password_key",
         kind: Kind::Secret,
         default: "null",
-        doc: "The `key` that resetting a password asks for; random in the file that the first start writes.",
+        doc: "The `key` that a password reset requires; the first start writes a random one to the file.",
     },
     Setting {
         name: "listen",
         kind: Kind::Address,
         default: "\"127.0.0.1:9999\"",
-        doc: "Where to listen; port 0 picks a free one.",
+        doc: "The address to listen on; port 0 picks a free port.",
     },
     Setting {
         name: "socket_mode",
@@ -90,13 +90,13 @@ pub const SETTINGS: &[Setting] = &[
         name: "metrics_listen",
         kind: Kind::OptionalAddress,
         default: "null",
-        doc: "Where `/metrics` is served, to every client that can connect there; without this setting, nowhere.",
+        doc: "The address of `/metrics`, which every client that can connect there can read; null disables it.",
     },
     Setting {
         name: "threads",
         kind: Kind::Number(1, 64),
         default: "4",
-        doc: "Threads that answer requests; uploads and other long work have threads of their own.",
+        doc: "The number of threads that answer requests; uploads and other long work get threads of their own.",
     },
     Setting {
         name: "token_ttl_seconds",
@@ -108,49 +108,49 @@ pub const SETTINGS: &[Setting] = &[
         name: "sessions_per_user",
         kind: Kind::Number(1, 1000),
         default: "1",
-        doc: "How many tokens of a user are valid at the same time; a further log-in ends the oldest.",
+        doc: "How many tokens of a user are valid at the same time; another log-in ends the oldest.",
     },
     Setting {
         name: "password_hash",
         kind: Kind::Word(&["md5", "argon2id"]),
         default: "\"md5\"",
-        doc: "How passwords are stored; a log-in rewrites a row that is stored the other way.",
+        doc: "How passwords are stored; a log-in converts a password that is stored the other way.",
     },
     Setting {
         name: "min_password_length",
         kind: Kind::Number(0, 1024),
         default: "0",
-        doc: "The fewest characters of a new password.",
+        doc: "The minimum number of characters of a new password.",
     },
     Setting {
         name: "refuse_common_passwords",
         kind: Kind::Flag,
         default: "false",
-        doc: "Whether the 2,500 commonest passwords, and a user's own name, are refused as new passwords.",
+        doc: "Whether the 2,500 most common passwords, and a user's own name, are refused as new passwords.",
     },
     Setting {
         name: "audit_days",
         kind: Kind::Number(0, 36_500),
         default: "90",
-        doc: "Days for which the audit log is kept; 0 keeps none.",
+        doc: "How many days the entries of the audit log are kept; 0 disables it.",
     },
     Setting {
         name: "max_avatar_bytes",
         kind: Kind::Number(10_241, 104_857_600),
         default: "10485760",
-        doc: "The largest picture that can be uploaded.",
+        doc: "The maximum size of an uploaded picture in bytes.",
     },
     Setting {
         name: "captcha_ttl_seconds",
         kind: Kind::Number(1, 86_400),
         default: "300",
-        doc: "How long a captcha can be answered.",
+        doc: "How many seconds a captcha is valid.",
     },
     Setting {
         name: "max_captchas",
         kind: Kind::Number(1, 10_000_000),
         default: "20000",
-        doc: "How many captchas wait for their answer (about 220 bytes each); when there are more, the network that has most loses its oldest.",
+        doc: "The maximum number of unanswered captchas (about 220 bytes each); above it, the network with the most loses its oldest.",
     },
     Setting {
         name: "cors_origins",
@@ -162,51 +162,51 @@ pub const SETTINGS: &[Setting] = &[
         name: "trusted_proxies",
         kind: Kind::Proxies,
         default: "[]",
-        doc: "The proxies whose `X-Forwarded-For` or `Forwarded` is believed; `unix` is every client of the unix socket.",
+        doc: "The proxies whose `X-Forwarded-For` or `Forwarded` is trusted; `unix` stands for every client of the unix socket.",
     },
     Setting {
         name: "throttle",
         kind: Kind::Flag,
         default: "true",
-        doc: "Whether guessing is slowed down and each source has budgets; requests above them get HTTP 429.",
+        doc: "Whether guessing is slowed down and each source has budgets; requests that exceed them get HTTP 429.",
     },
     Setting {
         name: "supervise",
         kind: Kind::Flag,
         default: "true",
-        doc: "Whether a supervisor starts the worker that serves, and replaces it if it dies or does not answer.",
+        doc: "Whether a supervisor starts the worker process, and replaces it if it dies or does not answer.",
     },
     Setting {
         name: "memory_limit_mib",
         kind: Kind::Number(128, 1_048_576),
         default: "384",
-        doc: "The most memory of a worker in MiB, with the whole stacks of its threads; one that needs more ends and is replaced.",
+        doc: "The memory limit of a worker in MiB, with the full stacks of its threads; a worker that exceeds it exits and is replaced.",
     },
     Setting {
         name: "page",
         kind: Kind::Flag,
         default: "true",
-        doc: "Whether `/` is a web page for people.",
+        doc: "Whether `/` serves the web page.",
     },
     Setting {
         name: "log",
         kind: Kind::Word(&["error", "info", "debug"]),
         default: "\"info\"",
-        doc: "What is written to standard error: faults; also a line for each request; also why an upload was refused.",
+        doc: "What is logged to standard error: with `error` faults, with `info` also each request, with `debug` also why uploads were refused.",
     },
 ];
 
 impl fmt::Display for Kind {
-    /// What would be right, for an error and docs/settings.md.
+    /// The valid values, for error messages and docs/settings.md.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Flag => f.write_str("true or false"),
-            Kind::Number(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Kind::Number(min, max) => write!(f, "a whole number from {min} to {max}"),
             Kind::Word(words) => write!(f, "one of {}", words.join(", ")),
-            Kind::Address => write!(f, "IP:PORT or unix:PATH (at most {LONGEST_PATH} bytes)"),
+            Kind::Address => write!(f, "IP:PORT or unix:PATH (at most {MAX_SOCKET_PATH} bytes)"),
             Kind::OptionalAddress => write!(
                 f,
-                "IP:PORT, unix:PATH (at most {LONGEST_PATH} bytes) or null"
+                "IP:PORT, unix:PATH (at most {MAX_SOCKET_PATH} bytes) or null"
             ),
             Kind::Mode => f.write_str("permissions in octal like 0660"),
             Kind::Group => f.write_str("a group's name or number, or null"),
@@ -218,13 +218,13 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
-    /// Whether a value is one of this kind.
-    pub(super) fn allows(self, value: &Value) -> bool {
+    /// Whether a value is valid.
+    pub(super) fn accepts(self, value: &Value) -> bool {
         match self {
             Kind::Flag => value.is_boolean(),
-            Kind::Number(least, most) => value
+            Kind::Number(min, max) => value
                 .as_u64()
-                .is_some_and(|number| (least..=most).contains(&number)),
+                .is_some_and(|number| (min..=max).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
             Kind::OptionalAddress if value.is_null() => true,
             Kind::Address | Kind::OptionalAddress => value
@@ -239,7 +239,7 @@ impl Kind {
             }
             Kind::Origins => value
                 .as_array()
-                .is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(origin))),
+                .is_some_and(|all| all.iter().all(|one| one.as_str().is_some_and(is_origin))),
             Kind::Proxies => {
                 let proxy = |one: &Value| {
                     one.as_str().is_some_and(|text| {
@@ -254,8 +254,8 @@ impl Kind {
         }
     }
 
-    /// The value that a text without quotes means, in the environment or on the command line.
-    pub(super) fn of_text(self, text: &str) -> Value {
+    /// Parses a value from the environment or the command line, where texts have no quotes.
+    pub(super) fn parse_text(self, text: &str) -> Value {
         match self {
             Kind::Flag | Kind::Number(..) => {
                 serde_json::from_str(text).unwrap_or_else(|_| text.into())
@@ -271,8 +271,8 @@ impl Kind {
     }
 }
 
-/// A scheme, a host and perhaps a port, as browsers send it; or all of them.
-fn origin(text: &str) -> bool {
+/// Whether a text is `*`, or a scheme, a host and an optional port as browsers send them.
+fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("http://")
         .or_else(|| text.strip_prefix("https://"));

@@ -1,14 +1,13 @@
-//! Texts as a terminal may be given them: what cannot be seen, or does something to a terminal, is
-//! escaped.
+//! Escapes characters that are invisible or control the terminal.
 
 use serde::Serialize;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 
-/// Characters that are not seen: Default_Ignorable_Code_Point of Unicode's
+/// Invisible characters: Default_Ignorable_Code_Point of Unicode's
 /// DerivedCoreProperties.txt (zero-width, bidirectional controls, variation selectors, tags), the
 /// separators of lines and paragraphs, and annotations of U+FFF0 to U+FFFB.
-const UNSEEN: [RangeInclusive<char>; 17] = [
+const INVISIBLE: [RangeInclusive<char>; 17] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
     '\u{61c}'..='\u{61c}',
@@ -28,23 +27,20 @@ const UNSEEN: [RangeInclusive<char>; 17] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// Whether a character is a control character, or one that is not seen.
-#[must_use]
-pub fn is_unseen(c: char) -> bool {
-    c.is_control() || (!c.is_ascii() && UNSEEN.iter().any(|range| range.contains(&c)))
+/// Whether a character is a control character or invisible.
+pub fn is_invisible(c: char) -> bool {
+    c.is_control() || (!c.is_ascii() && INVISIBLE.iter().any(|range| range.contains(&c)))
 }
 
-/// One text, a name say: what is not seen is escaped, and so are spaces at its ends, and those that
-/// are not the usual one.
-#[must_use]
+/// Escapes a short text like a name: invisible characters, unusual spaces, and spaces at its ends.
 pub fn plain(text: &str) -> String {
     let (start, end) = (text.len() - text.trim_start().len(), text.trim_end().len());
     let mut plain = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
-        // The space of East Asian scripts is as wide as their characters.
+        // U+3000 is the usual space in East Asian scripts.
         let usual = matches!(c, ' ' | '\u{3000}') && (start..end).contains(&at);
         match c {
-            _ if is_unseen(c) => plain.extend(c.escape_default()),
+            _ if is_invisible(c) => plain.extend(c.escape_default()),
             _ if c.is_whitespace() && !usual => plain.extend(c.escape_unicode()),
             _ => plain.push(c),
         }
@@ -52,12 +48,11 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// Lines of text: what is not seen is escaped, but for the ends of the lines.
-#[must_use]
+/// Escapes invisible characters in a text of several lines, except for the line breaks.
 pub fn lines(text: &str) -> String {
     let mut lines = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_unseen(c) && c != '\n' {
+        if is_invisible(c) && c != '\n' {
             lines.extend(c.escape_default());
         } else {
             lines.push(c);
@@ -66,17 +61,13 @@ pub fn lines(text: &str) -> String {
     lines
 }
 
-/// A value as a line of JSON. What is not seen stands there as JSON escapes it, so that programs
-/// read what they read otherwise.
-///
-/// # Panics
-/// If it has a map whose keys are no texts.
-#[must_use]
+/// A value as a line of JSON, with invisible characters in JSON's own escapes, so that programs read
+/// the same value. The keys of maps must be strings.
 pub fn json(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).expect("texts and numbers serialise");
     let mut json = String::with_capacity(text.len() + 1);
     for c in text.chars() {
-        if is_unseen(c) {
+        if is_invisible(c) {
             c.encode_utf16(&mut [0; 2])
                 .iter()
                 .for_each(|unit| _ = write!(json, "\\u{unit:04x}"));
@@ -92,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_seen_is_escaped() {
+    fn invisible_characters_are_escaped() {
         for (text, escaped) in [
             (
                 "a\n\u{1b}[31m\u{202e}阿é\u{9b}",
@@ -117,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_lines() {
+    fn line_breaks_are_not_escaped_in_lines() {
         assert_eq!(
             lines("a  b\n c\r\n\u{202e}d\n"),
             "a  b\n c\\r\n\\u{202e}d\n"
@@ -125,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_the_same_to_programs() {
+    fn escaped_json_has_the_same_value() {
         let text = "\n\u{7f}\u{9b}\u{202e}\u{200b}\u{e0041}阿 \"";
         let shown = json(&text);
         assert_eq!(

@@ -1,10 +1,9 @@
-//! Lines on standard error, written by a thread of its own so that a reader who stalls stalls no
-//! request.
+//! The log on standard error. A thread writes it, so that a reader that stalls does not block requests.
 
 pub mod escape;
 
-use crate::log::escape::is_unseen;
 use crate::sync::lock;
+use escape::is_invisible;
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -13,23 +12,22 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// Bytes that wait for a reader at the most; what comes on top is counted and dropped.
-const WAITING: usize = 64 * 1024;
-/// Between two writes at the least, so that many lines are one: each alone would wake the writing
-/// thread.
-const GATHER: Duration = Duration::from_millis(5);
-/// How long [`flush`] waits for a reader who stalls.
-const FLUSH: Duration = Duration::from_secs(1);
+/// The maximum number of bytes that wait for the reader. Further lines are dropped and counted.
+const MAX_WAITING: usize = 64 * 1024;
+/// The minimum time between two writes, which batches lines: each write wakes the thread.
+const WRITE_INTERVAL: Duration = Duration::from_millis(5);
+/// How long [`flush`] waits for a reader that stalls.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is worth a line.
+/// The level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Faults of the server.
     Error,
-    /// And a line a request.
+    /// Requests.
     Info,
-    /// And what a client did wrong on the level of connections.
+    /// Details of refused uploads.
     Debug,
 }
 
@@ -47,24 +45,23 @@ struct Queue {
     writing: bool,
 }
 
-/// Starts the writing thread; what is below `level` is not written.
+/// Starts the writing thread, and sets the level.
 pub fn start(level: Level) {
-    set(level);
+    set_level(level);
     thread::spawn(write);
 }
 
-/// Lines up to this level, from now on.
-pub fn set(level: Level) {
+/// Sets the level up to which lines are written.
+pub fn set_level(level: Level) {
     LEVEL.store(level as u8, Ordering::Relaxed);
 }
 
 /// Whether lines of this level are written.
-#[must_use]
 pub fn wants(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)
 }
 
-/// Writes one line: the time (UTC), the level and the text, in which what is not seen is escaped.
+/// Writes one line: the time (UTC), the level and the text with invisible characters escaped.
 pub fn line(level: Level, text: &str) {
     if !wants(level) {
         return;
@@ -76,9 +73,9 @@ pub fn line(level: Level, text: &str) {
         "{time} {}",
         ["error ", "info ", "debug "][level as usize]
     );
-    if text.contains(is_unseen) {
+    if text.contains(is_invisible) {
         for character in text.chars() {
-            if is_unseen(character) {
+            if is_invisible(character) {
                 line.extend(character.escape_default());
             } else {
                 line.push(character);
@@ -91,10 +88,10 @@ pub fn line(level: Level, text: &str) {
     raw(&line);
 }
 
-/// Writes text as it is: the few lines of a start.
+/// Writes text unchanged, for the message at the start.
 pub fn raw(text: &str) {
     let mut queue = lock(&QUEUE);
-    if queue.lines.len() + text.len() > WAITING {
+    if queue.lines.len() + text.len() > MAX_WAITING {
         queue.dropped += 1;
         return;
     }
@@ -104,10 +101,10 @@ pub fn raw(text: &str) {
     queue.lines.extend_from_slice(text.as_bytes());
 }
 
-/// Waits until everything is written, but not for a reader who stalls.
+/// Waits until everything is written, at most for a second if the reader stalls.
 pub fn flush() {
     let queue = lock(&QUEUE);
-    drop(CHANGED.wait_timeout_while(queue, FLUSH, |queue| {
+    drop(CHANGED.wait_timeout_while(queue, FLUSH_TIMEOUT, |queue| {
         queue.writing || !queue.lines.is_empty()
     }));
 }
@@ -127,10 +124,10 @@ fn write() {
             lines.extend_from_slice(b"(lines were dropped: standard error was not read)\n");
         }
         drop(queue);
-        // A standard error that is closed is no reason to stop serving.
+        // The server continues even if standard error is closed.
         let _ = io::stderr().lock().write_all(&lines);
         lines.clear();
-        thread::sleep(GATHER);
+        thread::sleep(WRITE_INTERVAL);
         queue = lock(&QUEUE);
     }
 }

@@ -1,9 +1,12 @@
 //! Counters of requests and their durations, in the text format of Prometheus.
 //!
-//! Every row is known from the contract before the first request comes, so counting is one addition
-//! to one number: no lock, no allocation.
+//! All counters are created from the contract before the first request, so counting is an atomic
+//! addition without a lock or an allocation.
 
+mod restarts;
 pub mod usage;
+
+pub use restarts::{RestartReason, Restarts};
 
 use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, OPENAPI, OUTSIDE, Reason};
 use serde::{Deserialize, Serialize};
@@ -12,43 +15,31 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Their path at `metrics_listen`.
+/// The path at `metrics_listen`.
 pub const PATH: &str = "/metrics";
 /// The media type of the format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is no interface of the contract, by the beginning of its path; the last one is everything
-/// else.
+/// Prefixes of the paths that are not interfaces of the contract. The last one matches every path.
 const OTHERS: [&str; 3] = [AVATARS, OPENAPI, ""];
-/// Upper ends of the histogram's buckets in seconds; what takes longer has one more.
+/// The upper bounds of the histogram's buckets in seconds. One more bucket has no upper bound.
 const BUCKETS: [f64; 11] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0,
 ];
 
-/// How many workers were replaced, by reason.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restarts {
-    /// They did not answer.
-    pub deaf: u64,
-    /// They had died.
-    pub death: u64,
-    /// A reload was asked for: SIGHUP.
-    pub reload: u64,
-}
-
-/// What is counted.
+/// The counters.
 pub struct Metrics {
     interfaces: Vec<Interface>,
     restarts: OnceLock<Restarts>,
 }
 
 struct Interface {
-    /// Its path, or the beginning of it.
+    /// Its path, or the prefix of its paths.
     path: &'static str,
     rows: Vec<Row>,
-    /// By bucket.
+    /// The number of requests by bucket.
     durations: [AtomicU64; BUCKETS.len() + 1],
-    /// Of all durations together.
+    /// The sum of all durations.
     microseconds: AtomicU64,
 }
 
@@ -58,7 +49,7 @@ struct Row {
     requests: AtomicU64,
 }
 
-/// What another process needs to go on counting; what it does not know of is left out.
+/// The counters for the next process, which ignores those that it does not know.
 #[derive(Serialize, Deserialize)]
 pub struct State(Vec<Counted>);
 
@@ -72,9 +63,8 @@ struct Counted {
 }
 
 impl Metrics {
-    /// Nothing has come yet.
-    #[must_use]
-    pub fn new() -> Metrics {
+    /// Counters of zero requests.
+    pub fn from_contract() -> Metrics {
         let endpoints = DOCUMENT
             .into_iter()
             .chain(ADDITIONS)
@@ -99,9 +89,8 @@ impl Metrics {
         }
     }
 
-    /// A request to this path was answered after this time; an answer without a code has its status
-    /// as such.
-    pub fn count(&self, path: &str, status: u16, code: Option<u16>, took: Duration) {
+    /// Counts a request to this path. If the answer has no code, its status is used instead.
+    pub fn count(&self, path: &str, status: u16, code: Option<u16>, duration: Duration) {
         let code = code.unwrap_or(status);
         let Some(interface) = self.interface(path) else {
             return;
@@ -115,10 +104,10 @@ impl Metrics {
         }
         let bucket = BUCKETS
             .iter()
-            .position(|end| took.as_secs_f64() <= *end)
+            .position(|end| duration.as_secs_f64() <= *end)
             .unwrap_or(BUCKETS.len());
         interface.durations[bucket].fetch_add(1, Ordering::Relaxed);
-        let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         interface
             .microseconds
             .fetch_add(microseconds, Ordering::Relaxed);
@@ -137,13 +126,12 @@ impl Metrics {
         })
     }
 
-    /// Sets how many workers were replaced, as the supervisor has counted.
+    /// Sets the counters of the supervisor.
     pub fn set_restarts(&self, restarts: Restarts) {
         let _ = self.restarts.set(restarts);
     }
 
-    /// What the next process goes on from.
-    #[must_use]
+    /// The counters for the next process.
     pub fn state(&self) -> State {
         let row = |row: &Row| (row.status, row.code, get(&row.requests));
         let interface = |one: &Interface| Counted {
@@ -155,7 +143,7 @@ impl Metrics {
         State(self.interfaces.iter().map(interface).collect())
     }
 
-    /// Adds what the process before has counted.
+    /// Adds the counters of the previous process.
     pub fn restore(&self, state: &State) {
         for counted in &state.0 {
             let Some(interface) = self.interfaces.iter().find(|one| one.path == counted.path)
@@ -180,7 +168,7 @@ impl Metrics {
         }
     }
 
-    /// The counters as text.
+    /// Writes the counters as text.
     pub fn write(&self, text: &mut String) {
         head(
             text,
@@ -251,20 +239,11 @@ impl Metrics {
             "counter",
             "Workers that were replaced, by reason.",
         );
-        let Restarts {
-            deaf,
-            death,
-            reload,
-        } = self.restarts.get().copied().unwrap_or_default();
-        for (reason, count) in [("deaf", deaf), ("death", death), ("reload", reload)] {
-            sample(text, name, &format!("reason=\"{reason}\""), count);
+        let restarts = self.restarts.get().cloned().unwrap_or_default();
+        for reason in RestartReason::ALL {
+            let label = format!("reason=\"{}\"", reason.label());
+            sample(text, name, &label, restarts.get(reason));
         }
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Metrics {
-        Metrics::new()
     }
 }
 
@@ -278,7 +257,7 @@ impl Interface {
     }
 }
 
-/// The statuses and codes that an interface of the contract can answer with.
+/// The statuses and codes of all possible answers of an interface.
 fn answers(endpoint: &Endpoint) -> Vec<(u16, u16)> {
     let rows = endpoint
         .refusals
@@ -300,7 +279,7 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, u16)> {
     answers
 }
 
-/// The answers that files have, preflights, and what is about HTTP itself.
+/// The statuses of files, preflights and errors of HTTP.
 fn about_http() -> [(u16, u16); 3 + OUTSIDE.len()] {
     let mut all = [(0, 0); 3 + OUTSIDE.len()];
     let statuses = [200, 204, 304]
@@ -316,12 +295,12 @@ fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// Begins a metric.
+/// Writes the header of a metric.
 pub fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-/// A line of a metric.
+/// Writes a sample of a metric.
 pub fn sample(text: &mut String, name: &str, labels: &str, value: impl Display) {
     let _ = match labels {
         "" => writeln!(text, "{name} {value}"),
@@ -340,8 +319,8 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_of_the_contract_has_its_row() {
-        let metrics = Metrics::new();
+    fn every_answer_of_the_contract_has_a_counter() {
+        let metrics = Metrics::from_contract();
         for endpoint in DOCUMENT.into_iter().chain(ADDITIONS) {
             for row in endpoint.refusals.iter().chain([&endpoint.success]) {
                 metrics.count(
@@ -373,8 +352,8 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_in_their_buckets() {
-        let metrics = Metrics::new();
+    fn durations_are_counted_in_their_buckets() {
+        let metrics = Metrics::from_contract();
         for millis in [0, 3, 200, 20_000] {
             metrics.count("/health", 200, Some(200), Duration::from_millis(millis));
         }
@@ -398,8 +377,8 @@ mod tests {
     }
 
     #[test]
-    fn counters_go_over_to_the_next_process() {
-        let (old, new) = (Metrics::new(), Metrics::new());
+    fn counters_are_passed_on_to_the_next_process() {
+        let (old, new) = (Metrics::from_contract(), Metrics::from_contract());
         old.count("/health", 200, Some(200), Duration::from_millis(3));
         new.count("/health", 200, Some(200), Duration::from_millis(3));
         let mut state = serde_json::to_value(old.state()).unwrap();

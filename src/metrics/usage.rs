@@ -1,22 +1,19 @@
-//! Descriptors and memory of this process, as the operating system counts them.
+//! Descriptors and memory of this process.
 
 use rustix::process::{Resource, getrlimit};
 use std::fs;
 
-/// How many descriptors this process may have open.
-#[must_use]
+/// The maximum number of open descriptors of this process.
 pub fn descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many descriptors this process has open, or 0 if that is not known.
-#[must_use]
+/// The number of open descriptors of this process, or 0 if it is not known.
 pub fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// Bytes of memory that this process has in use (proc(5), `statm`, in pages of 4 KiB).
-#[must_use]
+/// The resident memory of this process in bytes (proc(5), `statm`, in pages of 4 KiB).
 pub fn resident() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm

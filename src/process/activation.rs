@@ -1,4 +1,4 @@
-//! A listening socket that whoever started this process has bound for it (sd_listen_fds(3)).
+//! Socket activation: a listening socket from the service manager (sd_listen_fds(3)).
 
 use crate::config::Listen;
 use crate::server::listener::{Bound, prepare};
@@ -9,16 +9,13 @@ use std::io::{self, Error};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
-/// What tells of the sockets; nothing for the processes that this one starts.
+/// The variables of the protocol. They are not passed on to workers.
 pub const VARIABLES: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
-/// The number of the first of them.
-const FIRST: i32 = 3;
+/// The first descriptor of a passed socket.
+const FIRST_DESCRIPTOR: i32 = 3;
 
-/// The socket that was passed, if one was.
-///
-/// # Errors
-/// A sentence, if it is not one that can be served.
-pub fn passed() -> io::Result<Option<Bound>> {
+/// The listening socket that the service manager has passed, if it has.
+pub fn inherited_socket() -> io::Result<Option<Bound>> {
     let [pid, count] =
         [VARIABLES[0], VARIABLES[1]].map(|name| std::env::var(name).unwrap_or_default());
     if pid != std::process::id().to_string() {
@@ -29,15 +26,14 @@ pub fn passed() -> io::Result<Option<Bound>> {
         "1" => {}
         _ => {
             return Err(Error::other(format!(
-                "{count} sockets were passed: it serves one"
+                "{count} sockets were passed, but accountd serves only one"
             )));
         }
     }
-    // A second handle on our own descriptor, which nobody else owns as far as the compiler can
-    // know.
+    // Duplicating the descriptor by pidfd_getfd needs no unsafe code, unlike OwnedFd::from_raw_fd.
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    let socket: OwnedFd = pidfd_getfd(&own, FIRST, PidfdGetfdFlags::empty()).map_err(|error| {
-        // Docker's default seccomp profile refuses it, for example.
+    let socket: OwnedFd = pidfd_getfd(&own, FIRST_DESCRIPTOR, PidfdGetfdFlags::empty()).map_err(|error| {
+        // Docker's default seccomp profile denies it, for example.
         let hint = "taking a passed socket needs the system call pidfd_getfd; allow it, or pass none and set `listen`";
         Error::other(format!("{error}: {hint}"))
     })?;
@@ -56,7 +52,7 @@ pub fn passed() -> io::Result<Option<Bound>> {
         }
         _ => {
             return Err(Error::other(
-                "what was passed is no socket that listens for streams",
+                "the passed socket is not a listening stream socket",
             ));
         }
     };

@@ -1,5 +1,5 @@
-//! Messages between the supervisor and a worker, over a socket pair: JSON with its length before
-//! it, and sometimes a socket.
+//! Messages between the supervisor and a worker over a socket pair: length-prefixed JSON, sometimes
+//! with a socket.
 
 use crate::metrics::Restarts;
 use crate::sync::lock;
@@ -16,46 +16,44 @@ use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 
-/// A message, either way.
+/// A message. The names are part of the protocol between different versions.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// To the worker, first of all: the text of the configuration's file.
+    /// To the worker, first: the text of the configuration's file.
     Configure(String),
-    /// From it: it cannot start, and why.
+    /// From the worker: why it cannot start.
     Failed(String),
-    /// From it: everything is open, and [`Message::Serve`] may come.
+    /// From the worker: it is ready for [`Message::Serve`].
     Ready,
-    /// To it: answer requests, and go on with the state of the worker before, if there was one; how
-    /// many workers were replaced.
+    /// To the worker: start to answer requests.
     Serve {
-        /// By reason.
+        /// How often workers were replaced.
         restarts: Restarts,
-        /// What [`Message::State`] carried.
+        /// The state of the previous worker, if it has sent one.
         state: Option<Box<RawValue>>,
     },
-    /// To it: no other process works on the folder, so what a crash left behind can go.
+    /// To the worker: no other process uses the data folder, so leftovers of a crash can be removed.
     Sweep,
-    /// To it: begin no further request, send the state and the connections, answer what was begun,
-    /// end.
+    /// To the worker: drain. It reads no further request, sends its state and its idle connections,
+    /// answers the last requests and exits.
     HandOver,
-    /// From it: what the next one needs. From now on it spends nothing of it.
+    /// From the worker: the state for the next one. It does not use captchas or budgets afterwards.
     State(Box<RawValue>),
-    /// Either way, with the socket: a client's connection, and what was received of its next
+    /// In both directions, with its socket: a client's connection, and the received part of its next
     /// request.
     Connection(Vec<u8>),
-    /// To it: answer what has come, end.
+    /// To the worker: answer the requests that were received, then exit.
     Stop,
 }
 
-/// One end. [`Channel::receive`] returns `None` once the other end is gone.
+/// One end of a channel.
 pub struct Channel {
     stream: UnixStream,
     sending: Mutex<()>,
 }
 
 impl Channel {
-    /// An end from its socket.
-    #[must_use]
+    /// Wraps one end of a socket pair.
     pub fn new(stream: UnixStream) -> Channel {
         Channel {
             stream,
@@ -63,15 +61,12 @@ impl Channel {
         }
     }
 
-    /// Sends a message. That the other end is gone shows when receiving.
+    /// Sends a message. If the other end is closed, [`Channel::receive`] shows it.
     pub fn send(&self, message: &Message) {
         let _ = self.send_with(message, None);
     }
 
-    /// Sends a message and perhaps a socket.
-    ///
-    /// # Errors
-    /// If the other end is gone, or the socket cannot be sent.
+    /// Sends a message with an optional socket.
     pub fn send_with(&self, message: &Message, socket: Option<&OwnedFd>) -> io::Result<()> {
         let body = serde_json::to_vec(message)?;
         let length = u32::try_from(body.len())
@@ -86,7 +81,7 @@ impl Channel {
             )));
         }
         let _sending = lock(&self.sending);
-        // Four bytes are sent whole or not at all.
+        // Four bytes are sent completely or not at all.
         while let Err(error) = sendmsg(
             &self.stream,
             &[IoSlice::new(&length)],
@@ -100,8 +95,7 @@ impl Channel {
         (&self.stream).write_all(&body)
     }
 
-    /// Waits for a message, and the socket that came with it; `None` if the other end is gone.
-    #[must_use]
+    /// Waits for a message and its socket. Returns `None` if the other end is closed.
     pub fn receive(&self) -> Option<(Message, Option<OwnedFd>)> {
         self.read().ok()
     }
@@ -150,10 +144,7 @@ mod tests {
             Message::Failed("a sentence".into()),
             Message::Ready,
             Message::Serve {
-                restarts: Restarts {
-                    death: 1 << 40,
-                    ..Restarts::default()
-                },
+                restarts: Restarts::default(),
                 state: Some(state()),
             },
             Message::Serve {

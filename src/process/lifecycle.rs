@@ -1,88 +1,85 @@
-//! Decides when workers start, serve, hand over and end: from their stages, an event and the time
-//! to actions, without a process.
+//! The state machine of the workers: when they start, serve, hand over and end. It maps stages, an
+//! event and the time to actions, and does not touch processes itself.
 //!
-//! There are never more than two workers: one that serves, and one that is starting or answers what
-//! it had begun.
+//! There are never more than two workers: one that serves, and one that is starting or draining.
 
+use crate::metrics::RestartReason;
 use std::time::{Duration, Instant};
 
-/// How long a worker may take to give away its state, before it is killed so that nothing is spent
-/// twice.
-const HAND_OVER: Duration = Duration::from_secs(8);
+/// How long a worker may take to send its state. After that it is killed, so that no captcha or
+/// budget is spent twice.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a worker may take to start.
-const START: Duration = Duration::from_secs(35);
-/// The pauses in milliseconds before starts after workers that died or could not start, one after
-/// the other; the last stays.
-const PAUSES: [u64; 6] = [0, 100, 500, 1000, 2000, 5000];
-/// A worker that has served for so long had no reason to die that lies in its start.
-const PROVEN: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(35);
+/// The delays in milliseconds before the next start, by the number of failures in a row.
+const BACKOFF: [u64; 6] = [0, 100, 500, 1000, 2000, 5000];
+/// After serving for this long, a worker's death does not count as one more failure in a row.
+const STABLE: Duration = Duration::from_secs(60);
 
-/// What a worker is doing.
+/// The stage of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It opens everything.
+    /// It is opening its files.
     Starting,
-    /// It has everything open.
+    /// It is ready to serve.
     Ready,
     /// It serves.
     Serving,
-    /// It begins nothing more; its state is still to come.
+    /// It was told to hand over and has not sent its state yet.
     HandingOver,
-    /// It answers what it had begun.
+    /// It answers its last requests.
     Draining,
 }
 
-/// What happens.
+/// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A worker with the configuration and the program of now is wanted.
+    /// A reload was requested: a worker with the current configuration and program.
     Reload,
-    /// The worker that serves does not answer.
+    /// The serving worker does not answer.
     Unresponsive,
-    /// A worker has everything open.
+    /// A worker is ready to serve.
     Ready(u64),
-    /// A worker has given away its state.
+    /// A worker has sent its state.
     State(u64),
-    /// A worker has ended.
-    Gone(u64),
-    /// Time has passed.
-    Time,
+    /// A worker has exited.
+    Exited(u64),
+    /// The time limit of [`Lifecycle::timeout`] has passed.
+    Tick,
 }
 
-/// What is to be done.
+/// An action for the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Start a worker and call it this; `reload` if it is to have the configuration of now.
+    /// Start a worker.
     Start {
         /// Its number.
         id: u64,
-        /// Whether it has the configuration of now.
+        /// Whether it gets the configuration of a reload.
         reload: bool,
     },
     /// Tell a worker to hand over.
     HandOver(u64),
-    /// Tell a worker to serve, with the state of another one if that has given it away.
+    /// Tell a worker to serve.
     Serve {
         /// Its number.
         id: u64,
-        /// The one whose state it goes on with.
+        /// The worker whose state it takes over.
         from: Option<u64>,
         /// Whether it has the configuration of a reload, which is in force from now on.
         reload: bool,
     },
     /// Kill a worker.
     Kill(u64),
-    /// Say that a worker could not start; `reload` if it was for one.
-    CannotStart {
+    /// Log that a worker could not start.
+    StartFailed {
         /// Its number.
         id: u64,
-        /// Whether it was to have the configuration of now.
+        /// Whether it was started for a reload.
         reload: bool,
     },
-    /// Say that a worker that served has died.
-    Died(u64),
-    /// Say that the worker does not answer and is replaced.
-    Replacing,
+    /// Log and count that a worker is replaced for this reason.
+    Report(RestartReason),
 }
 
 #[derive(Debug)]
@@ -93,79 +90,71 @@ struct Worker {
     reload: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Nothing,
-    Replacement,
-    Reload,
-}
-
-/// The workers and what is planned with them.
+/// The workers and their pending changes.
 #[derive(Debug)]
 pub struct Lifecycle {
     workers: Vec<Worker>,
     started: u64,
-    wanted: Wanted,
-    /// The worker whose state waits for the next one, since the one that it was meant for has died.
-    state_of: Option<u64>,
-    /// Starts and deaths in a row that were no success.
+    /// Why the serving worker is to be replaced, if it is.
+    wanted: Option<RestartReason>,
+    /// The worker whose state was received and not passed on yet.
+    unclaimed_state: Option<u64>,
+    /// The number of failures in a row: deaths and failed starts.
     failures: usize,
-    /// When the last of them was.
+    /// When the last failure was.
     failed: Option<Instant>,
 }
 
 impl Lifecycle {
-    /// No worker yet; the first event starts one.
-    #[must_use]
+    /// Without a worker. The first event starts one.
     pub fn empty() -> Lifecycle {
         Lifecycle {
             workers: Vec::new(),
             started: 0,
-            wanted: Wanted::Nothing,
-            state_of: None,
+            wanted: None,
+            unclaimed_state: None,
             failures: 0,
             failed: None,
         }
     }
 
-    /// What is to be done now that this has happened.
+    /// Handles an event and returns the actions that follow from it.
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Reload => self.wanted = Wanted::Reload,
+            Event::Reload => self.wanted = Some(RestartReason::Reload),
             Event::Unresponsive => {
-                if self.wanted == Wanted::Nothing
+                if self.wanted.is_none()
                     && self.find(Stage::Serving).is_some()
-                    && self.coming().is_none()
+                    && self.next_worker().is_none()
                 {
-                    self.wanted = Wanted::Replacement;
-                    actions.push(Action::Replacing);
+                    self.wanted = Some(RestartReason::Unresponsive);
+                    actions.push(Action::Report(RestartReason::Unresponsive));
                 }
             }
-            Event::Ready(id) => self.enter(id, Stage::Ready, now),
+            Event::Ready(id) => self.set_stage(id, Stage::Ready, now),
             Event::State(id) if self.stage(id) == Some(Stage::HandingOver) => {
-                self.enter(id, Stage::Draining, now);
-                self.state_of = Some(id);
+                self.set_stage(id, Stage::Draining, now);
+                self.unclaimed_state = Some(id);
                 self.serve(now, &mut actions);
             }
-            Event::State(_) | Event::Time => {}
-            Event::Gone(id) => self.gone(id, now, &mut actions),
+            Event::State(_) | Event::Tick => {}
+            Event::Exited(id) => self.on_exit(id, now, &mut actions),
         }
-        self.time_out(now, &mut actions);
+        self.kill_overdue(now, &mut actions);
         self.hand_over(now, &mut actions);
         self.start(now, &mut actions);
         actions
     }
 
-    /// How long nothing has to be done unless something happens.
-    #[must_use]
-    pub fn patience(&self, now: Instant) -> Option<Duration> {
-        let start = (self.wanted != Wanted::Nothing || self.find(Stage::Serving).is_none())
+    /// When [`Event::Tick`] is due if no other event occurs before.
+    pub fn timeout(&self, now: Instant) -> Option<Duration> {
+        let start = (self.wanted.is_some() || self.find(Stage::Serving).is_none())
             .then(|| self.next_start(now));
         let limits = self
             .workers
             .iter()
-            .filter_map(|worker| Some(worker.since + limit(worker.stage)?));
+            .filter_map(|worker| Some(worker.since + stage_timeout(worker.stage)?));
         limits
             .chain(start)
             .min()
@@ -173,65 +162,64 @@ impl Lifecycle {
     }
 
     /// Whether a worker serves.
-    #[must_use]
     pub fn is_serving(&self) -> bool {
         self.find(Stage::Serving).is_some()
     }
 
-    fn gone(&mut self, id: u64, now: Instant, actions: &mut Vec<Action>) {
+    fn on_exit(&mut self, id: u64, now: Instant, actions: &mut Vec<Action>) {
         let Some(at) = self.workers.iter().position(|worker| worker.id == id) else {
             return;
         };
         let worker = self.workers.swap_remove(at);
         match worker.stage {
             Stage::Starting | Stage::Ready => {
-                actions.push(Action::CannotStart {
+                actions.push(Action::StartFailed {
                     id,
                     reload: worker.reload,
                 });
-                self.fail(now);
+                self.record_failure(now);
             }
             Stage::Serving => {
-                actions.push(Action::Died(id));
-                if now.saturating_duration_since(worker.since) > PROVEN {
+                actions.push(Action::Report(RestartReason::Died));
+                if now.saturating_duration_since(worker.since) > STABLE {
                     self.failures = 0;
                 }
-                self.fail(now);
+                self.record_failure(now);
             }
             Stage::HandingOver => {
-                actions.push(Action::Died(id));
+                actions.push(Action::Report(RestartReason::Died));
                 self.serve(now, actions);
             }
             Stage::Draining => {}
         }
     }
 
-    fn fail(&mut self, now: Instant) {
+    fn record_failure(&mut self, now: Instant) {
         self.failures += 1;
         self.failed = Some(now);
     }
 
-    /// Ends what takes too long.
-    fn time_out(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    /// Kills the workers that exceed the time limit of their stage.
+    fn kill_overdue(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for worker in &mut self.workers {
-            if limit(worker.stage)
+            if stage_timeout(worker.stage)
                 .is_some_and(|limit| now.saturating_duration_since(worker.since) >= limit)
             {
-                // Once is enough; that it is gone will be told.
+                // The next attempt is after another time limit. Its exit is an event of its own.
                 worker.since = now;
                 actions.push(Action::Kill(worker.id));
             }
         }
     }
 
-    /// Lets a worker serve that is ready: at once, or when the one before has given away its state.
+    /// Lets a ready worker serve: at once, or when the serving one has sent its state.
     fn hand_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if self.find(Stage::Ready).is_none() || self.find(Stage::HandingOver).is_some() {
             return;
         }
         match self.find(Stage::Serving) {
             Some(id) => {
-                self.enter(id, Stage::HandingOver, now);
+                self.set_stage(id, Stage::HandingOver, now);
                 actions.push(Action::HandOver(id));
             }
             None => self.serve(now, actions),
@@ -244,7 +232,7 @@ impl Lifecycle {
             .iter_mut()
             .find(|worker| worker.stage == Stage::Ready)
         {
-            let from = self.state_of.take();
+            let from = self.unclaimed_state.take();
             (worker.stage, worker.since) = (Stage::Serving, now);
             actions.push(Action::Serve {
                 id: worker.id,
@@ -257,22 +245,22 @@ impl Lifecycle {
     fn start(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let serving =
             self.find(Stage::Serving).is_some() || self.find(Stage::HandingOver).is_some();
-        if self.coming().is_some()
-            || self.wanted == Wanted::Nothing && serving
+        if self.next_worker().is_some()
+            || self.wanted.is_none() && serving
             || now < self.next_start(now)
         {
             return;
         }
         if serving && let Some(draining) = self.find(Stage::Draining) {
-            // A reload can wait for what was begun; a server that does not answer cannot.
-            if self.wanted == Wanted::Replacement {
+            // A reload can wait until the old worker has drained. A server that does not answer cannot.
+            if self.wanted == Some(RestartReason::Unresponsive) {
                 actions.push(Action::Kill(draining));
             }
             return;
         }
         self.started += 1;
-        let (id, reload) = (self.started, self.wanted == Wanted::Reload);
-        self.wanted = Wanted::Nothing;
+        let (id, reload) = (self.started, self.wanted == Some(RestartReason::Reload));
+        self.wanted = None;
         self.workers.push(Worker {
             id,
             stage: Stage::Starting,
@@ -282,14 +270,14 @@ impl Lifecycle {
         actions.push(Action::Start { id, reload });
     }
 
-    /// When the next worker may start.
+    /// The earliest time for the next start.
     fn next_start(&self, now: Instant) -> Instant {
-        let pause = PAUSES[self.failures.saturating_sub(1).min(PAUSES.len() - 1)];
+        let delay = BACKOFF[self.failures.saturating_sub(1).min(BACKOFF.len() - 1)];
         self.failed
-            .map_or(now, |failed| failed + Duration::from_millis(pause))
+            .map_or(now, |failed| failed + Duration::from_millis(delay))
     }
 
-    fn coming(&self) -> Option<u64> {
+    fn next_worker(&self) -> Option<u64> {
         self.find(Stage::Starting)
             .or_else(|| self.find(Stage::Ready))
     }
@@ -308,18 +296,18 @@ impl Lifecycle {
             .map(|worker| worker.stage)
     }
 
-    fn enter(&mut self, id: u64, stage: Stage, now: Instant) {
+    fn set_stage(&mut self, id: u64, stage: Stage, now: Instant) {
         if let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) {
             (worker.stage, worker.since) = (stage, now);
         }
     }
 }
 
-/// How long a worker may be in a stage. One that drains ends by itself.
-fn limit(stage: Stage) -> Option<Duration> {
+/// The time limit of a stage. A draining worker has a limit of its own.
+fn stage_timeout(stage: Stage) -> Option<Duration> {
     match stage {
-        Stage::Starting => Some(START),
-        Stage::HandingOver => Some(HAND_OVER),
+        Stage::Starting => Some(START_TIMEOUT),
+        Stage::HandingOver => Some(HANDOVER_TIMEOUT),
         Stage::Ready | Stage::Serving | Stage::Draining => None,
     }
 }
@@ -329,9 +317,11 @@ mod tests {
     use super::*;
 
     const NOTHING: &[Action] = &[];
+    const DIED: Action = Action::Report(RestartReason::Died);
+    const UNRESPONSIVE: Action = Action::Report(RestartReason::Unresponsive);
 
-    /// Plays events at seconds since the start, and compares what is to be done.
-    fn play(rows: &[(u64, Event, &[Action])]) -> Lifecycle {
+    /// Replays events at seconds since the start, and compares the actions.
+    fn replay(rows: &[(u64, Event, &[Action])]) -> Lifecycle {
         let (mut lifecycle, start) = (Lifecycle::empty(), Instant::now());
         for (nth, (seconds, event, expected)) in rows.iter().enumerate() {
             let actions = lifecycle.on(*event, start + Duration::from_secs(*seconds));
@@ -353,18 +343,18 @@ mod tests {
 
     #[test]
     fn the_first_worker_serves_when_it_is_ready() {
-        let lifecycle = play(&[
-            (0, Event::Time, START_1),
+        let lifecycle = replay(&[
+            (0, Event::Tick, START_1),
             (1, Event::Ready(1), SERVE_1),
-            (9, Event::Time, NOTHING),
+            (9, Event::Tick, NOTHING),
         ]);
-        assert!(lifecycle.is_serving() && lifecycle.patience(Instant::now()).is_none());
+        assert!(lifecycle.is_serving() && lifecycle.timeout(Instant::now()).is_none());
     }
 
     #[test]
     fn a_reload_hands_the_state_over_and_the_old_worker_drains_without_a_limit() {
-        play(&[
-            (0, Event::Time, START_1),
+        replay(&[
+            (0, Event::Tick, START_1),
             (1, Event::Ready(1), SERVE_1),
             (
                 2,
@@ -384,21 +374,21 @@ mod tests {
                     reload: true,
                 }],
             ),
-            (9999, Event::Time, NOTHING),
-            (9999, Event::Gone(1), NOTHING),
+            (9999, Event::Tick, NOTHING),
+            (9999, Event::Exited(1), NOTHING),
         ]);
     }
 
     #[test]
-    fn a_worker_that_does_not_give_away_its_state_is_killed_before_the_next_one_serves() {
-        play(&[
-            (0, Event::Time, START_1),
+    fn a_worker_that_does_not_send_its_state_is_killed_before_the_next_one_serves() {
+        replay(&[
+            (0, Event::Tick, START_1),
             (1, Event::Ready(1), SERVE_1),
             (
                 2,
                 Event::Unresponsive,
                 &[
-                    Action::Replacing,
+                    UNRESPONSIVE,
                     Action::Start {
                         id: 2,
                         reload: false,
@@ -407,13 +397,13 @@ mod tests {
             ),
             (2, Event::Unresponsive, NOTHING),
             (3, Event::Ready(2), &[Action::HandOver(1)]),
-            (10, Event::Time, NOTHING),
-            (11, Event::Time, &[Action::Kill(1)]),
+            (10, Event::Tick, NOTHING),
+            (11, Event::Tick, &[Action::Kill(1)]),
             (
                 11,
-                Event::Gone(1),
+                Event::Exited(1),
                 &[
-                    Action::Died(1),
+                    DIED,
                     Action::Serve {
                         id: 2,
                         from: None,
@@ -427,7 +417,7 @@ mod tests {
     #[test]
     fn a_reload_waits_for_a_worker_that_drains_and_a_replacement_does_not() {
         let drains: Vec<(u64, Event, &[Action])> = vec![
-            (0, Event::Time, START_1),
+            (0, Event::Tick, START_1),
             (1, Event::Ready(1), SERVE_1),
             (
                 2,
@@ -450,45 +440,41 @@ mod tests {
         ];
         let reload: Vec<(u64, Event, &[Action])> = vec![
             (5, Event::Reload, NOTHING),
-            (500, Event::Time, NOTHING),
+            (500, Event::Tick, NOTHING),
             (
                 501,
-                Event::Gone(1),
+                Event::Exited(1),
                 &[Action::Start {
                     id: 3,
                     reload: true,
                 }],
             ),
         ];
-        play(&[drains.clone(), reload].concat());
+        replay(&[drains.clone(), reload].concat());
         let replacement: Vec<(u64, Event, &[Action])> = vec![
+            (5, Event::Unresponsive, &[UNRESPONSIVE, Action::Kill(1)]),
             (
                 5,
-                Event::Unresponsive,
-                &[Action::Replacing, Action::Kill(1)],
-            ),
-            (
-                5,
-                Event::Gone(1),
+                Event::Exited(1),
                 &[Action::Start {
                     id: 3,
                     reload: false,
                 }],
             ),
         ];
-        play(&[drains, replacement].concat());
+        replay(&[drains, replacement].concat());
     }
 
     #[test]
-    fn a_worker_that_dies_while_it_serves_is_replaced_at_once_and_then_ever_later() {
-        play(&[
-            (0, Event::Time, START_1),
+    fn a_worker_that_dies_is_replaced_at_once_and_repeated_deaths_delay_the_next_start() {
+        replay(&[
+            (0, Event::Tick, START_1),
             (1, Event::Ready(1), SERVE_1),
             (
                 2,
-                Event::Gone(1),
+                Event::Exited(1),
                 &[
-                    Action::Died(1),
+                    DIED,
                     Action::Start {
                         id: 2,
                         reload: false,
@@ -504,10 +490,10 @@ mod tests {
                     reload: false,
                 }],
             ),
-            (2, Event::Gone(2), &[Action::Died(2)]),
+            (2, Event::Exited(2), &[DIED]),
             (
                 3,
-                Event::Time,
+                Event::Tick,
                 &[Action::Start {
                     id: 3,
                     reload: false,
@@ -515,15 +501,15 @@ mod tests {
             ),
             (
                 3,
-                Event::Gone(3),
-                &[Action::CannotStart {
+                Event::Exited(3),
+                &[Action::StartFailed {
                     id: 3,
                     reload: false,
                 }],
             ),
             (
                 4,
-                Event::Time,
+                Event::Tick,
                 &[Action::Start {
                     id: 4,
                     reload: false,
@@ -538,10 +524,10 @@ mod tests {
                     reload: false,
                 }],
             ),
-            (4, Event::Gone(4), &[Action::Died(4)]),
+            (4, Event::Exited(4), &[DIED]),
             (
                 5,
-                Event::Time,
+                Event::Tick,
                 &[Action::Start {
                     id: 5,
                     reload: false,
@@ -549,16 +535,16 @@ mod tests {
             ),
             (
                 5,
-                Event::Gone(5),
-                &[Action::CannotStart {
+                Event::Exited(5),
+                &[Action::StartFailed {
                     id: 5,
                     reload: false,
                 }],
             ),
-            (6, Event::Time, NOTHING),
+            (6, Event::Tick, NOTHING),
             (
                 7,
-                Event::Time,
+                Event::Tick,
                 &[Action::Start {
                     id: 6,
                     reload: false,
@@ -575,9 +561,9 @@ mod tests {
             ),
             (
                 100,
-                Event::Gone(6),
+                Event::Exited(6),
                 &[
-                    Action::Died(6),
+                    DIED,
                     Action::Start {
                         id: 7,
                         reload: false,
@@ -589,8 +575,8 @@ mod tests {
 
     #[test]
     fn a_worker_that_cannot_start_for_a_reload_leaves_the_old_one_serving() {
-        play(&[
-            (0, Event::Time, START_1),
+        replay(&[
+            (0, Event::Tick, START_1),
             (1, Event::Ready(1), SERVE_1),
             (
                 2,
@@ -602,27 +588,27 @@ mod tests {
             ),
             (
                 3,
-                Event::Gone(2),
-                &[Action::CannotStart {
+                Event::Exited(2),
+                &[Action::StartFailed {
                     id: 2,
                     reload: true,
                 }],
             ),
-            (99, Event::Time, NOTHING),
+            (99, Event::Tick, NOTHING),
         ]);
     }
 
     #[test]
-    fn a_start_that_takes_too_long_is_ended() {
-        play(&[
-            (0, Event::Time, START_1),
-            (34, Event::Time, NOTHING),
-            (35, Event::Time, &[Action::Kill(1)]),
+    fn a_worker_that_takes_too_long_to_start_is_killed() {
+        replay(&[
+            (0, Event::Tick, START_1),
+            (34, Event::Tick, NOTHING),
+            (35, Event::Tick, &[Action::Kill(1)]),
             (
                 35,
-                Event::Gone(1),
+                Event::Exited(1),
                 &[
-                    Action::CannotStart {
+                    Action::StartFailed {
                         id: 1,
                         reload: false,
                     },
@@ -637,8 +623,8 @@ mod tests {
 
     #[test]
     fn both_workers_that_die_during_a_hand_over_are_replaced_by_one() {
-        play(&[
-            (0, Event::Time, START_1),
+        replay(&[
+            (0, Event::Tick, START_1),
             (1, Event::Ready(1), SERVE_1),
             (
                 2,
@@ -651,17 +637,17 @@ mod tests {
             (3, Event::Ready(2), &[Action::HandOver(1)]),
             (
                 3,
-                Event::Gone(2),
-                &[Action::CannotStart {
+                Event::Exited(2),
+                &[Action::StartFailed {
                     id: 2,
                     reload: true,
                 }],
             ),
             (
                 3,
-                Event::Gone(1),
+                Event::Exited(1),
                 &[
-                    Action::Died(1),
+                    DIED,
                     Action::Start {
                         id: 3,
                         reload: false,
@@ -682,8 +668,8 @@ mod tests {
 
     #[test]
     fn a_worker_whose_successor_died_before_the_state_came_is_replaced() {
-        play(&[
-            (0, Event::Time, START_1),
+        replay(&[
+            (0, Event::Tick, START_1),
             (1, Event::Ready(1), SERVE_1),
             (
                 2,
@@ -696,8 +682,8 @@ mod tests {
             (3, Event::Ready(2), &[Action::HandOver(1)]),
             (
                 3,
-                Event::Gone(2),
-                &[Action::CannotStart {
+                Event::Exited(2),
+                &[Action::StartFailed {
                     id: 2,
                     reload: true,
                 }],

@@ -1,55 +1,51 @@
-//! Limits of this process: descriptors, memory, core files.
+//! Resource limits of this process: descriptors, memory, core files.
 
 use crate::metrics::usage::descriptors;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
-/// Fewer descriptors than this are not enough to serve: each connection takes two.
-const FEWEST: u64 = 256;
+/// The minimum number of descriptors. 128 are reserved for the database, pictures and the log; each
+/// connection takes one, and a second one while it sends or receives a picture.
+const MIN_DESCRIPTORS: u64 = 256;
 
-/// Raises the soft limit of descriptors to the hard one, and says how many there are.
-///
-/// # Errors
-/// A sentence, if they are too few.
+/// Raises the soft limit of descriptors to the hard limit and returns it. It is an error if the limit
+/// is too low.
 pub fn raise_descriptors() -> Result<u64, String> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let raised = setrlimit(Resource::Nofile, limit);
     let now = descriptors();
     match raised {
-        _ if now >= FEWEST => Ok(now),
+        _ if now >= MIN_DESCRIPTORS => Ok(now),
         _ => Err(format!(
-            "{now} descriptors are too few to serve: allow at least {FEWEST} (ulimit -n, LimitNOFILE)"
+            "{now} descriptors are too few to serve: allow at least {MIN_DESCRIPTORS} (ulimit -n, LimitNOFILE)"
         )),
     }
 }
 
-/// The user as whom this process makes files.
-#[must_use]
+/// The ID of the user who owns the files that this process creates.
 pub fn user() -> u32 {
     geteuid().as_raw()
 }
 
-/// Ends the process when it asks for more memory than this, in bytes, and leaves no core file,
-/// which would hold what people sent.
+/// Limits the memory of this process in bytes, above which it aborts, and disables core files, which
+/// would contain data of clients.
 pub fn limit_memory(bytes: u64) {
-    let limit = |most| Rlimit {
-        current: Some(most),
-        maximum: Some(most),
+    let limit = |value| Rlimit {
+        current: Some(value),
+        maximum: Some(value),
     };
-    // A limit that the system does not let us set is one that it has set lower.
+    // Setting a limit fails only if the system has set a lower one.
     let _ = setrlimit(Resource::Data, limit(bytes));
     let _ = setrlimit(Resource::Core, limit(0));
 }
 
-/// What glibc's allocator is told
-/// (<https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html>), before
-/// whatever somebody else tells it.
-#[must_use]
-pub fn tunables(others: Option<String>) -> String {
-    // Few arenas: each keeps what was freed in it. What is large goes back to the system as soon as
-    // it is freed: pictures, and what Argon2id needs. And each of hundreds of threads, one a
-    // connection, keeps two freed pieces of a size rather than seven: 14 MB under 256 connections
-    // instead of 19, and no slower.
+/// The value of GLIBC_TUNABLES for workers: our tunables of malloc
+/// (<https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html>), followed
+/// by the existing value, which has precedence.
+pub fn malloc_tunables(others: Option<String>) -> String {
+    // Each arena keeps freed memory, so there are only two. Blocks from 1 MiB on, those of pictures and
+    // Argon2id, return to the system when they are freed. Each thread caches two freed blocks per
+    // size instead of seven: with 256 threads 14 MB instead of 19, at the same speed.
     let ours =
         "glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=1048576:glibc.malloc.tcache_count=2";
     others.map_or_else(|| ours.into(), |others| format!("{ours}:{others}"))

@@ -1,13 +1,13 @@
-//! The life of the process: start, supervisor, workers and what they tell each other, service
-//! manager and limits.
+//! Processes: start, supervisor, workers and their messages, service manager, resource limits.
 
 pub mod activation;
 pub mod channel;
+pub mod data_folder;
 pub mod lifecycle;
 pub mod limits;
 pub mod probe;
 pub mod serve;
-mod start;
+mod startup;
 pub mod supervisor;
 pub mod systemd;
 pub mod worker;

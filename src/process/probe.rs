@@ -1,4 +1,4 @@
-//! A probe of a server on this machine: whether it answers `/health`, and with which status.
+//! A health check of a server on this machine.
 
 use crate::config::Listen;
 use crate::contract;
@@ -8,11 +8,8 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The HTTP status of `/health`, requested with this method.
-///
-/// # Errors
-/// If no server listens there, it does not answer in time, or the answer is not HTTP.
-pub fn status(listen: &Listen, method: &str, patience: Duration) -> io::Result<u16> {
+/// Requests `/health` with this method and returns the HTTP status.
+pub fn status(listen: &Listen, method: &str, timeout: Duration) -> io::Result<u16> {
     let request = format!(
         "{method} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         contract::HEALTH.path
@@ -21,14 +18,14 @@ pub fn status(listen: &Listen, method: &str, patience: Duration) -> io::Result<u
     let mut answer = [0; 12];
     match listen {
         Listen::Tcp(address) => {
-            let mut stream = TcpStream::connect_timeout(&listener::reachable(*address), patience)?;
-            stream.set_read_timeout(Some(patience))?;
+            let mut stream = TcpStream::connect_timeout(&listener::reachable(*address), timeout)?;
+            stream.set_read_timeout(Some(timeout))?;
             stream.write_all(request.as_bytes())?;
             stream.read_exact(&mut answer)?;
         }
         Listen::Unix(path) => {
             let mut stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(patience))?;
+            stream.set_read_timeout(Some(timeout))?;
             stream.write_all(request.as_bytes())?;
             stream.read_exact(&mut answer)?;
         }

@@ -1,11 +1,10 @@
-//! The supervisor: holds the listening socket, and keeps a worker that serves it;
-//! [`lifecycle`](super::lifecycle) decides when.
+//! The supervisor: owns the listening socket and keeps a worker running that serves it. The state
+//! machine in [`lifecycle`](super::lifecycle) makes its decisions.
 //!
-//! Connections wait in the listening socket while a worker that died is replaced. A reload starts
-//! another worker with the program and the configuration that are there now. When that has opened
-//! everything, the old one gives away its state, the new one goes on with it and with the
-//! connections that wait for a request, and the old one ends when it has answered what it had
-//! begun. If the new one cannot start, the old one goes on.
+//! While a dead worker is replaced, connections wait in the backlog of the listening socket. A reload
+//! starts a second worker with the current program and configuration. When that is ready, the old
+//! one sends its state and its idle connections, the new one continues with them, and the old one
+//! drains: it answers its last requests and exits. If the new one cannot start, the old one stays.
 
 use super::activation;
 use super::channel::{Channel, Message};
@@ -16,7 +15,7 @@ use super::systemd;
 use crate::command::Failure;
 use crate::config;
 use crate::log::{self, Level};
-use crate::metrics::Restarts;
+use crate::metrics::{RestartReason, Restarts};
 use crate::server::listener::Bound;
 use rustix::fd::OwnedFd;
 use serde_json::value::RawValue;
@@ -30,94 +29,91 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two probes, while connections are seen to wait; without any, this much later.
-const PROBE: Duration = Duration::from_secs(1);
-const QUIET: Duration = Duration::from_secs(10);
+/// Time between two probes while connections wait to be accepted, and the additional time otherwise.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a worker may take to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the workers may take to stop.
-const STOP: Duration = Duration::from_secs(35);
-/// Stack of threads of which nothing else is said, in bytes: tiny_http's only read request lines.
-const STACK: &str = "131072";
+/// How long workers may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(35);
+/// Default stack size of threads in bytes. It is for tiny_http's, which only read request lines.
+const STACK_SIZE: &str = "131072";
 
-/// What happens to a supervisor.
-pub enum Signal {
-    /// It is to stop.
+/// An input of the supervisor: a signal, or news of a worker.
+pub enum Input {
+    /// SIGTERM or SIGINT.
     Stop,
-    /// It is to go on with what program and configuration are now.
+    /// SIGHUP: continue with the current program and configuration.
     Reload,
-    /// A worker, by its number, sends a message, perhaps with a socket.
+    /// A message from the worker with this number, with an optional socket.
     Message(u64, Message, Option<OwnedFd>),
-    /// A worker is gone.
-    Gone(u64),
-    /// The worker that serves does not answer.
+    /// The worker with this number has exited.
+    Exited(u64),
+    /// The serving worker does not answer probes.
     Unresponsive,
 }
 
-/// Takes a text of the configuration over as far as the supervisor's process goes by it, and
-/// returns the settings that need a restart.
-pub type Adopt = Box<dyn Fn(&str) -> Vec<&'static str>>;
+/// Applies the text of a configuration to the supervisor's process, and returns the settings that
+/// need a restart.
+pub type ApplyConfig = Box<dyn Fn(&str) -> Vec<&'static str>>;
 
-/// What it keeps serving.
-pub struct Plan {
+/// How workers are started.
+pub struct WorkerSpec {
     /// The listening socket.
     pub bound: Bound,
-    /// The program that serves.
+    /// The program of the workers.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// The folder with the configuration's file.
+    /// The data folder.
     pub data: PathBuf,
-    /// The text of that file which is in force, whatever it is now.
+    /// The text of the configuration's file that is in force. The file may have changed since.
     pub text: String,
-    /// Called with a text that is in force now.
-    pub adopt: Adopt,
+    /// Called with the new text after a reload.
+    pub apply_config: ApplyConfig,
 }
 
 struct Worker {
     process: Child,
     channel: Arc<Channel>,
-    /// The text of the configuration that it was started with.
+    /// The text of its configuration.
     text: String,
     /// Why it could not start.
     failure: String,
 }
 
 struct Supervisor {
-    plan: Plan,
-    signals: Sender<Signal>,
+    spec: WorkerSpec,
+    inputs: Sender<Input>,
     lifecycle: Lifecycle,
     workers: HashMap<u64, Worker>,
-    /// The worker that was told to serve last.
+    /// The worker that was last told to serve.
     serving: Option<u64>,
-    /// The text that a reload has read, for the next worker.
+    /// The new text of the configuration, for the worker of a pending reload.
     reload: Option<String>,
-    /// What a worker has given away and no other one has yet.
+    /// The state that a worker has sent and that no other one has received yet.
     state: Option<Box<RawValue>>,
     connections: Vec<(Message, OwnedFd)>,
     restarts: Restarts,
-    /// How the worker ended that ended last.
+    /// The exit status and the error of the worker that exited last.
     ended: Option<(Option<ExitStatus>, String)>,
 }
 
-/// Keeps the plan served until [`Signal::Stop`] comes; `on_serving` is called when the first worker
-/// serves.
-///
-/// # Errors
-/// If the first one cannot start; it has said why on standard error.
+/// Keeps a worker running until [`Input::Stop`]. Calls `on_serving` when the first worker serves, and
+/// fails if that cannot start.
 pub fn run(
-    plan: Plan,
-    signals: (Sender<Signal>, Receiver<Signal>),
+    spec: WorkerSpec,
+    inputs: (Sender<Input>, Receiver<Input>),
     on_serving: impl FnOnce(),
 ) -> Result<(), Failure> {
-    let (sender, receiver) = signals;
-    let bound = plan
+    let (sender, receiver) = inputs;
+    let bound = spec
         .bound
         .try_clone()
         .map_err(|error| Failure::new(1, format!("the listening socket: {error}")))?;
     let mut supervisor = Supervisor {
-        plan,
-        signals: sender.clone(),
+        spec,
+        inputs: sender.clone(),
         lifecycle: Lifecycle::empty(),
         workers: HashMap::new(),
         serving: None,
@@ -128,32 +124,32 @@ pub fn run(
         ended: None,
     };
     let mut first = Some((on_serving, bound));
-    supervisor.tell(Event::Time, true)?;
+    supervisor.handle(Event::Tick, true)?;
     loop {
-        let patience = supervisor
+        let timeout = supervisor
             .lifecycle
-            .patience(Instant::now())
+            .timeout(Instant::now())
             .unwrap_or(Duration::from_secs(3600));
-        let event = match receiver.recv_timeout(patience) {
-            Ok(Signal::Stop) => {
+        let event = match receiver.recv_timeout(timeout) {
+            Ok(Input::Stop) => {
                 systemd::notify(systemd::STOPPING);
                 supervisor.stop(&receiver);
                 return Ok(());
             }
-            Ok(Signal::Reload) => supervisor.read_configuration(),
-            Ok(Signal::Unresponsive) => Some(Event::Unresponsive),
-            Ok(Signal::Message(id, message, socket)) => supervisor.on_message(id, message, socket),
-            Ok(Signal::Gone(id)) => {
+            Ok(Input::Reload) => supervisor.read_configuration(),
+            Ok(Input::Unresponsive) => Some(Event::Unresponsive),
+            Ok(Input::Message(id, message, socket)) => supervisor.on_message(id, message, socket),
+            Ok(Input::Exited(id)) => {
                 supervisor.reap(id);
-                Some(Event::Gone(id))
+                Some(Event::Exited(id))
             }
-            Err(RecvTimeoutError::Timeout) => Some(Event::Time),
+            Err(RecvTimeoutError::Timeout) => Some(Event::Tick),
             Err(RecvTimeoutError::Disconnected) => {
-                unreachable!("the supervisor itself holds a sender")
+                unreachable!("the supervisor holds a sender")
             }
         };
         if let Some(event) = event {
-            supervisor.tell(event, first.is_some())?;
+            supervisor.handle(event, first.is_some())?;
         }
         if supervisor.lifecycle.is_serving()
             && let Some((on_serving, bound)) = first.take()
@@ -163,19 +159,19 @@ pub fn run(
                 .workers
                 .values()
                 .for_each(|worker| worker.channel.send(&Message::Sweep));
-            watch(bound, sender.clone());
+            probe_periodically(bound, sender.clone());
         }
     }
 }
 
 impl Supervisor {
-    /// Tells the lifecycle what has happened, and does what it says. Before the first worker
-    /// serves, a fault is the end.
-    fn tell(&mut self, event: Event, first: bool) -> Result<(), Failure> {
+    /// Passes an event to the lifecycle and performs its actions. Before the first worker serves, a
+    /// failure ends the supervisor.
+    fn handle(&mut self, event: Event, first: bool) -> Result<(), Failure> {
         let actions = self.lifecycle.on(event, Instant::now());
         for action in actions {
             match action {
-                Action::CannotStart { .. } | Action::Died(_) if first => {
+                Action::StartFailed { .. } | Action::Report(_) if first => {
                     let (status, why) = self.ended.take().unwrap_or_default();
                     let code = status
                         .and_then(|status| status.code())
@@ -185,9 +181,9 @@ impl Supervisor {
                 Action::Start { id, reload } => {
                     if let Err(error) = self.start(id, reload) {
                         let why =
-                            format!("{} cannot be started: {error}", self.plan.program.display());
+                            format!("{} cannot be started: {error}", self.spec.program.display());
                         self.ended = Some((None, why));
-                        self.tell(Event::Gone(id), first)?;
+                        self.handle(Event::Exited(id), first)?;
                     }
                 }
                 Action::HandOver(id) => self.send(id, &Message::HandOver),
@@ -197,7 +193,7 @@ impl Supervisor {
                         let _ = worker.process.kill();
                     }
                 }
-                Action::CannotStart { reload, .. } => {
+                Action::StartFailed { reload, .. } => {
                     let (status, why) = self.ended.take().unwrap_or_default();
                     let ended = || {
                         format!(
@@ -212,18 +208,11 @@ impl Supervisor {
                         log::line(Level::Error, &format!("a worker could not start: {why}"));
                     }
                 }
-                Action::Died(_) => {
+                Action::Report(reason) => {
                     let status = self.ended.take().and_then(|(status, _)| status);
                     let status = status.map(|status| status.to_string()).unwrap_or_default();
-                    log::line(
-                        Level::Error,
-                        &format!("a worker ended ({status}); open captchas are lost"),
-                    );
-                    self.restarts.death += 1;
-                }
-                Action::Replacing => {
-                    log::line(Level::Error, "the worker does not answer and is replaced");
-                    self.restarts.deaf += 1;
+                    self.restarts.count(reason);
+                    reason.log(&status);
                 }
             }
         }
@@ -232,33 +221,33 @@ impl Supervisor {
 
     fn start(&mut self, id: u64, reload: bool) -> io::Result<()> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new(&self.plan.program);
-        // These are for this process alone.
+        let mut command = Command::new(&self.spec.program);
+        // These variables are only for this process.
         for name in [systemd::VARIABLE].iter().chain(&activation::VARIABLES) {
             command.env_remove(name);
         }
         let mut process = command
-            .args(&self.plan.arguments)
-            .env("RUST_MIN_STACK", STACK)
+            .args(&self.spec.arguments)
+            .env("RUST_MIN_STACK", STACK_SIZE)
             .env(
                 "GLIBC_TUNABLES",
-                limits::tunables(std::env::var("GLIBC_TUNABLES").ok()),
+                limits::malloc_tunables(std::env::var("GLIBC_TUNABLES").ok()),
             )
-            .stdin(Stdio::from(self.plan.bound.socket.try_clone()?))
+            .stdin(Stdio::from(self.spec.bound.socket.try_clone()?))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .spawn()?;
         let text = self
             .reload
             .take()
             .filter(|_| reload)
-            .unwrap_or_else(|| self.plan.text.clone());
-        let (channel, signals) = (Arc::new(Channel::new(ours)), self.signals.clone());
+            .unwrap_or_else(|| self.spec.text.clone());
+        let (channel, inputs) = (Arc::new(Channel::new(ours)), self.inputs.clone());
         let receiving = channel.clone();
         let thread = thread::Builder::new().spawn(move || {
             while let Some((message, socket)) = receiving.receive() {
-                let _ = signals.send(Signal::Message(id, message, socket));
+                let _ = inputs.send(Input::Message(id, message, socket));
             }
-            let _ = signals.send(Signal::Gone(id));
+            let _ = inputs.send(Input::Exited(id));
         });
         if let Err(error) = thread {
             let _ = process.kill().and_then(|()| process.wait());
@@ -277,7 +266,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Keeps what a message brings, and returns what it means.
+    /// Stores the content of a message, and returns the event that it means.
     fn on_message(&mut self, id: u64, message: Message, socket: Option<OwnedFd>) -> Option<Event> {
         match message {
             Message::Failed(why) => {
@@ -290,8 +279,7 @@ impl Supervisor {
                 Some(Event::State(id))
             }
             Message::Connection(_) => {
-                // Those that a draining worker is finished with go to the one that serves
-                // meanwhile.
+                // A draining worker sends them at any time. The serving worker gets them.
                 self.connections.push((message, socket?));
                 self.pass_connections();
                 None
@@ -300,21 +288,23 @@ impl Supervisor {
         }
     }
 
-    /// Tells a worker to serve, and to go on with what the one before has given away.
+    /// Tells a worker to serve, and passes it the state and connections of the previous one.
     fn serve(&mut self, id: u64, reload: bool) {
-        self.restarts.reload += u64::from(reload);
-        let (restarts, state) = (self.restarts, self.state.take());
+        if reload {
+            self.restarts.count(RestartReason::Reload);
+        }
+        let (restarts, state) = (self.restarts.clone(), self.state.take());
         self.send(id, &Message::Serve { restarts, state });
         self.serving = Some(id);
         self.pass_connections();
         if reload && let Some(worker) = self.workers.get(&id) {
-            self.plan.text.clone_from(&worker.text);
-            let left: String = (self.plan.adopt)(&self.plan.text)
+            self.spec.text.clone_from(&worker.text);
+            let left: String = (self.spec.apply_config)(&self.spec.text)
                 .iter()
                 .map(|name| format!("; {name} needs a restart"))
                 .collect();
-            log::line(Level::Info, &format!("reloaded{left}"));
-            self.reload_ended();
+            RestartReason::Reload.log(&left);
+            self.finish_reload();
         }
     }
 
@@ -326,8 +316,7 @@ impl Supervisor {
             return;
         };
         for (message, socket) in self.connections.drain(..) {
-            // A worker that is gone takes its connections along; there is no other one to give it
-            // to.
+            // If the worker has just exited, its connections are lost, and so is this one.
             let _ = worker.channel.send_with(&message, Some(&socket));
         }
     }
@@ -338,10 +327,10 @@ impl Supervisor {
         }
     }
 
-    /// Reads the configuration again, for a worker that is to take over.
+    /// Reads the configuration for the worker of a reload.
     fn read_configuration(&mut self) -> Option<Event> {
-        systemd::reloading();
-        match config::file(&self.plan.data) {
+        systemd::notify_reloading();
+        match config::file(&self.spec.data) {
             Ok(text) => {
                 self.reload = Some(text);
                 Some(Event::Reload)
@@ -356,38 +345,38 @@ impl Supervisor {
     fn reload_failed(&self, why: &str) {
         log::line(
             Level::Error,
-            &format!("reload failed: {why}; what was in force stays"),
+            &format!("reload failed: {why}; the previous configuration stays in force"),
         );
-        self.reload_ended();
+        self.finish_reload();
     }
 
-    /// Tells the service manager, unless another reload has come meanwhile.
-    fn reload_ended(&self) {
+    /// Notifies the service manager, unless another reload is pending.
+    fn finish_reload(&self) {
         if self.reload.is_none() {
             systemd::notify(systemd::READY);
         }
     }
 
-    /// Takes note of how a worker has ended.
+    /// Waits for a worker that has exited, and stores its exit status.
     fn reap(&mut self, id: u64) {
         let Some(mut worker) = self.workers.remove(&id) else {
             return;
         };
-        // It may have closed its channel and still live.
+        // It may have closed its channel without exiting.
         let _ = worker.process.kill();
         self.ended = Some((worker.process.wait().ok(), worker.failure));
     }
 
-    fn stop(&mut self, receiver: &Receiver<Signal>) {
+    fn stop(&mut self, receiver: &Receiver<Input>) {
         let since = Instant::now();
         self.workers
             .values()
             .for_each(|worker| worker.channel.send(&Message::Stop));
-        while !self.workers.is_empty() && since.elapsed() < STOP {
-            match receiver.recv_timeout(STOP.saturating_sub(since.elapsed())) {
-                Ok(Signal::Gone(id)) => self.reap(id),
+        while !self.workers.is_empty() && since.elapsed() < STOP_TIMEOUT {
+            match receiver.recv_timeout(STOP_TIMEOUT.saturating_sub(since.elapsed())) {
+                Ok(Input::Exited(id)) => self.reap(id),
                 // A second signal: its sender does not want to wait.
-                Ok(Signal::Stop) => break,
+                Ok(Input::Stop) => break,
                 _ => {}
             }
         }
@@ -398,25 +387,24 @@ impl Supervisor {
     }
 }
 
-/// Probes again and again whether requests are answered: often while connections wait to be
-/// accepted, as all do that an unresponsive worker leaves waiting, and seldom when all is quiet.
-fn watch(bound: Bound, signals: Sender<Signal>) {
+/// Probes the serving worker: every second while connections wait to be accepted, as they do if the
+/// worker is unresponsive, and rarely otherwise.
+fn probe_periodically(bound: Bound, inputs: Sender<Input>) {
     thread::spawn(move || {
         loop {
-            thread::sleep(PROBE);
-            let _ = bound.wait(QUIET);
-            // Any answer shows that the worker lives. HEAD does not ask the database: one that
-            // fails is not a reason to replace the worker.
+            thread::sleep(PROBE_INTERVAL);
+            let _ = bound.wait_for_connection(QUIET_INTERVAL);
+            // Any answer shows that the worker is alive. HEAD does not query the database, since a
+            // database error is not a reason to replace the worker.
             let answer = probe::status(&bound.listen, "HEAD", PROBE_TIMEOUT);
-            if answer.is_err() && signals.send(Signal::Unresponsive).is_err() {
+            if answer.is_err() && inputs.send(Input::Unresponsive).is_err() {
                 return;
             }
         }
     });
 }
 
-/// A channel of signals.
-#[must_use]
-pub fn signals() -> (Sender<Signal>, Receiver<Signal>) {
+/// Creates the channel of inputs.
+pub fn inputs() -> (Sender<Input>, Receiver<Input>) {
     channel()
 }

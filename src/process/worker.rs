@@ -1,14 +1,14 @@
-//! A worker under a supervisor: its listening socket is standard input, its channel standard
-//! output.
+//! A worker process. Its listening socket is standard input, its channel to the supervisor is
+//! standard output.
 
 use super::channel::{Channel, Message};
 use super::limits;
-use super::start;
+use super::startup;
 use crate::command::Failure;
 use crate::log;
 use crate::server::listener::Bound;
 use crate::server::metrics_listener::MetricsListener;
-use crate::server::{Handed, Server};
+use crate::server::{self, Server, Transfer};
 use rustix::fd::{AsFd, OwnedFd};
 use serde_json::value::RawValue;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -21,14 +21,10 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Bytes per second at which an upload may come, and so how long one may take that had begun before
-/// a hand-over.
-const PACE: u64 = 4 * 1024;
+/// How much longer than the slowest upload a worker may drain.
+const DRAIN_MARGIN: Duration = Duration::from_secs(50);
 
-/// Serves until the supervisor says otherwise or is gone.
-///
-/// # Errors
-/// If it cannot start.
+/// Serves until the supervisor stops it or exits.
 pub fn run(
     data: &Path,
     listen: Option<String>,
@@ -40,12 +36,12 @@ pub fn run(
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     let channel = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
     let channel = Arc::new(Channel::new(UnixStream::from(channel)));
-    // A terminal and a service manager send signals to both processes; the supervisor decides.
+    // Terminals and service managers signal all processes, but only the supervisor reacts.
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         flag::register(signal, Arc::new(AtomicBool::new(false))).map_err(failed)?;
     }
     serve(data, listen, captcha_answer, socket, &channel).map_err(|failure| {
-        // The supervisor writes it, in one line with what comes of it.
+        // The supervisor logs it in one line with the consequence.
         channel.send(&Message::Failed(failure.sentence));
         Failure::new(failure.code, String::new())
     })
@@ -58,25 +54,25 @@ fn serve(
     socket: OwnedFd,
     channel: &Arc<Channel>,
 ) -> Result<(), Failure> {
-    let began = SystemTime::now();
+    let start = SystemTime::now();
     let text = match channel.receive() {
         Some((Message::Configure(text), _)) => text,
         Some(_) => return Ok(()),
         None => {
             let why =
-                "the supervisor is of another version; restart accountd instead of reloading it";
+                "the supervisor is a different version; restart accountd instead of reloading it";
             return Err(Failure::new(1, why.into()));
         }
     };
-    let config = start::load(data, &text, listen)?;
+    let config = startup::load_config(data, &text, listen)?;
     limits::limit_memory(config.memory_limit_mib * 1024 * 1024);
-    start::report_panics();
+    startup::log_panics();
     log::start(config.log);
     let bound = Bound {
         socket,
         listen: config.listen.clone(),
     };
-    let app = start::open(data, config, captcha_answer)?;
+    let app = startup::open_app(data, config, captcha_answer)?;
     channel.send(&Message::Ready);
     match channel.receive() {
         Some((Message::Serve { restarts, state }, _)) => {
@@ -92,36 +88,36 @@ fn serve(
     let metrics = metrics.map(|listen| MetricsListener::start(server.clone(), listen));
     loop {
         let (server, channel_end, metrics) = (server.clone(), channel.clone(), metrics.clone());
-        // In threads of their own, since the channel tells that the supervisor is gone.
+        // Long actions run in threads, so that the exit of the supervisor is noticed meanwhile.
         match channel.receive() {
             Some((Message::HandOver, _)) => drop(thread::spawn(move || {
-                metrics.inspect(|metrics| metrics.end());
-                hand_over(&server, &channel_end);
-                end();
+                metrics.inspect(|metrics| metrics.stop());
+                drain(&server, &channel_end);
+                exit();
             })),
             Some((Message::Connection(received), Some(socket))) => {
-                server.adopt(Handed { socket, received })
+                server.import(Transfer { socket, received })
             }
-            Some((Message::Sweep, _)) => {
-                drop(thread::spawn(move || start::sweep(server.app(), began)))
-            }
+            Some((Message::Sweep, _)) => drop(thread::spawn(move || {
+                startup::remove_leftovers(server.app(), start)
+            })),
             Some((Message::Stop, _)) => drop(thread::spawn(move || {
                 server.stop();
-                metrics.inspect(|metrics| metrics.end());
-                server.app().settle();
-                end();
+                metrics.inspect(|metrics| metrics.stop());
+                server.app().checkpoint();
+                exit();
             })),
             Some(_) => {}
             None => {
-                metrics.inspect(|metrics| metrics.end());
-                end()
+                metrics.inspect(|metrics| metrics.stop());
+                exit()
             }
         }
     }
 }
 
-/// Gives away the state and every connection that waits for a request, and answers what was begun.
-fn hand_over(server: &Server, channel: &Channel) {
+/// Sends the state and the idle connections to the supervisor, and answers the last requests.
+fn drain(server: &Server, channel: &Channel) {
     server.pause();
     let state = String::from_utf8(server.app().give_away())
         .ok()
@@ -129,24 +125,24 @@ fn hand_over(server: &Server, channel: &Channel) {
     channel.send(&Message::State(
         state.unwrap_or_else(|| RawValue::NULL.to_owned()),
     ));
-    // The longest that an upload may take at the slowest pace.
-    let end =
-        Instant::now() + Duration::from_secs(60 + server.app().config.max_avatar_bytes / PACE);
+    let end = Instant::now()
+        + DRAIN_MARGIN
+        + server::transfer_timeout(server.app().config.max_avatar_bytes);
     loop {
-        let (handed, left) = server.hand_over();
-        for Handed { socket, received } in handed {
+        let (transfers, others) = server.export_idle();
+        for Transfer { socket, received } in transfers {
             let _ = channel.send_with(&Message::Connection(received), Some(&socket));
         }
-        let patience = end.saturating_duration_since(Instant::now());
-        if !left || patience.is_zero() {
+        let timeout = end.saturating_duration_since(Instant::now());
+        if !others || timeout.is_zero() {
             return;
         }
-        server.wait_for_change(patience);
+        server.wait_for_change(timeout);
     }
 }
 
-/// Ends at once.
-fn end() -> ! {
+/// Exits immediately.
+fn exit() -> ! {
     log::flush();
     std::process::exit(0)
 }

@@ -1,28 +1,28 @@
-//! Reads a body that is too long to be kept in memory, in the thread that answers its request.
+//! Reads a body that is too long for memory from its connection, in the thread that answers.
 
 use super::chunked::{Chunked, Piece};
-use super::connection::{Connection, Rest, patience};
+use super::connection::{Connection, Remaining, transfer_timeout};
 use super::event_loop::EventLoop;
 use super::head::Framing;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, recv};
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-/// Bytes that are read at once.
+/// Bytes read at once.
 const PIECE: usize = 64 * 1024;
 
-/// A body that is still to come. The connection goes back to the event loop when this is dropped.
-pub struct Lent<'a> {
+/// Reads the body of a request. When it is dropped, the event loop reads the connection again.
+pub struct BodyReader<'a> {
     connection: &'a Connection,
     event_loop: &'a EventLoop,
     framing: State,
-    /// What has come and was not handed out yet begins at `at`.
+    /// The received bytes; those before `at` were returned already.
     received: Vec<u8>,
     at: usize,
-    /// Bytes of the body that were handed out: what stands around chunks is not counted, or it
-    /// could keep a thread for days.
+    /// Bytes of the body that were returned. Chunk sizes and extensions are not counted: with them, a
+    /// client could keep a thread busy for days.
     total: u64,
     since: Instant,
     expects_continue: bool,
@@ -31,26 +31,26 @@ pub struct Lent<'a> {
 enum State {
     Length(u64),
     Chunked(Chunked),
-    /// The body was read to its end.
+    /// The body was read completely.
     End,
 }
 
-impl<'a> Lent<'a> {
-    /// The body of a request on this connection.
+impl<'a> BodyReader<'a> {
+    /// A reader of the body that follows on this connection.
     pub fn new(
         event_loop: &'a EventLoop,
         connection: &'a Connection,
         framing: Framing,
         expects_continue: bool,
-    ) -> Lent<'a> {
-        let received = event_loop.lend(connection);
+    ) -> BodyReader<'a> {
+        let received = event_loop.detach(connection);
         let framing = match framing {
             Framing::Length(0) => State::End,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Chunked(Chunked::default()),
         };
         let since = Instant::now();
-        Lent {
+        BodyReader {
             connection,
             event_loop,
             framing,
@@ -62,31 +62,27 @@ impl<'a> Lent<'a> {
         }
     }
 
-    /// Whether the body was read to its end: only then can the connection be used again.
-    pub fn is_whole(&self) -> bool {
+    /// Whether the body was read completely. Only then can the connection be kept alive.
+    pub fn is_complete(&self) -> bool {
         matches!(self.framing, State::End)
     }
 
-    /// What is still to come of the body.
-    pub fn rest(&mut self) -> Rest {
+    /// The part of the body that was not read yet.
+    pub fn remaining(&mut self) -> Remaining {
         match std::mem::replace(&mut self.framing, State::End) {
-            _ if self.expects_continue => Rest::Unknown,
-            State::Length(left) => Rest::Length(left),
-            State::Chunked(chunked) => Rest::Chunked(chunked),
-            State::End => Rest::Length(0),
+            _ if self.expects_continue => Remaining::Unknown,
+            State::Length(left) => Remaining::Length(left),
+            State::Chunked(chunked) => Remaining::Chunked(chunked),
+            State::End => Remaining::Length(0),
         }
     }
 
-    /// Receives more, and waits for it if need be.
+    /// Receives more bytes, and waits for them if necessary.
     fn receive(&mut self) -> io::Result<()> {
         self.received.drain(..self.at);
         self.at = 0;
         if std::mem::take(&mut self.expects_continue) && self.received.is_empty() {
-            let _ = send(
-                &self.connection.socket,
-                b"HTTP/1.1 100 Continue\r\n\r\n",
-                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-            );
+            self.connection.send_continue();
         }
         let kept = self.received.len();
         self.received.resize(kept + PIECE, 0);
@@ -108,7 +104,7 @@ impl<'a> Lent<'a> {
                 Ok((_, count)) => return Ok(count),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    let left = (self.since + patience(self.total))
+                    let left = (self.since + transfer_timeout(self.total))
                         .saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return Err(ErrorKind::TimedOut.into());
@@ -128,7 +124,7 @@ impl<'a> Lent<'a> {
     }
 }
 
-impl Read for Lent<'_> {
+impl Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -137,10 +133,10 @@ impl Read for Lent<'_> {
             match &mut self.framing {
                 State::End => return Ok(0),
                 State::Length(left) => {
-                    let come = self.received.len() - self.at;
-                    if come > 0 {
-                        let most = usize::try_from(*left).unwrap_or(usize::MAX);
-                        let count = buffer.len().min(come).min(most);
+                    let available = self.received.len() - self.at;
+                    if available > 0 {
+                        let max = usize::try_from(*left).unwrap_or(usize::MAX);
+                        let count = buffer.len().min(available).min(max);
                         buffer[..count].copy_from_slice(&self.received[self.at..self.at + count]);
                         self.at += count;
                         self.total += count as u64;
@@ -175,11 +171,11 @@ impl Read for Lent<'_> {
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for BodyReader<'_> {
     fn drop(&mut self) {
         self.received.drain(..self.at);
         self.event_loop
-            .take_back(self.connection, std::mem::take(&mut self.received));
+            .reattach(self.connection, std::mem::take(&mut self.received));
     }
 }
 
@@ -191,15 +187,15 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_body_keeps_the_pace_by_its_own_bytes() {
+    fn only_the_bytes_of_the_body_extend_the_time_limit_of_an_upload() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let served = listener.accept().unwrap().0;
         let event_loop = EventLoop::new(listener.into(), Vec::new(), 1).unwrap();
         let connection = Connection::new(1, served.into(), Vec::new(), Arc::default());
-        let mut body = Lent::new(&event_loop, &connection, Framing::Chunked, false);
-        // As if it had begun before.
-        body.since -= patience(0);
+        let mut body = BodyReader::new(&event_loop, &connection, Framing::Chunked, false);
+        // As if the upload had begun that long ago.
+        body.since -= transfer_timeout(0);
         let chunk = format!("1;{}\r\na\r\n", "x".repeat(1000));
         client.write_all(chunk.repeat(100).as_bytes()).unwrap();
         let (since, mut bytes) = (Instant::now(), Vec::new());
@@ -208,7 +204,7 @@ mod tests {
             ErrorKind::TimedOut
         );
         assert!(
-            !bytes.is_empty() && since.elapsed() < patience(0),
+            !bytes.is_empty() && since.elapsed() < transfer_timeout(0),
             "{:?}",
             since.elapsed()
         );

@@ -1,13 +1,13 @@
-//! Decodes a chunked body strictly (RFC 9112, 7.1), as far as it has come.
+//! Strict incremental decoder of chunked bodies (RFC 9112, 7.1).
 
 use std::ops::Range;
 
-/// The longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
-const LONGEST_LINE: usize = 1024;
-/// The most trailer fields; they are read and ignored.
-const MOST_TRAILERS: u32 = 32;
+/// The maximum length in bytes of a chunk-size line with its extensions, and of a trailer field.
+const MAX_LINE: usize = 1024;
+/// The maximum number of trailer fields, which are ignored.
+const MAX_TRAILERS: u32 = 32;
 
-/// Where a decoder is.
+/// A decoder, which keeps its position in the encoding.
 #[derive(Debug, Default)]
 pub struct Chunked {
     state: State,
@@ -15,35 +15,35 @@ pub struct Chunked {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the line of a chunk's size.
+    /// Before a chunk-size line.
     #[default]
     Size,
-    /// In a chunk of which so many bytes are to come.
+    /// In a chunk, before this many bytes of data.
     Data(u64),
-    /// Before the CR LF behind a chunk.
+    /// Before the CR LF that ends a chunk.
     DataEnd,
-    /// Before a trailer field or the last line; so many fields were read.
+    /// Before a trailer field or the last line, after this many fields.
     Trailer(u32),
-    /// Behind the last line.
+    /// After the last line.
     End,
 }
 
-/// What a piece of the input is.
+/// The result of one decoding step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// These bytes of the input belong to the body; the next piece begins where they end.
+    /// These bytes of the input are data of the body. The next step starts at their end.
     Data(Range<usize>),
-    /// The body has ended before this byte.
+    /// The encoding ends before this byte.
     End(usize),
-    /// What begins at this byte is not complete: more input is needed.
+    /// More input is needed. The next step starts at this byte.
     Partial(usize),
-    /// It is not a chunked body.
+    /// The encoding is malformed.
     Malformed,
 }
 
 impl Chunked {
-    /// The next piece of an input, from this byte on; data of at most so many bytes.
-    pub fn next(&mut self, input: &[u8], mut at: usize, most: usize) -> Piece {
+    /// Decodes the next piece of the input, from byte `at` on. Data is returned `max` bytes at a time.
+    pub fn next(&mut self, input: &[u8], mut at: usize, max: usize) -> Piece {
         loop {
             let rest = &input[at..];
             match self.state {
@@ -52,7 +52,7 @@ impl Chunked {
                 State::Data(left) => {
                     let count = rest
                         .len()
-                        .min(most)
+                        .min(max)
                         .min(usize::try_from(left).unwrap_or(usize::MAX));
                     let left = left - count as u64;
                     self.state = if left == 0 {
@@ -82,7 +82,7 @@ impl Chunked {
                             None => return Piece::Malformed,
                         },
                         State::Trailer(_) if line.is_empty() => self.state = State::End,
-                        State::Trailer(count) if count < MOST_TRAILERS && line.contains(&b':') => {
+                        State::Trailer(count) if count < MAX_TRAILERS && line.contains(&b':') => {
                             self.state = State::Trailer(count + 1);
                         }
                         _ => return Piece::Malformed,
@@ -93,27 +93,26 @@ impl Chunked {
     }
 }
 
-/// The line that begins here, without its CR LF; `Some(None)` if it has not ended yet, `None` if it
-/// is too long or has a CR or LF that is not its end.
+/// The first line of the input without its CR LF. Returns `Some(None)` if the line is not complete,
+/// and `None` if it is too long or contains a bare CR or LF.
 fn line(input: &[u8]) -> Option<Option<&[u8]>> {
     match input.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
-        Some(at) if at > LONGEST_LINE => None,
+        Some(at) if at > MAX_LINE => None,
         Some(at) if input[at] == b'\n' => None,
         Some(at) => match input.get(at + 1) {
             Some(b'\n') => Some(Some(&input[..at])),
             Some(_) => None,
             None => Some(None),
         },
-        None if input.len() > LONGEST_LINE => None,
+        None if input.len() > MAX_LINE => None,
         None => Some(None),
     }
 }
 
-/// The size of a chunk: hexadecimal digits alone, perhaps extensions behind them.
+/// The size in a chunk-size line: hexadecimal digits, then optional extensions.
 fn size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|byte| *byte == b';').next()?;
-    // Some clients pad the number with spaces before the extensions; those are allowed there (RFC
-    // 9112, 7.1.1).
+    // Some clients pad the number with spaces, which are allowed before extensions (RFC 9112, 7.1.1).
     let digits = if digits.len() < line.len() {
         digits.trim_ascii_end()
     } else {
@@ -127,8 +126,8 @@ fn size(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Decodes an input that comes in pieces of so many bytes; the body, and how much of the input
-    /// it took.
+    /// Decodes input that is received `step` bytes at a time. Returns the body and the length of its
+    /// encoding.
     fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, usize), Piece> {
         let (mut chunked, mut body, mut at, mut end) = (Chunked::default(), Vec::new(), 0, 0);
         loop {
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_decoded_however_they_are_cut() {
+    fn bodies_are_decoded_however_they_are_split() {
         for (input, body) in [
             (&b"0\r\n\r\n"[..], &b""[..]),
             (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
@@ -169,11 +168,35 @@ mod tests {
     }
 
     #[test]
-    fn what_other_parsers_might_take_otherwise_is_malformed() {
-        let long = [&b"1;"[..], &[b'x'; LONGEST_LINE], b"\r\na\r\n0\r\n\r\n"].concat();
+    fn lines_and_trailers_may_be_as_long_as_the_limits() {
+        let extension = [&b"1;"[..], &[b'x'; MAX_LINE - 2], b"\r\na\r\n0\r\n\r\n"].concat();
+        let trailers = [
+            &b"1\r\na\r\n0\r\n"[..],
+            &b"a: b\r\n".repeat(MAX_TRAILERS as usize),
+            b"\r\n",
+        ]
+        .concat();
+        for input in [extension, trailers] {
+            assert_eq!(decode(&input, 1), Ok((b"a".to_vec(), input.len())));
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_returned_in_pieces_of_at_most_the_requested_size() {
+        let mut chunked = Chunked::default();
+        let input = b"5\r\nabcde\r\n0\r\n\r\n";
+        assert_eq!(chunked.next(input, 0, 3), Piece::Data(3..6));
+        assert_eq!(chunked.next(input, 6, 3), Piece::Data(6..8));
+        assert_eq!(chunked.next(input, 8, 3), Piece::End(input.len()));
+        assert_eq!(chunked.next(input, input.len(), 3), Piece::End(input.len()));
+    }
+
+    #[test]
+    fn ambiguous_encodings_are_malformed() {
+        let long = [&b"1;"[..], &[b'x'; MAX_LINE], b"\r\na\r\n0\r\n\r\n"].concat();
         let trailers = [
             &b"0\r\n"[..],
-            &b"a: b\r\n".repeat(MOST_TRAILERS as usize + 1),
+            &b"a: b\r\n".repeat(MAX_TRAILERS as usize + 1),
             b"\r\n",
         ]
         .concat();
@@ -184,6 +207,10 @@ mod tests {
             b"0x3\r\nabc\r\n0\r\n\r\n",
             b"\r\n0\r\n\r\n",
             b"3\nabc\r\n0\r\n\r\n",
+            b"3\rabc\r\n0\r\n\r\n",
+            b"3;a\rb\r\nabc\r\n0\r\n\r\n",
+            b"-3\r\nabc\r\n0\r\n\r\n",
+            b";x\r\n0\r\n\r\n",
             b"3\r\nabcd\r\n0\r\n\r\n",
             b"3\r\nab\r\n0\r\n\r\n",
             b"3\r\nabc\n0\r\n\r\n",

@@ -1,145 +1,142 @@
-//! A client's connection: what it has sent, and what it is doing.
+//! A client's connection: what was received, and what it is doing.
 
 use super::chunked::{Chunked, Piece};
 use super::head::{Framing, Head};
 use super::outgoing::Outgoing;
-use crate::account::throttle::Source;
 use crate::http::Headers;
+use crate::http::network::Source;
 use crate::sync::lock;
 use rustix::fd::OwnedFd;
-use rustix::net::getpeername;
+use rustix::net::{SendFlags, getpeername, send};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest JSON body in bytes, `contract.md`.
-pub const LONGEST_BODY: usize = 64 * 1024;
-/// The most bytes of a chunked body as it is sent: each chunk of a byte takes six.
-const LONGEST_CHUNKED: usize = 6 * LONGEST_BODY;
-/// How long a connection may be without a request, and how long a head may take from its first byte
-/// on.
-pub const SILENCE: Duration = Duration::from_secs(20);
-/// A body must have come, and an answer must have been read, after this time ...
-const PATIENCE: Duration = Duration::from_secs(10);
-/// ... or go on moving at this pace on average, in bytes per second: an old telephone line.
-const PACE: u64 = 4 * 1024;
+/// The maximum size of a JSON body in bytes; a longer one gets HTTP 413.
+pub const MAX_BODY: usize = 64 * 1024;
+/// The maximum size of a chunked JSON body as it is sent: a chunk of one byte takes six.
+const MAX_CHUNKED_BODY: usize = 6 * MAX_BODY;
+/// How long a connection may be idle, and how long a head may take from its first byte.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A body must be received, and a reply read by the client, within this time ...
+const TRANSFER_GRACE: Duration = Duration::from_secs(10);
+/// ... or at this rate on average, in bytes per second: a slow modem's.
+const MIN_RATE: u64 = 4 * 1024;
 
 /// A connection.
 pub struct Connection {
-    /// Its number in this process.
+    /// Its number, unique in this process.
     pub number: u64,
-    /// Its socket, which never blocks.
+    /// Its socket, which is non-blocking.
     pub socket: OwnedFd,
     /// The address of its other end; `None` for a unix socket.
     pub peer: Option<IpAddr>,
-    /// The network that it counts for.
+    /// The network that it is counted for.
     pub source: Source,
     state: Mutex<State>,
-    /// The bytes that all connections hold together.
-    held: Arc<AtomicUsize>,
+    /// Bytes of memory that all connections use together.
+    memory_used: Arc<AtomicUsize>,
 }
 
-/// The state of a connection while it is locked. What it holds is counted when it is unlocked.
-pub struct Locked<'a> {
+/// The locked state of a connection. Its memory is counted when it is unlocked.
+pub struct StateGuard<'a> {
     state: MutexGuard<'a, State>,
-    held: &'a AtomicUsize,
+    memory_used: &'a AtomicUsize,
 }
 
-/// What changes of a connection.
+/// The mutable part of a connection.
 pub struct State {
     /// What it is doing.
     pub phase: Phase,
-    /// Bytes that were received and belong to no complete request yet.
+    /// Received bytes that do not belong to a complete request yet.
     pub received: Vec<u8>,
-    /// How many of them were searched for the end of a head.
+    /// How many of them were searched for the end of the head.
     pub scanned: usize,
-    /// Whether the kernel has reported bytes or the end of the connection that were not read yet.
+    /// Whether the kernel has reported input, or its end, that was not read yet.
     pub readable: bool,
-    /// When the phase began.
+    /// When the current phase began.
     pub since: Instant,
-    /// When the connection is given up, if the phase has not ended.
+    /// When the current phase is ended if it has not ended by then.
     pub deadline: Option<Instant>,
-    /// The bytes that are counted for it.
-    counted: usize,
+    /// The part of the shared counter that is counted for this connection.
+    accounted: usize,
 }
 
 /// What a connection is doing.
 pub enum Phase {
-    /// It waits for a request, or its head is coming.
+    /// It waits for a request, or a head is being received.
     Head,
-    /// A body is coming that is short enough to be kept until it is complete.
-    Body(Box<Incoming>),
-    /// A request waits for a thread; its method and path are in the queue.
-    Queued(Box<Exchange>),
-    /// A thread answers a request.
+    /// A short body is being received, which is kept until it is complete.
+    Body(Box<PartialRequest>),
+    /// A complete request waits for a thread. Its method and path are in the queue.
+    Queued(Box<PendingRequest>),
+    /// A thread answers the request.
     Busy,
-    /// An answer is ready, and is sent when the rest of the request's body, which nothing wants,
-    /// has come.
-    Absorbing(Box<Absorbing>),
-    /// The client reads an answer.
+    /// A reply is ready. It is sent after the rest of the request's body was received and discarded.
+    DrainingBody(Box<BodyDrain>),
+    /// A reply is being sent.
     Sending(Box<Outgoing>),
-    /// The last answer is sent; this many bytes that the client may still send are thrown away.
-    Discarding(u64),
-    /// It is at its end.
+    /// Lingering close: the last reply was sent, and up to this many more bytes are discarded.
+    Lingering(u64),
+    /// It is closed.
     Closed,
 }
 
-/// A request while its body is coming.
-pub struct Incoming {
+/// A request whose body is being received.
+pub struct PartialRequest {
     /// Its head.
     pub head: Head,
-    /// Where in the received bytes the next piece begins.
+    /// Where the undecoded part of the received bytes begins.
     at: usize,
     chunked: Chunked,
     decoded: Vec<u8>,
 }
 
-/// The rest of a body that nothing wants. Proxies and browsers that are answered before they have
-/// sent all of a body may lose the answer.
-pub struct Absorbing {
-    /// What is still to come.
-    pub rest: Rest,
-    /// Bytes that have come.
+/// Discards the rest of a body before the reply is sent, since proxies and browsers may lose a reply
+/// that they get before they have sent the whole body.
+pub struct BodyDrain {
+    /// The part that was not received yet.
+    pub rest: Remaining,
+    /// Bytes that were discarded.
     pub total: u64,
-    /// The answer.
+    /// The reply.
     pub outgoing: Outgoing,
 }
 
-/// What is still to come of a body.
-pub enum Rest {
+/// The part of a body that was not received yet.
+pub enum Remaining {
     /// A number of bytes.
     Length(u64),
     /// Chunks.
     Chunked(Chunked),
-    /// Nothing that can be told from another request, or that the client sends before it has the
-    /// answer.
+    /// Its end cannot be found, or the client does not send it before it has a reply.
     Unknown,
 }
 
-impl Rest {
-    /// The whole body of a request.
-    pub fn of(framing: Framing, expects_continue: bool) -> Rest {
+impl Remaining {
+    /// All of a body.
+    pub fn of(framing: Framing, expects_continue: bool) -> Remaining {
         match framing {
-            _ if expects_continue => Rest::Unknown,
-            Framing::Length(length) => Rest::Length(length),
-            Framing::Chunked => Rest::Chunked(Chunked::default()),
+            _ if expects_continue => Remaining::Unknown,
+            Framing::Length(length) => Remaining::Length(length),
+            Framing::Chunked => Remaining::Chunked(Chunked::default()),
         }
     }
 
-    /// Takes what belongs to it from the beginning of the received bytes: how many those are, and
-    /// whether that was the end, or `None` if it is not a body.
-    pub fn take(&mut self, received: &[u8]) -> Option<(usize, bool)> {
+    /// Consumes the body's bytes at the beginning of `received`. Returns their number and whether
+    /// they were the last ones, or `None` if the end of the body cannot be found.
+    pub fn consume(&mut self, received: &[u8]) -> Option<(usize, bool)> {
         match self {
-            Rest::Length(left) => {
+            Remaining::Length(left) => {
                 let count = received
                     .len()
                     .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= count as u64;
                 Some((count, *left == 0))
             }
-            Rest::Chunked(chunked) => {
+            Remaining::Chunked(chunked) => {
                 let mut at = 0;
                 loop {
                     match chunked.next(received, at, usize::MAX) {
@@ -150,72 +147,72 @@ impl Rest {
                     }
                 }
             }
-            Rest::Unknown => None,
+            Remaining::Unknown => None,
         }
     }
 }
 
-/// What has come of a body.
+/// How much of a body was received.
 pub enum Progress {
-    /// There is more to come.
+    /// It is not complete.
     Partial,
-    /// It is complete; so many of the received bytes are this request.
-    Whole(Vec<u8>, usize),
-    /// It is longer than any JSON body may be; from this byte on its rest is still to be read.
+    /// It is complete. The request takes this many of the received bytes.
+    Complete(Vec<u8>, usize),
+    /// It is longer than a JSON body may be. The rest, from this byte on, must still be decoded.
     TooLarge(Chunked, usize),
-    /// It is not a chunked body.
+    /// The chunked encoding is malformed.
     Malformed,
 }
 
-/// A complete request, apart from its method and path, which the queue carries.
-pub struct Exchange {
+/// A complete request without its method and path, which are in the queue.
+pub struct PendingRequest {
     /// Its headers.
     pub headers: Headers,
     /// The address of its client.
     pub client: Option<IpAddr>,
     /// Its body.
     pub body: Body,
-    /// If the connection can be used again afterwards, the value of the header that says so.
+    /// If the connection is kept alive afterwards, the value of the reply's header `Connection`.
     pub keep_alive: Option<&'static str>,
 }
 
 /// The body of a request.
 pub enum Body {
-    /// All of it.
-    Whole(Vec<u8>),
-    /// The beginning of one that broke off.
-    Broken(Vec<u8>),
-    /// It is still to come, and the thread that answers reads it if it is wanted.
+    /// It is complete.
+    Complete(Vec<u8>),
+    /// The beginning of a body that was cut off.
+    Truncated(Vec<u8>),
+    /// It was not received yet. The thread that answers reads it if needed.
     Unread {
         /// How it is delimited.
         framing: Framing,
         /// Whether the client waits for `100 Continue`.
         expects_continue: bool,
     },
-    /// It is longer than any JSON body may be; this is still to come.
-    TooLarge(Rest),
-    /// The request is malformed, and where it ends is unknown.
+    /// It is longer than a JSON body may be, and this part was not received yet.
+    TooLarge(Remaining),
+    /// The request is malformed, so its end is unknown.
     Malformed,
 }
 
 impl Body {
-    /// The bytes that have come of it.
+    /// The bytes of memory that it uses.
     fn size(&self) -> usize {
         match self {
-            Body::Whole(bytes) | Body::Broken(bytes) => bytes.capacity(),
+            Body::Complete(bytes) | Body::Truncated(bytes) => bytes.capacity(),
             Body::Unread { .. } | Body::TooLarge(_) | Body::Malformed => 0,
         }
     }
 }
 
 impl Connection {
-    /// A connection that has just been accepted, or comes from another worker with what it had
-    /// received. What it holds is added to `held`.
+    /// A connection that was accepted just now, or transferred from another worker with the bytes
+    /// `received` there. Its memory is added to `memory_used`.
     pub fn new(
         number: u64,
         socket: OwnedFd,
         received: Vec<u8>,
-        held: Arc<AtomicUsize>,
+        memory_used: Arc<AtomicUsize>,
     ) -> Connection {
         let peer = getpeername(&socket)
             .ok()
@@ -223,7 +220,7 @@ impl Connection {
             .and_then(|address| SocketAddr::try_from(address).ok());
         let peer = peer.map(|address| address.ip().to_canonical());
         let since = Instant::now();
-        let deadline = Some(since + SILENCE);
+        let deadline = Some(since + IDLE_TIMEOUT);
         let phase = Phase::Head;
         let state = State {
             phase,
@@ -232,7 +229,7 @@ impl Connection {
             readable: false,
             since,
             deadline,
-            counted: 0,
+            accounted: 0,
         };
         let connection = Connection {
             number,
@@ -240,29 +237,40 @@ impl Connection {
             peer,
             source: Source::of(peer),
             state: Mutex::new(state),
-            held,
+            memory_used,
         };
         drop(connection.state());
         connection
     }
 
-    /// What changes of it.
-    pub fn state(&self) -> Locked<'_> {
-        Locked {
+    /// Locks its state.
+    pub fn state(&self) -> StateGuard<'_> {
+        StateGuard {
             state: lock(&self.state),
-            held: &self.held,
+            memory_used: &self.memory_used,
         }
+    }
+
+    /// Asks the client to send the body (RFC 9110, 10.1.1). If the kernel does not take it, the client
+    /// sends the body after a timeout of its own.
+    pub fn send_continue(&self) {
+        let _ = send(
+            &self.socket,
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        );
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.held.fetch_sub(state.counted, Ordering::Relaxed);
+        self.memory_used
+            .fetch_sub(state.accounted, Ordering::Relaxed);
     }
 }
 
-impl Deref for Locked<'_> {
+impl Deref for StateGuard<'_> {
     type Target = State;
 
     fn deref(&self) -> &State {
@@ -270,33 +278,33 @@ impl Deref for Locked<'_> {
     }
 }
 
-impl DerefMut for Locked<'_> {
+impl DerefMut for StateGuard<'_> {
     fn deref_mut(&mut self) -> &mut State {
         &mut self.state
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for StateGuard<'_> {
     fn drop(&mut self) {
-        let now = self.state.held();
-        let before = std::mem::replace(&mut self.state.counted, now);
-        // Wraps around when it becomes less.
-        self.held
+        let now = self.state.memory();
+        let before = std::mem::replace(&mut self.state.accounted, now);
+        // The difference wraps around if it is negative.
+        self.memory_used
             .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
 impl State {
-    /// Begins a phase that may take so long.
-    pub fn begin(&mut self, phase: Phase, patience: Option<Duration>) {
+    /// Begins a phase, which ends after `timeout` at the latest.
+    pub fn enter(&mut self, phase: Phase, timeout: Option<Duration>) {
         self.phase = phase;
         self.since = Instant::now();
-        self.deadline = patience.map(|patience| self.since + patience);
+        self.deadline = timeout.map(|timeout| self.since + timeout);
     }
 
-    /// The bytes of memory that it holds: what was received, a body until a thread takes it, and an
-    /// answer that the client does not read.
-    pub fn held(&self) -> usize {
+    /// The bytes of memory that it uses: received bytes, a body that no thread has taken yet, and a
+    /// reply that the client does not read.
+    pub fn memory(&self) -> usize {
         let phase = match &self.phase {
             Phase::Body(incoming) => {
                 incoming.head.headers.size()
@@ -304,14 +312,14 @@ impl State {
                     + incoming.decoded.capacity()
             }
             Phase::Queued(exchange) => exchange.headers.size() + exchange.body.size(),
-            Phase::Absorbing(absorbing) => absorbing.outgoing.held(),
-            Phase::Sending(outgoing) => outgoing.held(),
-            Phase::Head | Phase::Busy | Phase::Discarding(_) | Phase::Closed => 0,
+            Phase::DrainingBody(drain) => drain.outgoing.memory(),
+            Phase::Sending(outgoing) => outgoing.memory(),
+            Phase::Head | Phase::Busy | Phase::Lingering(_) | Phase::Closed => 0,
         };
         self.received.capacity() + phase
     }
 
-    /// Forgets so many of the received bytes.
+    /// Removes the first `count` received bytes.
     pub fn consume(&mut self, count: usize) {
         if count >= self.received.len() {
             self.received = Vec::new();
@@ -321,21 +329,21 @@ impl State {
         self.scanned = 0;
     }
 
-    /// Puts the deadline off: so many bytes have moved since the phase began.
-    pub fn moved(&mut self, bytes: u64) {
-        self.deadline = Some(self.since + patience(bytes));
+    /// Extends the deadline: this many bytes were transferred since the phase began.
+    pub fn extend_deadline(&mut self, bytes: u64) {
+        self.deadline = Some(self.since + transfer_timeout(bytes));
     }
 }
 
-/// How long a transfer may take of which so many bytes have moved.
-pub fn patience(bytes: u64) -> Duration {
-    PATIENCE + Duration::from_secs(bytes / PACE)
+/// How long a transfer may take after this many bytes of it.
+pub fn transfer_timeout(bytes: u64) -> Duration {
+    TRANSFER_GRACE + Duration::from_secs(bytes / MIN_RATE)
 }
 
-impl Incoming {
-    /// A body of which nothing was looked at yet.
-    pub fn new(head: Head) -> Incoming {
-        Incoming {
+impl PartialRequest {
+    /// A request of which only the head was parsed.
+    pub fn new(head: Head) -> PartialRequest {
+        PartialRequest {
             at: head.length,
             head,
             chunked: Chunked::default(),
@@ -343,32 +351,32 @@ impl Incoming {
         }
     }
 
-    /// Looks at what has come since.
+    /// Decodes what was received since the last call.
     pub fn advance(&mut self, received: &[u8]) -> Progress {
         match self.head.framing {
             Framing::Length(length) => {
-                // Longer ones are not kept.
+                // A body whose length does not fit is not kept in memory, so it never gets here.
                 let end = self.head.length
                     + usize::try_from(length).unwrap_or(usize::MAX - self.head.length);
                 self.at = received.len().min(end);
                 if self.at < end {
                     return Progress::Partial;
                 }
-                Progress::Whole(received[self.head.length..end].to_vec(), end)
+                Progress::Complete(received[self.head.length..end].to_vec(), end)
             }
             Framing::Chunked => loop {
                 match self.chunked.next(received, self.at, usize::MAX) {
                     Piece::Data(range) => {
                         self.at = range.end;
                         self.decoded.extend_from_slice(&received[range]);
-                        if self.decoded.len() > LONGEST_BODY {
+                        if self.decoded.len() > MAX_BODY {
                             return Progress::TooLarge(std::mem::take(&mut self.chunked), self.at);
                         }
                     }
                     Piece::End(end) => {
-                        return Progress::Whole(std::mem::take(&mut self.decoded), end);
+                        return Progress::Complete(std::mem::take(&mut self.decoded), end);
                     }
-                    Piece::Partial(at) if received.len() - self.head.length > LONGEST_CHUNKED => {
+                    Piece::Partial(at) if received.len() - self.head.length > MAX_CHUNKED_BODY => {
                         return Progress::TooLarge(std::mem::take(&mut self.chunked), at);
                     }
                     Piece::Partial(at) => {
@@ -381,12 +389,12 @@ impl Incoming {
         }
     }
 
-    /// What has come of a body that will not come whole.
-    pub fn into_broken(self, received: &[u8]) -> (Head, Vec<u8>) {
+    /// The head, and the part of a body that was received before it was cut off.
+    pub fn into_truncated(self, received: &[u8]) -> (Head, Vec<u8>) {
         match self.head.framing {
             Framing::Length(_) => {
-                let begun = received[self.head.length..].to_vec();
-                (self.head, begun)
+                let part = received[self.head.length..].to_vec();
+                (self.head, part)
             }
             Framing::Chunked => (self.head, self.decoded),
         }
@@ -396,31 +404,123 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::head::{Parsed, parse};
+
+    /// A request with this framing field, and the bytes that were received of its head.
+    fn request(field: &str) -> (PartialRequest, Vec<u8>) {
+        let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n").into_bytes();
+        let Parsed::Complete(head) = parse(&text, &mut 0) else {
+            panic!("{field} is well-formed")
+        };
+        (PartialRequest::new(*head), text)
+    }
 
     #[test]
-    fn the_rest_of_a_body_ends_where_the_next_request_begins() {
+    fn a_body_is_complete_at_its_last_byte_however_it_is_split() {
+        for (field, encoded) in [
+            ("Content-Length: 5", &b"abcde"[..]),
+            (
+                "Transfer-Encoding: chunked",
+                b"2;x\r\nab\r\n3\r\ncde\r\n0\r\n\r\n",
+            ),
+        ] {
+            for cut in 0..=encoded.len() {
+                let (mut request, head) = request(field);
+                let all = [&head, encoded, b"GET / HTTP/1.1\r\n"].concat();
+                let end = head.len() + encoded.len();
+                let first = request.advance(&all[..head.len() + cut]);
+                if cut < encoded.len() {
+                    assert!(matches!(first, Progress::Partial), "{field}, {cut}");
+                }
+                let last = if cut < encoded.len() {
+                    request.advance(&all)
+                } else {
+                    first
+                };
+                let Progress::Complete(body, taken) = last else {
+                    panic!("{field}, {cut}: not complete")
+                };
+                assert_eq!((&*body, taken), (&b"abcde"[..], end), "{field}, {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunked_body_may_be_as_long_as_a_json_body_and_not_longer() {
+        let (mut fits, head) = request("Transfer-Encoding: chunked");
+        let body = [b'a'; MAX_BODY + 1];
+        let chunk = |bytes: usize| [format!("{bytes:x}\r\n").as_bytes(), &body[..bytes]].concat();
+        let all = [&*head, &chunk(MAX_BODY), b"\r\n0\r\n\r\n"].concat();
+        assert!(
+            matches!(fits.advance(&all), Progress::Complete(body, _) if body.len() == MAX_BODY)
+        );
+        let (mut large, _) = request("Transfer-Encoding: chunked");
+        let all = [&*head, &chunk(MAX_BODY + 1)].concat();
+        assert!(matches!(large.advance(&all), Progress::TooLarge(_, at) if at == all.len()));
+        // Most of this encoding is extensions.
+        let (mut padded, _) = request("Transfer-Encoding: chunked");
+        let chunk = format!("1;{}\r\na\r\n", "x".repeat(1000));
+        let all = [&*head, chunk.repeat(1 + MAX_CHUNKED_BODY / 1000).as_bytes()].concat();
+        assert!(matches!(padded.advance(&all), Progress::TooLarge(..)));
+    }
+
+    #[test]
+    fn a_malformed_chunk_is_noticed_and_a_truncated_body_keeps_its_beginning() {
+        let (mut malformed, head) = request("Transfer-Encoding: chunked");
+        let all = [&*head, b"2\r\nabc"].concat();
+        assert!(matches!(malformed.advance(&all), Progress::Malformed));
+        for (field, encoded) in [
+            ("Content-Length: 9", &b"abc"[..]),
+            ("Transfer-Encoding: chunked", b"9\r\nabc"),
+        ] {
+            let (mut request, head) = request(field);
+            let all = [&*head, encoded].concat();
+            assert!(
+                matches!(request.advance(&all), Progress::Partial),
+                "{field}"
+            );
+            assert_eq!(request.into_truncated(&all).1, b"abc", "{field}");
+        }
+    }
+
+    #[test]
+    fn a_slow_transfer_gets_more_time_for_its_bytes() {
+        for (bytes, seconds) in [(0, 10), (4095, 10), (4096, 11), (40 * 1024, 20)] {
+            assert_eq!(
+                transfer_timeout(bytes),
+                Duration::from_secs(seconds),
+                "{bytes}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_drain_of_a_body_stops_where_the_next_request_begins() {
         let next = b"GET / HTTP/1.1\r\n";
-        let length = || Rest::of(Framing::Length(5), false);
-        let chunked = || Rest::of(Framing::Chunked, false);
+        let length = || Remaining::of(Framing::Length(5), false);
+        let chunked = || Remaining::of(Framing::Chunked, false);
         for (rest, body) in [
-            (length as fn() -> Rest, &b"abcde"[..]),
+            (length as fn() -> Remaining, &b"abcde"[..]),
             (chunked, b"3;x\r\nabc\r\n0\r\na: b\r\n\r\n"),
         ] {
             let all = [body, next].concat();
             for cut in 0..all.len() {
                 let mut rest = rest();
-                let (first, ended) = rest.take(&all[..cut]).unwrap();
+                let (first, ended) = rest.consume(&all[..cut]).unwrap();
                 assert_eq!(ended, cut >= body.len(), "{cut}");
                 if !ended {
                     assert_eq!(
-                        rest.take(&all[first..]),
+                        rest.consume(&all[first..]),
                         Some((body.len() - first, true)),
                         "{cut}"
                     );
                 }
             }
         }
-        assert_eq!(chunked().take(b"+1\r\n"), None);
-        assert_eq!(Rest::of(Framing::Length(5), true).take(b"abcde"), None);
+        assert_eq!(chunked().consume(b"+1\r\n"), None);
+        assert_eq!(
+            Remaining::of(Framing::Length(5), true).consume(b"abcde"),
+            None
+        );
     }
 }

@@ -1,66 +1,66 @@
-//! Reads the head of a request strictly: what two parsers could take in two ways is refused.
+//! Strict parser of request heads: refuses whatever two parsers could interpret differently.
 
 use crate::http::{Headers, path};
 use std::ops::Range;
 
-/// The longest head in bytes, its request line included: room for the cookies of other programs on
-/// the same host.
-pub const LONGEST: usize = 64 * 1024;
-/// The longest method; the longest registered one has 17 letters.
-const LONGEST_METHOD: usize = 32;
-/// The most bytes of empty lines before a request line.
-const MOST_EMPTY: usize = 8;
-/// The most header lines of a head.
-const MOST_HEADERS: usize = 100;
+/// The maximum size of a head in bytes, with its request line. It leaves room for the cookies of
+/// other programs on the same host.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// The maximum length of a method. The longest registered one has 17 letters.
+const MAX_METHOD: usize = 32;
+/// The maximum size in bytes of the empty lines before a request line.
+const MAX_EMPTY_LINES: usize = 8;
+/// The maximum number of header fields.
+const MAX_HEADERS: usize = 100;
 
-/// How the body of a request is delimited (RFC 9112, 6.3).
+/// How the end of a body is found (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// A number of bytes.
+    /// By its length in bytes.
     Length(u64),
-    /// Chunks.
+    /// By its chunked encoding.
     Chunked,
 }
 
-/// A head that is well-formed.
+/// A well-formed head.
 #[derive(Debug, PartialEq)]
 pub struct Head {
     /// The method as it was sent.
     pub method: String,
     /// The path of the target, without its query string.
     pub path: String,
-    /// The headers that do not concern the connection.
+    /// The header fields that do not concern the connection.
     pub headers: Headers,
-    /// How its body is delimited.
+    /// How the end of its body is found.
     pub framing: Framing,
-    /// If the connection stays for further requests, the value of the header `Connection` that says
-    /// so: none since HTTP/1.1.
+    /// If the connection is kept alive, the value of the reply's header `Connection`: empty for
+    /// HTTP/1.1, where it is the default.
     pub keep_alive: Option<&'static str>,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// Its bytes, the empty line included.
+    /// Its length in bytes, with the empty line.
     pub length: usize,
 }
 
-/// What has come of a head.
+/// The result of parsing.
 #[derive(Debug, PartialEq)]
 pub enum Parsed {
-    /// The beginning of one.
+    /// The head is not complete.
     Partial,
-    /// One that is not HTTP/1.0 or HTTP/1.1, or not well-formed.
+    /// It is malformed, or not HTTP/1.0 or HTTP/1.1.
     Malformed,
-    /// A whole one.
-    Whole(Box<Head>),
+    /// A complete head.
+    Complete(Box<Head>),
 }
 
-/// Reads a head from what a connection has received. `scanned` is how many of these bytes an
-/// earlier call has seen; it is moved forward, so that a head that comes byte by byte is not
-/// searched again each time.
+/// Parses a head at the beginning of the received bytes. `scanned` is the number of bytes that
+/// earlier calls have searched for its end; it is updated, so that a head that arrives byte by byte
+/// is searched only once.
 pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
     match end_of_head(received, *scanned) {
-        Ok(Some(length)) => parse_whole(&received[..length])
-            .map_or(Parsed::Malformed, |head| Parsed::Whole(head.into())),
-        Ok(None) if received.len() < LONGEST => {
+        Ok(Some(length)) => parse_complete(&received[..length])
+            .map_or(Parsed::Malformed, |head| Parsed::Complete(head.into())),
+        Ok(None) if received.len() < MAX_HEAD => {
             *scanned = received.len();
             Parsed::Partial
         }
@@ -68,14 +68,14 @@ pub fn parse(received: &[u8], scanned: &mut usize) -> Parsed {
     }
 }
 
-/// Where the head ends, if it does. A line that does not end with CR LF, and a first byte that
-/// cannot begin a method (that of a TLS handshake, say), are malformed.
+/// The length of the head if it is complete. A line that does not end with CR LF, and a first byte
+/// that cannot start a method (a TLS handshake's, for example), are malformed.
 fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
     let start = received
         .iter()
         .position(|byte| !b"\r\n".contains(byte))
         .unwrap_or(received.len());
-    if start > MOST_EMPTY
+    if start > MAX_EMPTY_LINES
         || received
             .get(start)
             .is_some_and(|first| !is_token_byte(*first))
@@ -85,7 +85,7 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
     for (at, byte) in received.iter().enumerate().skip(scanned) {
         let before = at.checked_sub(1).map(|before| received[before]);
         if *byte != b'\n' {
-            // A CR that does not end a line.
+            // A bare CR.
             if before == Some(b'\r') {
                 return Err(());
             }
@@ -94,9 +94,9 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
         if before != Some(b'\r') {
             return Err(());
         }
-        // An empty line; those before the request line are skipped (RFC 9112, 2.2).
+        // The empty line; those before the request line are skipped (RFC 9112, 2.2).
         if at >= start + 3 && received[at - 3..at] == *b"\r\n\r" {
-            return if at < LONGEST {
+            return if at < MAX_HEAD {
                 Ok(Some(at + 1))
             } else {
                 Err(())
@@ -106,8 +106,8 @@ fn end_of_head(received: &[u8], scanned: usize) -> Result<Option<usize>, ()> {
     Ok(None)
 }
 
-fn parse_whole(bytes: &[u8]) -> Option<Head> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+fn parse_complete(bytes: &[u8]) -> Option<Head> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(length) = parsed.parse(bytes).ok()? else {
         return None;
@@ -133,7 +133,7 @@ fn parse_whole(bytes: &[u8]) -> Option<Head> {
             _ => known.add(header.name, value),
         }
     }
-    if method.len() > LONGEST_METHOD
+    if method.len() > MAX_METHOD
         || hosts.len() > 1
         || minor == 1 && hosts.is_empty()
         || !hosts.iter().all(|host| is_host(host))
@@ -161,7 +161,7 @@ fn parse_whole(bytes: &[u8]) -> Option<Head> {
     })
 }
 
-/// A number of decimal digits alone; Rust's own parser would take a sign.
+/// Parses a number of decimal digits only; `str::parse` would also accept a sign.
 fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text)
         .ok()
@@ -170,13 +170,13 @@ fn number(text: &[u8]) -> Option<u64> {
         .ok()
 }
 
-/// Whether a byte may stand in a method or a field's name (RFC 9110, 5.6.2).
+/// Whether a byte is allowed in a method or a field name (RFC 9110, 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether this may be the value of `Host`: a name, an IPv4 address or a bracketed IPv6 address,
-/// perhaps a port, or nothing (RFC 9110, 7.2; RFC 3986, 3.2.2).
+/// Whether a value of `Host` is valid: empty, or a name, an IPv4 address or a bracketed IPv6
+/// address, with an optional port (RFC 9110, 7.2; RFC 3986, 3.2.2).
 fn is_host(value: &[u8]) -> bool {
     let name_end: Range<usize> = match value.iter().position(|byte| *byte == b']') {
         Some(end) if value[0] == b'[' => {
@@ -212,7 +212,7 @@ mod tests {
 
     fn head(text: impl AsRef<[u8]>) -> Option<Head> {
         match parse(text.as_ref(), &mut 0) {
-            Parsed::Whole(head) => Some(*head),
+            Parsed::Complete(head) => Some(*head),
             _ => None,
         }
     }
@@ -223,15 +223,31 @@ mod tests {
         ))
     }
 
+    /// Parses a head twice, at once and as it arrives byte by byte, and checks that both agree.
+    fn parse_bytewise(text: &[u8]) -> Parsed {
+        let mut scanned = 0;
+        let bytewise = (1..=text.len())
+            .map(|end| parse(&text[..end], &mut scanned))
+            .find(|parsed| *parsed != Parsed::Partial)
+            .unwrap_or(Parsed::Partial);
+        assert_eq!(
+            parse(text, &mut 0),
+            bytewise,
+            "{:?}",
+            text.escape_ascii().to_string()
+        );
+        bytewise
+    }
+
     #[test]
-    fn a_head_is_whole_at_its_empty_line_and_not_before() {
+    fn a_head_is_complete_at_its_empty_line_and_not_before() {
         let text = b"\r\nPOST /api/login/?a=b HTTP/1.1\r\nHost: a\r\ntoken:  x y \r\n\r\nbody";
         let mut scanned = 0;
         for end in 0..text.len() - 4 {
             assert_eq!(parse(&text[..end], &mut scanned), Parsed::Partial, "{end}");
         }
-        let Parsed::Whole(head) = parse(text, &mut scanned) else {
-            panic!("a whole head")
+        let Parsed::Complete(head) = parse(text, &mut scanned) else {
+            panic!("a complete head")
         };
         assert_eq!(head.length, text.len() - 4);
         assert_eq!(
@@ -245,7 +261,12 @@ mod tests {
     fn malformed_heads_are_refused() {
         for lines in [
             "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1\r\nContent-Length: 2\r\n",
             "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: 0x1\r\n",
+            "Transfer-Encoding: identity\r\n",
             "Content-Length: +1\r\n",
             "Content-Length: 1, 1\r\n",
             "Content-Length: 99999999999999999999\r\n",
@@ -265,7 +286,12 @@ mod tests {
             "X: a\nY: b\r\n",
             "X: a\rY: b\r\n",
         ] {
-            assert!(with(lines).is_none(), "{lines:?}");
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            assert_eq!(
+                parse_bytewise(text.as_bytes()),
+                Parsed::Malformed,
+                "{text:?}"
+            );
         }
         for text in [
             "GET / HTTP/1.1\r\n\r\n",
@@ -282,20 +308,71 @@ mod tests {
             "AMETHODOFMORETHANTHIRTYTWOLETTERS / HTTP/1.0\r\n\r\n",
         ] {
             assert_eq!(
-                parse(text.as_bytes(), &mut 0),
+                parse_bytewise(text.as_bytes()),
                 Parsed::Malformed,
                 "{text:?}"
             );
         }
-        let long = format!(
-            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-            "x".repeat(LONGEST)
-        );
-        assert_eq!(parse(long.as_bytes(), &mut 0), Parsed::Malformed);
     }
 
     #[test]
-    fn hosts() {
+    fn a_head_may_be_as_large_as_the_limits_and_not_larger() {
+        let value = |bytes: usize| "x".repeat(bytes);
+        let start = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+        let of_size = |bytes: usize| {
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+                value(bytes - start)
+            )
+        };
+        assert_eq!(head(of_size(MAX_HEAD)).unwrap().length, MAX_HEAD);
+        let with_fields = |count: usize| {
+            let fields = "X: a\r\n".repeat(count - 1);
+            format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
+        };
+        assert!(head(with_fields(MAX_HEADERS)).is_some());
+        let with_method = |bytes: usize| format!("{} / HTTP/1.0\r\n\r\n", "A".repeat(bytes));
+        assert!(head(with_method(MAX_METHOD)).is_some());
+        let after_empty =
+            |bytes: usize| format!("{}GET / HTTP/1.0\r\n\r\n", "\r\n".repeat(bytes / 2));
+        assert!(head(after_empty(MAX_EMPTY_LINES)).is_some());
+        for text in [
+            of_size(MAX_HEAD + 1),
+            with_fields(MAX_HEADERS + 1),
+            with_method(MAX_METHOD + 1),
+            after_empty(MAX_EMPTY_LINES + 2),
+        ] {
+            assert_eq!(parse(text.as_bytes(), &mut 0), Parsed::Malformed);
+        }
+        // A head that does not end is refused as soon as it is too large.
+        let endless = of_size(2 * MAX_HEAD);
+        let (below, limit) = (
+            &endless.as_bytes()[..MAX_HEAD - 1],
+            &endless.as_bytes()[..MAX_HEAD],
+        );
+        assert_eq!(parse(below, &mut 0), Parsed::Partial);
+        assert_eq!(parse(limit, &mut 0), Parsed::Malformed);
+    }
+
+    #[test]
+    fn the_framing_of_a_body_follows_its_header_fields() {
+        for (lines, framing) in [
+            ("", Framing::Length(0)),
+            ("Content-Length: 0\r\n", Framing::Length(0)),
+            ("content-length: 007 \r\n", Framing::Length(7)),
+            (
+                "Content-Length: 18446744073709551615\r\n",
+                Framing::Length(u64::MAX),
+            ),
+            ("Transfer-Encoding: chunked\r\n", Framing::Chunked),
+            ("transfer-encoding:Chunked\r\n", Framing::Chunked),
+        ] {
+            assert_eq!(with(lines).unwrap().framing, framing, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_hosts_are_refused() {
         for host in [
             "a",
             "a.example.org:80",
@@ -324,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_beyond_ascii_in_a_header_or_a_target_do_not_break_a_request() {
+    fn non_ascii_bytes_are_allowed_in_field_values_and_targets() {
         let cookie = with("Cookie: a=阿巴\r\ntoken: x\r\n").unwrap();
         assert_eq!(cookie.headers.token(), "x");
         assert!(with("Cookie: a=\u{fffd}\r\n").is_some());
@@ -333,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_stay_as_the_version_and_the_header_say() {
+    fn keep_alive_follows_the_version_and_the_header_connection() {
         for (text, keep_alive) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Some("")),
             (
@@ -359,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interim_answer_is_for_http_1_1_clients_that_ask_and_have_a_body() {
+    fn only_http_1_1_clients_that_ask_and_have_a_body_get_100_continue() {
         assert!(
             with("Expect: 100-Continue\r\nContent-Length: 9\r\n")
                 .unwrap()

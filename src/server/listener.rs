@@ -1,4 +1,4 @@
-//! The listening socket, and what every connection that is accepted there inherits.
+//! The listening socket and the options that accepted connections inherit.
 
 use super::unix::{self, Access};
 use crate::config::Listen;
@@ -15,32 +15,28 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a client may leave what was sent unacknowledged.
-const UNREAD: Duration = Duration::from_secs(10);
-/// Bytes of a request that the kernel keeps for each connection, which it doubles: an upload over a
-/// long way needs them.
+/// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// SO_RCVBUF in bytes, which the kernel doubles. Uploads over connections with a high latency need it.
 const RECEIVE_BUFFER: usize = 256 * 1024;
-/// The same of an answer. It costs the kernel's memory if the client does not read, and the event
-/// loop sends the rest as the client reads: 500 KB a second over a way of 0.2 seconds.
+/// SO_SNDBUF in bytes, which the kernel doubles. A client that does not read occupies this much of
+/// the kernel's memory. It allows 500 KB/s at a round-trip time of 0.2 s.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long an address may be in use until a start gives up.
-const IN_USE: Duration = Duration::from_secs(2);
-/// Connections that wait to be accepted.
+/// How long binding is retried while the address is in use.
+const BIND_TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// A listening socket with its options, and the address that it got.
+/// A listening socket and its address.
 pub struct Bound {
     /// The socket.
     pub socket: OwnedFd,
-    /// Where it listens; a port that was 0 is the one that was picked.
+    /// Its address, with the actual port if port 0 was requested.
     pub listen: Listen,
 }
 
 impl Bound {
-    /// A second handle on it.
-    ///
-    /// # Errors
-    /// Whatever the operating system says.
+    /// Duplicates the descriptor.
     pub fn try_clone(&self) -> io::Result<Bound> {
         Ok(Bound {
             socket: self.socket.try_clone()?,
@@ -48,28 +44,26 @@ impl Bound {
         })
     }
 
-    /// Waits, not longer than `patience`, until a connection is seen that waits to be accepted;
-    /// returns whether one was. One that is accepted at once may go unseen.
-    #[must_use]
-    pub fn wait(&self, patience: Duration) -> bool {
-        let patience = Timespec::try_from(patience).ok();
+    /// Waits, at most for `timeout`, for a connection that waits to be accepted, and returns whether
+    /// there was one. One that is accepted immediately may be missed.
+    pub fn wait_for_connection(&self, timeout: Duration) -> bool {
+        let timeout = Timespec::try_from(timeout).ok();
         let mut listener = [PollFd::new(&self.socket, PollFlags::IN)];
-        // A signal is as good a reason to look as a connection.
-        poll(&mut listener, patience.as_ref()).map_or(true, |seen| seen > 0)
+        // An interrupted wait counts as a connection.
+        poll(&mut listener, timeout.as_ref()).map_or(true, |seen| seen > 0)
     }
 }
 
-/// Binds an address, and sets what every connection that is accepted there inherits (Linux). An
-/// address that is in use is tried again for a while: a server that was killed leaves it a moment
+/// Binds an address and sets the options that accepted connections inherit on Linux. While the
+/// address is in use, binding is retried for a while: a server that was killed releases it a moment
 /// later.
-///
-/// # Errors
-/// Whatever the operating system says.
 pub fn bind(listen: &Listen, access: &Access) -> io::Result<Bound> {
     let since = Instant::now();
     loop {
         match bind_once(listen, access) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && since.elapsed() < IN_USE => {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse && since.elapsed() < BIND_TIMEOUT =>
+            {
                 thread::sleep(Duration::from_millis(20));
             }
             other => return other,
@@ -81,7 +75,7 @@ fn bind_once(listen: &Listen, access: &Access) -> io::Result<Bound> {
     prepare(match listen {
         Listen::Tcp(address) => {
             let listener = TcpListener::bind(address).or_else(|error| {
-                match without_ipv6(*address, &error) {
+                match ipv4_fallback(*address, &error) {
                     Some(instead) => TcpListener::bind(instead),
                     None => Err(error),
                 }
@@ -102,9 +96,8 @@ fn bind_once(listen: &Listen, access: &Access) -> io::Result<Bound> {
     })
 }
 
-/// The address that means the same as `[::]` on a machine where IPv6 is switched off, as in many
-/// containers.
-fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+/// The IPv4 address to bind instead of `[::]` if IPv6 is disabled, as in many containers.
+fn ipv4_fallback(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     let off = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL]
         .iter()
         .any(|off| error.raw_os_error() == Some(off.raw_os_error()));
@@ -112,17 +105,14 @@ fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     (off && every).then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
 }
 
-/// Sets what connections inherit, and listens.
-///
-/// # Errors
-/// Whatever the operating system says.
+/// Sets the options that connections inherit, and listens.
 pub fn prepare(bound: Bound) -> io::Result<Bound> {
     if let Listen::Tcp(_) = bound.listen {
-        // Without it an answer in two writes waits for the client's delayed ACK, 40 ms.
+        // Without it, the second write of a reply waits up to 40 ms for the client's delayed ACK.
         sockopt::set_tcp_nodelay(&bound.socket, true)?;
         sockopt::set_tcp_user_timeout(
             &bound.socket,
-            u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX),
+            u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX),
         )?;
     }
     sockopt::set_socket_send_buffer_size(&bound.socket, SEND_BUFFER)?;
@@ -131,7 +121,7 @@ pub fn prepare(bound: Bound) -> io::Result<Bound> {
     Ok(bound)
 }
 
-/// Removes the file of a socket that no process listens on any more.
+/// Removes a socket file that no process listens on any more.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket =
         fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
@@ -143,8 +133,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The address under which a listening socket is reached from its own machine.
-#[must_use]
+/// The address at which this machine itself reaches a listening socket.
 pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -159,10 +148,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_ipv6_address_is_every_ipv4_address_where_ipv6_is_switched_off() {
+    fn the_unspecified_ipv6_address_falls_back_to_ipv4_if_ipv6_is_disabled() {
         let off = || io::Error::from_raw_os_error(Errno::AFNOSUPPORT.raw_os_error());
         let instead =
-            |address: &str, error: io::Error| without_ipv6(address.parse().unwrap(), &error);
+            |address: &str, error: io::Error| ipv4_fallback(address.parse().unwrap(), &error);
         assert_eq!(
             instead("[::]:80", off()),
             Some("0.0.0.0:80".parse().unwrap())

@@ -1,13 +1,12 @@
-//! The listener for `/metrics` at the address of `metrics_listen`, apart from everything that
-//! proxies reach.
+//! The listener for `/metrics` at `metrics_listen`, separate from the address that proxies reach.
 
 use super::Server;
+use super::listener::{self, Bound};
+use super::unix::Access;
 use crate::config::{Config, Listen};
 use crate::http;
 use crate::log::{self, Level};
 use crate::metrics::{CONTENT_TYPE, PATH};
-use crate::server::listener::{self, Bound};
-use crate::server::unix::Access;
 use crate::site;
 use crate::sync::lock;
 use std::fs;
@@ -19,26 +18,25 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a request or its answer may take; others wait meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest head in bytes.
-const LONGEST: usize = 8 * 1024;
-/// Between two attempts to listen, while the process before still does.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long receiving a request or sending its reply may take. Requests are answered one by one.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum size of a head in bytes.
+const MAX_HEAD: usize = 8 * 1024;
+/// Time between two attempts to listen while the previous process still does.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The listener, until [`MetricsListener::end`].
+/// A listener that runs in a thread until [`MetricsListener::stop`].
 #[derive(Default)]
 pub struct MetricsListener(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    ended: bool,
+    stopped: bool,
     bound: Option<Bound>,
 }
 
 impl MetricsListener {
-    /// Answers on this address, in a thread of its own.
-    #[must_use]
+    /// Serves the metrics at this address in a new thread.
     pub fn start(server: Arc<Server>, listen: Listen) -> Arc<MetricsListener> {
         let listener = Arc::new(MetricsListener::default());
         let this = listener.clone();
@@ -47,53 +45,53 @@ impl MetricsListener {
                 return;
             };
             let accept = acceptor(bound);
-            while !this.state().ended {
-                // A client that breaks off is its own affair; a listener that fails has ended, or
-                // lacks descriptors.
+            while !this.state().stopped {
+                // Errors of one client do not matter. If accepting fails, the listener was stopped or
+                // there are no free descriptors.
                 match accept() {
                     Ok(stream) => drop(answer(&server, stream)),
-                    Err(_) => thread::sleep(PAUSE),
+                    Err(_) => thread::sleep(RETRY_INTERVAL),
                 }
             }
         });
         listener
     }
 
-    /// Leaves the address to the next process, if there is one.
-    pub fn end(&self) {
+    /// Releases the address for the next process.
+    pub fn stop(&self) {
         let mut state = self.state();
-        state.ended = true;
+        state.stopped = true;
         if let Some(bound) = state.bound.take() {
             release(bound);
         }
     }
 
-    /// Listens as soon as no other process does; nothing if that is not wanted any more.
+    /// Listens as soon as no other process does. Returns `None` if it was stopped before.
     fn listen(&self, config: &Config, listen: &Listen) -> Option<Bound> {
-        let mut said = false;
+        let mut reported = false;
         loop {
             let bound = bind(config, listen).and_then(|bound| Ok((bound.try_clone()?, bound)));
             let mut state = self.state();
             match bound {
-                Ok((_, bound)) if state.ended => {
+                Ok((_, bound)) if state.stopped => {
                     release(bound);
                     return None;
                 }
-                Err(_) if state.ended => return None,
+                Err(_) if state.stopped => return None,
                 Ok((copy, bound)) => {
-                    log::line(Level::Info, &format!("metrics on {}", shown(&bound.listen)));
+                    log::line(Level::Info, &format!("metrics on {}", url(&bound.listen)));
                     state.bound = Some(copy);
                     return Some(bound);
                 }
-                Err(error) if !said => log::line(
+                Err(error) if !reported => log::line(
                     Level::Error,
-                    &format!("metrics_listen {}: {error}", shown(listen)),
+                    &format!("metrics_listen {}: {error}", url(listen)),
                 ),
                 Err(_) => {}
             }
             drop(state);
-            said = true;
-            thread::sleep(PAUSE);
+            reported = true;
+            thread::sleep(RETRY_INTERVAL);
         }
     }
 
@@ -102,24 +100,18 @@ impl MetricsListener {
     }
 }
 
-/// Whether this process could listen there, before it starts others that do.
-///
-/// # Errors
-/// A sentence that says why not.
+/// Checks whether this process can listen there, before workers are started.
 pub fn check(config: &Config) -> Result<(), String> {
     let Some(listen) = &config.metrics_listen else {
         return Ok(());
     };
     let bound = bind(config, listen);
-    bound.map(release).map_err(|error| {
-        format!(
-            "metrics_listen: cannot listen on {}: {error}",
-            shown(listen)
-        )
-    })
+    bound
+        .map(release)
+        .map_err(|error| format!("metrics_listen: cannot listen on {}: {error}", url(listen)))
 }
 
-/// A listening socket; one in the file system has the permissions of the other one.
+/// Binds the address. A unix socket gets the permissions of `socket_mode` and `socket_group`.
 fn bind(config: &Config, listen: &Listen) -> io::Result<Bound> {
     listener::bind(
         listen,
@@ -130,8 +122,8 @@ fn bind(config: &Config, listen: &Listen) -> io::Result<Bound> {
     )
 }
 
-/// Ends a listening socket, and with it the wait for a connection there. Its path goes first: the
-/// next process can't have bound it before.
+/// Shuts a listening socket down, which ends a blocking accept. Its path is removed first, while no
+/// other process can have bound it.
 fn release(bound: Bound) {
     if let Listen::Unix(path) = &bound.listen {
         let _ = fs::remove_file(path);
@@ -139,8 +131,8 @@ fn release(bound: Bound) {
     let _ = rustix::net::shutdown(&bound.socket, rustix::net::Shutdown::Both);
 }
 
-/// Waits for a connection. Reads, writes and their limits are the same calls for every kind of
-/// socket.
+/// A function that accepts a connection. The stream's type does not matter for reading and writing,
+/// so TCP connections are returned as `UnixStream`, too.
 fn acceptor(bound: Bound) -> Box<dyn Fn() -> io::Result<UnixStream>> {
     let stream = |socket: OwnedFd| UnixStream::from(socket);
     match bound.listen {
@@ -155,8 +147,8 @@ fn acceptor(bound: Bound) -> Box<dyn Fn() -> io::Result<UnixStream>> {
     }
 }
 
-/// Where the metrics are, for a line of the log.
-fn shown(listen: &Listen) -> String {
+/// The address of the metrics for log lines.
+fn url(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => format!("http://{address}{PATH}"),
         Listen::Unix(path) => format!("unix:{}", path.display()),
@@ -190,23 +182,23 @@ fn answer(server: &Server, mut stream: UnixStream) -> io::Result<()> {
     if method != "HEAD" {
         answer += &body;
     }
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(answer.as_bytes())
 }
 
-/// The head of a request.
+/// Reads the head of a request.
 fn head(stream: &mut UnixStream) -> io::Result<String> {
     let since = Instant::now();
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let left = PATIENCE
+        let left = TIMEOUT
             .checked_sub(since.elapsed())
             .filter(|left| !left.is_zero())
             .ok_or(ErrorKind::TimedOut)?;
         stream.set_read_timeout(Some(left))?;
         let mut piece = [0; 1024];
         let count = stream.read(&mut piece)?;
-        if count == 0 || head.len() + count > LONGEST {
+        if count == 0 || head.len() + count > MAX_HEAD {
             return Err(ErrorKind::InvalidData.into());
         }
         head.extend_from_slice(&piece[..count]);

@@ -1,12 +1,12 @@
-//! The server: an event loop that reads clients, a queue, and the threads that answer.
+//! The HTTP server: an event loop that reads clients, a queue, and threads that answer requests.
 
 mod answer;
 mod body;
 mod chunked;
 mod connection;
-mod crowd;
 mod event_loop;
-mod fair;
+mod eviction;
+mod fair_queue;
 mod head;
 pub mod listener;
 pub mod metrics_listener;
@@ -15,21 +15,21 @@ mod queue;
 mod refusals;
 pub mod unix;
 
-pub use event_loop::Handed;
+pub use connection::transfer_timeout;
+pub use event_loop::Transfer;
 
-use crate::account::throttle::Source;
 use crate::api::{self, BodyKind};
 use crate::app::App;
 use crate::clock;
 use crate::contract::{self, Cost, outside};
+use crate::http::network::Source;
 use crate::http::{self, Reply, Request};
 use crate::log::{self, Level};
 use crate::site::Site;
-use crate::sync::lock;
-use crate::sync::{Permit, Semaphore};
+use crate::sync::{Permit, Semaphore, lock};
 pub use answer::answer;
-use body::Lent;
-use connection::{Body, Connection, Exchange, Phase, Rest};
+use body::BodyReader;
+use connection::{Body, Connection, PendingRequest, Phase, Remaining};
 use event_loop::EventLoop;
 use head::Framing;
 use listener::Bound;
@@ -43,20 +43,19 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Uploads at the same time; what comes on top is told that the server is busy.
-static UPLOADS: Semaphore = Semaphore::new(128);
-/// Requests that hash passwords with Argon2id, or wait for their turn to, at the same time.
-static HASHING: Semaphore = Semaphore::new(128);
-/// Changes that wait for a slow disk at the same time, so that readers do not wait; more wait where
-/// they are.
-static WRITING: Semaphore = Semaphore::new(32);
-/// Stack of a thread that answers requests, in bytes: a JSON body may be 128 levels deep.
-const STACK: usize = 512 * 1024;
-/// How long a stop waits for work that has begun.
-const STOP: Duration = Duration::from_secs(30);
-/// How long a worker that hands over waits for requests that are being answered, before it gives
-/// away its state.
-const SETTLE: Duration = Duration::from_secs(3);
+/// Concurrent uploads. Further ones get HTTP 503.
+static UPLOADS: Semaphore<Source> = Semaphore::new(128);
+/// Concurrent requests that hash passwords with Argon2id or wait to. Further ones get HTTP 503.
+static HASHING: Semaphore<Source> = Semaphore::new(128);
+/// Concurrent changes that wait for a slow disk in threads of their own, so that readers need not
+/// wait for them. Further ones occupy the answering threads.
+static WRITING: Semaphore<Source> = Semaphore::new(32);
+/// Stack size in bytes of a thread that answers requests: a JSON body may be 128 levels deep.
+const STACK_SIZE: usize = 512 * 1024;
+/// How long a stop waits for requests in progress.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a worker that drains waits for requests in progress before it sends its state.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A running server.
 pub struct Server {
@@ -65,17 +64,14 @@ pub struct Server {
     events: EventLoop,
     threads: Mutex<Vec<JoinHandle<()>>>,
     refusals: Refusals,
-    /// Each answer is the last one of its connection.
+    /// Whether each connection is closed after its reply.
     closing: AtomicBool,
-    /// The threads that answer end when nothing waits.
+    /// Whether the answering threads end once the queue is empty.
     stopping: AtomicBool,
 }
 
 impl Server {
-    /// Starts to answer requests.
-    ///
-    /// # Errors
-    /// A sentence with what the operating system says.
+    /// Starts the event loop and the answering threads.
     pub fn start(app: App, bound: Bound) -> Result<Arc<Server>, String> {
         let threads = app.config.threads;
         let proxies = app.config.trusted_proxies.clone();
@@ -92,11 +88,11 @@ impl Server {
         let spawn = |work: fn(&Arc<Server>)| {
             let server = server.clone();
             thread::Builder::new()
-                .stack_size(STACK)
+                .stack_size(STACK_SIZE)
                 .spawn(move || work(&server))
         };
         let answering = (0..threads)
-            .map(|_| spawn(Server::work))
+            .map(|_| spawn(Server::run_thread))
             .collect::<io::Result<Vec<_>>>();
         let answering = answering.map_err(|error| error.to_string())?;
         spawn(|server| server.events.run(|| server.refusals.flush()))
@@ -105,20 +101,19 @@ impl Server {
         Ok(server)
     }
 
-    /// What its requests share.
-    #[must_use]
+    /// The state that requests share.
     pub fn app(&self) -> &App {
         &self.app
     }
 
-    /// Answers what has come, and nothing more.
+    /// Answers the requests that were received, then stops.
     pub fn stop(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.events.pause();
-        self.wait_until_none(STOP, |phase| {
+        self.wait_until_no(STOP_TIMEOUT, |phase| {
             matches!(
                 phase,
-                Phase::Queued(_) | Phase::Busy | Phase::Absorbing(_) | Phase::Sending(_)
+                Phase::Queued(_) | Phase::Busy | Phase::DrainingBody(_) | Phase::Sending(_)
             )
         });
         self.stopping.store(true, Ordering::SeqCst);
@@ -130,23 +125,22 @@ impl Server {
         self.events.stop();
     }
 
-    /// Accepts nothing more and begins no further request; returns when those that were begun are
-    /// answered, uploads apart, or after a while.
+    /// Stops accepting connections and reading requests. Returns when the requests in progress except
+    /// uploads are answered, or after a time limit.
     pub fn pause(&self) {
         self.events.pause();
-        self.wait_until_none(SETTLE, |phase| {
+        self.wait_until_no(PAUSE_TIMEOUT, |phase| {
             matches!(phase, Phase::Queued(_) | Phase::Busy)
         });
     }
 
-    /// After [`Server::pause`]: gives away every connection that waits for a request, and says
-    /// whether others are left.
-    pub fn hand_over(&self) -> (Vec<Handed>, bool) {
-        (self.events.hand_over(), self.events.count() > 0)
+    /// After [`Server::pause`]: removes and returns the idle connections, and whether others are left.
+    pub fn export_idle(&self) -> (Vec<Transfer>, bool) {
+        (self.events.export_idle(), self.events.count() > 0)
     }
 
-    /// After [`Server::pause`]: waits until a connection can be given away or has ended, but not
-    /// longer than this.
+    /// After [`Server::pause`]: waits, at most for `timeout`, until a connection is idle or all have
+    /// ended.
     pub fn wait_for_change(&self, timeout: Duration) {
         let waits = |phase: &Phase| matches!(phase, Phase::Head | Phase::Body(_));
         self.events.wait_until(timeout, |all| {
@@ -154,27 +148,26 @@ impl Server {
         });
     }
 
-    fn wait_until_none(&self, timeout: Duration, busy: fn(&Phase) -> bool) {
+    fn wait_until_no(&self, timeout: Duration, busy: fn(&Phase) -> bool) {
         self.events.wait_until(timeout, |all| {
             !all.iter().any(|one| busy(&one.state().phase))
         });
     }
 
-    /// Goes on with a connection of another worker.
-    pub fn adopt(&self, handed: Handed) {
-        self.events.adopt(handed);
+    /// Takes over a connection from another worker.
+    pub fn import(&self, transfer: Transfer) {
+        self.events.import(transfer);
     }
 
-    /// How many connections there are.
-    #[must_use]
+    /// The number of connections.
     pub fn connections(&self) -> usize {
         self.events.count()
     }
 
-    fn work(self: &Arc<Server>) {
+    fn run_thread(self: &Arc<Server>) {
         loop {
             match self.events.queue.pop() {
-                // Handlers catch their own panics; no panic may cost a thread.
+                // Handlers catch their own panics. Any other panic must not end the thread.
                 Some(job) => drop(catch_unwind(AssertUnwindSafe(|| self.dispatch(job)))),
                 None if self.stopping.load(Ordering::SeqCst) => return,
                 None => {}
@@ -182,13 +175,12 @@ impl Server {
         }
     }
 
-    /// Answers a request here and now, or in a thread of its own if its body or its work may take
-    /// long.
+    /// Answers a request in this thread, or in a new one if its body or its work may take long.
     fn dispatch(self: &Arc<Server>, job: Job) {
         let Some((connection, exchange)) = self.events.take(job.connection) else {
             return;
         };
-        let Exchange {
+        let PendingRequest {
             headers,
             client,
             body,
@@ -210,7 +202,7 @@ impl Server {
             answered: false,
         };
         let source = Source::of(client);
-        let whole = if let Body::Whole(bytes) = &body {
+        let whole = if let Body::Complete(bytes) = &body {
             Some(&**bytes)
         } else {
             None
@@ -237,7 +229,7 @@ impl Server {
                     0
                 };
                 if let Some(reply) = api::refuse_upload(&self.app, &request, announced) {
-                    task.reply(&request, reply, After::Discard, rest_of(body));
+                    task.reply(&request, reply, After::LingeringClose, remaining_of(body));
                 } else if let Some(permit) = UPLOADS.try_acquire(source) {
                     in_background(permit, move || task.answer(request, body));
                 } else {
@@ -248,7 +240,7 @@ impl Server {
     }
 }
 
-/// A request that is being answered. If it is dropped without an answer, its connection ends.
+/// A request in progress. If it is dropped without a reply, its connection is closed.
 struct Task {
     server: Arc<Server>,
     connection: Arc<Connection>,
@@ -258,35 +250,40 @@ struct Task {
 }
 
 impl Task {
-    /// Does what a request asks for, and sends the answer.
+    /// Runs the request and sends the reply.
     fn answer(self, request: Request, body: Body) {
         let server = self.server.clone();
         let app = &server.app;
         let upload = api::body_kind(&request.method, &request.path) == BodyKind::Upload;
         let answered = |body: &mut dyn Read| answer(app, &server.site, &request, body);
-        let (reply, whole, rest) = match body {
-            Body::Whole(bytes) => (answered(&mut Cursor::new(bytes)), true, Rest::Length(0)),
-            Body::Broken(bytes) => {
-                let mut broken = Cursor::new(bytes).chain(Failing(ErrorKind::UnexpectedEof));
-                (answered(&mut broken), false, Rest::Unknown)
+        let (reply, complete, rest) = match body {
+            Body::Complete(bytes) => (
+                answered(&mut Cursor::new(bytes)),
+                true,
+                Remaining::Length(0),
+            ),
+            Body::Truncated(bytes) => {
+                let mut truncated =
+                    Cursor::new(bytes).chain(FailingReader(ErrorKind::UnexpectedEof));
+                (answered(&mut truncated), false, Remaining::Unknown)
             }
             Body::Unread {
                 framing,
                 expects_continue,
             } if upload => {
                 let mut body =
-                    Lent::new(&server.events, &self.connection, framing, expects_continue);
+                    BodyReader::new(&server.events, &self.connection, framing, expects_continue);
                 let reply = answered(&mut body);
-                (reply, body.is_whole(), body.rest())
+                (reply, body.is_complete(), body.remaining())
             }
             body => (
-                answered(&mut Failing(ErrorKind::FileTooLarge)),
+                answered(&mut FailingReader(ErrorKind::FileTooLarge)),
                 false,
-                rest_of(body),
+                remaining_of(body),
             ),
         };
-        let after = match whole {
-            false => After::Discard,
+        let after = match complete {
+            false => After::LingeringClose,
             true if self.keep_alive.is_some() && !server.closing.load(Ordering::Relaxed) => {
                 After::KeepAlive
             }
@@ -295,25 +292,25 @@ impl Task {
         self.reply(&request, reply, after, rest);
     }
 
-    /// Answers about HTTP itself, without having read the body.
+    /// Replies with an HTTP status without reading the body.
     fn refuse(self, request: &Request, status: u16, body: Body) {
         self.reply(
             request,
             outside(status).into(),
-            After::Discard,
-            rest_of(body),
+            After::LingeringClose,
+            remaining_of(body),
         );
     }
 
-    /// Counts, logs and sends a reply, once the rest of the body has come.
-    fn reply(mut self, request: &Request, reply: Reply, after: After, rest: Rest) {
+    /// Counts and logs a reply, and sends it after the rest of the body was received.
+    fn reply(mut self, request: &Request, reply: Reply, after: After, rest: Remaining) {
         self.answered = true;
-        let (status, code, took) = (reply.status, reply.code, self.began.elapsed());
+        let (status, code, elapsed) = (reply.status, reply.code, self.began.elapsed());
         let app = &self.server.app;
-        // The supervisor's probe is not a client's request.
+        // Probes of the supervisor are not counted as requests.
         let health = request.path == contract::HEALTH.path;
         if !health || request.method != "HEAD" {
-            app.metrics.count(&request.path, status, code, took);
+            app.metrics.count(&request.path, status, code, elapsed);
         }
         let connection = self
             .keep_alive
@@ -336,10 +333,10 @@ impl Task {
                 &request.method,
                 http::path_for_log(&request.path),
             );
-            let took = took.as_secs_f64() * 1e3;
+            let milliseconds = elapsed.as_secs_f64() * 1e3;
             log::line(
                 Level::Info,
-                &format!("{client} {method} {path} {status}{code} {took:.1}ms"),
+                &format!("{client} {method} {path} {status}{code} {milliseconds:.1}ms"),
             );
         }
     }
@@ -353,33 +350,37 @@ impl Drop for Task {
     }
 }
 
-/// What is still to come of a body that is not looked at.
-fn rest_of(body: Body) -> Rest {
+/// The part of an unused body that was not received yet.
+fn remaining_of(body: Body) -> Remaining {
     match body {
-        Body::Whole(_) => Rest::Length(0),
+        Body::Complete(_) => Remaining::Length(0),
         Body::Unread {
             framing,
             expects_continue,
-        } => Rest::of(framing, expects_continue),
+        } => Remaining::of(framing, expects_continue),
         Body::TooLarge(rest) => rest,
-        Body::Broken(_) | Body::Malformed => Rest::Unknown,
+        Body::Truncated(_) | Body::Malformed => Remaining::Unknown,
     }
 }
 
-/// A body of which nothing can be read, and why.
-struct Failing(ErrorKind);
+/// A body that cannot be read for this reason.
+struct FailingReader(ErrorKind);
 
-impl Read for Failing {
+impl Read for FailingReader {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(self.0.into())
     }
 }
 
-/// Does some work in a thread of its own, which keeps the permit until then.
-fn in_background(permit: Permit, work: impl FnOnce() + Send + 'static) {
-    // If the system has no more threads, the connection ends with the work that is dropped.
-    drop(thread::Builder::new().stack_size(STACK).spawn(move || {
-        work();
-        drop(permit);
-    }));
+/// Runs work in a new thread, which holds the permit until it has finished.
+fn in_background(permit: Permit<Source>, work: impl FnOnce() + Send + 'static) {
+    // If no thread can be started, `work` is dropped, which closes the connection.
+    drop(
+        thread::Builder::new()
+            .stack_size(STACK_SIZE)
+            .spawn(move || {
+                work();
+                drop(permit);
+            }),
+    );
 }

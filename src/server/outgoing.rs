@@ -1,4 +1,4 @@
-//! An answer on its way to a client, sent as far as the kernel takes it.
+//! A reply that is being sent, as far as the kernel takes it.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::sendfile;
@@ -6,56 +6,55 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use std::fs::File;
 
-/// The most bytes of a file that are passed to the kernel at once, so that one client does not hold
-/// up the others.
-const TURN: u64 = 512 * 1024;
+/// Bytes of a file that are sent at once, so that one client does not delay the others.
+const MAX_FILE_BYTES: u64 = 512 * 1024;
 
-/// An answer.
+/// A reply.
 pub struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
-    file: Option<Rest>,
+    file: Option<FileRange>,
     total: u64,
-    /// What becomes of the connection afterwards.
+    /// What happens to the connection afterwards.
     pub after: After,
 }
 
-/// What is left of a file.
-struct Rest {
+/// The part of a file that was not sent yet.
+struct FileRange {
     file: File,
     offset: u64,
     left: u64,
 }
 
-/// What becomes of a connection when its answer is sent.
+/// What happens to a connection after its reply was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// It waits for the next request.
     KeepAlive,
-    /// It ends.
+    /// It is closed.
     Close,
-    /// It ends, and what the client still sends of its request is read and thrown away, so that the
-    /// client gets to the answer.
-    Discard,
+    /// It is closed after the rest of the client's request was read and discarded, so that the client
+    /// gets the reply.
+    LingeringClose,
 }
 
-/// How far an answer has come.
+/// How far a reply was sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// All of it is with the kernel.
-    Whole,
-    /// The client has to read first.
+    /// The kernel has taken all of it.
+    Complete,
+    /// The kernel's buffer is full until the client reads.
     Blocked,
-    /// The kernel would take more, but it is time for others.
-    Turn,
-    /// The connection has ended, or the file is shorter than it was.
-    Broken,
+    /// The kernel would take more, but other connections are served first.
+    Yielded,
+    /// The connection has failed, or the file has become shorter.
+    Failed,
 }
 
 impl Outgoing {
-    /// An answer of these bytes, and of a file with its size.
+    /// A reply of these bytes, followed by a file with its size.
     pub fn new(bytes: Vec<u8>, file: Option<(File, u64)>, after: After) -> Outgoing {
-        let file = file.map(|(file, left)| Rest {
+        let file = file.map(|(file, left)| FileRange {
             file,
             offset: 0,
             left,
@@ -69,26 +68,26 @@ impl Outgoing {
         }
     }
 
-    /// The bytes of memory that it holds.
-    pub fn held(&self) -> usize {
+    /// The bytes of memory that it uses.
+    pub fn memory(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Bytes that were sent.
+    /// The number of bytes that were sent.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Sends what the kernel takes.
-    pub fn push(&mut self, socket: &OwnedFd) -> Sent {
-        match self.try_push(socket) {
+    /// Sends as much as the kernel takes.
+    pub fn send(&mut self, socket: &OwnedFd) -> Sent {
+        match self.try_send(socket) {
             Ok(sent) => sent,
             Err(Errno::AGAIN) => Sent::Blocked,
-            Err(_) => Sent::Broken,
+            Err(_) => Sent::Failed,
         }
     }
 
-    fn try_push(&mut self, socket: &OwnedFd) -> Result<Sent, Errno> {
+    fn try_send(&mut self, socket: &OwnedFd) -> Result<Sent, Errno> {
         while self.sent < self.bytes.len() {
             let more = if self.file.is_some() {
                 SendFlags::MORE
@@ -106,27 +105,27 @@ impl Outgoing {
             }
         }
         (self.bytes, self.sent) = (Vec::new(), 0);
-        let Some(rest) = &mut self.file else {
-            return Ok(Sent::Whole);
+        let Some(file) = &mut self.file else {
+            return Ok(Sent::Complete);
         };
-        let mut turn = TURN;
-        while rest.left > 0 {
-            if turn == 0 {
-                return Ok(Sent::Turn);
+        let mut budget = MAX_FILE_BYTES;
+        while file.left > 0 {
+            if budget == 0 {
+                return Ok(Sent::Yielded);
             }
-            let count = usize::try_from(rest.left.min(turn)).unwrap_or(usize::MAX);
-            match sendfile(socket, rest.file.as_fd(), Some(&mut rest.offset), count) {
-                // The head has promised more than there is.
-                Ok(0) => return Ok(Sent::Broken),
+            let count = usize::try_from(file.left.min(budget)).unwrap_or(usize::MAX);
+            match sendfile(socket, file.file.as_fd(), Some(&mut file.offset), count) {
+                // The file is shorter than the Content-Length that was sent.
+                Ok(0) => return Ok(Sent::Failed),
                 Ok(count) => {
-                    rest.left -= count as u64;
-                    turn = turn.saturating_sub(count as u64);
+                    file.left -= count as u64;
+                    budget = budget.saturating_sub(count as u64);
                     self.total += count as u64;
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Sent::Whole)
+        Ok(Sent::Complete)
     }
 }

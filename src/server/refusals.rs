@@ -1,5 +1,4 @@
-//! Log lines about requests that the server was too busy for: at most one a second of each status,
-//! with a count.
+//! Rate-limited log lines about refused requests (429 and 503): at most one a second for each status.
 
 use crate::http::{self, Request};
 use crate::log::{self, Level};
@@ -7,35 +6,35 @@ use crate::sync::lock;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Between two lines of one status.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The statuses that are counted.
+/// Time between two lines for one status.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The statuses that are counters.
 const STATUSES: [u16; 2] = [429, 503];
 
-/// What was counted since the last lines.
+/// Counters since the last log lines.
 #[derive(Default)]
 pub struct Refusals {
-    counted: Mutex<[Counted; STATUSES.len()]>,
+    counters: Mutex<[Counter; STATUSES.len()]>,
 }
 
 #[derive(Default)]
-struct Counted {
+struct Counter {
     count: u64,
-    written: Option<Instant>,
+    logged: Option<Instant>,
     latest: String,
 }
 
-impl Counted {
-    /// The line that is due, if one is.
+impl Counter {
+    /// The log line, if one is due.
     fn line(&mut self, status: u16, now: Instant) -> Option<String> {
         if self.count == 0
             || self
-                .written
-                .is_some_and(|written| now.saturating_duration_since(written) < PAUSE)
+                .logged
+                .is_some_and(|logged| now.saturating_duration_since(logged) < INTERVAL)
         {
             return None;
         }
-        self.written = Some(now);
+        self.logged = Some(now);
         let count = std::mem::take(&mut self.count);
         Some(format!(
             "{count} requests refused with {status}, the latest: {}",
@@ -45,13 +44,13 @@ impl Counted {
 }
 
 impl Refusals {
-    /// Counts a request that was refused with this status, and writes a line if one is due.
+    /// Counts a request that was refused with this status, and logs a line if one is due.
     pub fn count(&self, status: u16, request: &Request) {
         let Some(at) = STATUSES.iter().position(|one| *one == status) else {
             return;
         };
-        let mut counted = lock(&self.counted);
-        let one = &mut counted[at];
+        let mut counters = lock(&self.counters);
+        let one = &mut counters[at];
         one.count += 1;
         one.latest = format!(
             "{} {} {}",
@@ -64,10 +63,10 @@ impl Refusals {
         }
     }
 
-    /// Writes the lines that are due.
+    /// Logs the lines that are due.
     pub fn flush(&self) {
-        let mut counted = lock(&self.counted);
-        for (one, status) in counted.iter_mut().zip(STATUSES) {
+        let mut counters = lock(&self.counters);
+        for (one, status) in counters.iter_mut().zip(STATUSES) {
             if let Some(line) = one.line(status, Instant::now()) {
                 log::line(Level::Info, &line);
             }
@@ -81,23 +80,23 @@ mod tests {
 
     #[test]
     fn a_flood_of_refusals_is_one_line_a_second_with_a_count() {
-        let (mut counted, start) = (Counted::default(), Instant::now());
+        let (mut counters, start) = (Counter::default(), Instant::now());
         let mut lines = Vec::new();
         for nth in 0..3000 {
-            counted.count += 1;
-            counted.latest = nth.to_string();
-            lines.extend(counted.line(429, start + Duration::from_millis(nth)));
+            counters.count += 1;
+            counters.latest = nth.to_string();
+            lines.extend(counters.line(429, start + Duration::from_millis(nth)));
         }
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0], "1 requests refused with 429, the latest: 0");
         assert_eq!(lines[1], "1000 requests refused with 429, the latest: 1000");
         assert_eq!(
-            counted
+            counters
                 .line(429, start + Duration::from_secs(9))
                 .as_deref()
                 .map(|line| &line[..4]),
             Some("999 ")
         );
-        assert_eq!(counted.line(429, start + Duration::from_secs(99)), None);
+        assert_eq!(counters.line(429, start + Duration::from_secs(99)), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A listening socket in the file system, with the permissions that the configuration wants.
+//! Unix sockets in the file system with configured permissions.
 
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
@@ -7,19 +7,17 @@ use std::io::{self, Error};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-/// Who may connect to a socket in the file system.
+/// The permissions of a socket in the file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The permission bits; connecting needs the one to write.
+    /// The permission bits; clients need write permission to connect.
     pub mode: u32,
-    /// A group's name or number, instead of the group of the process.
+    /// The name or number of its group, instead of the process's group.
     pub group: Option<String>,
 }
 
-/// Binds a path. No client can connect before the socket listens, and then it has its permissions.
-///
-/// # Errors
-/// Whatever the operating system says.
+/// Binds a path and sets its permissions. Clients cannot connect until the socket listens, which is
+/// later.
 pub fn bind_path(path: &Path, access: &Access) -> io::Result<OwnedFd> {
     let group = access.group.as_deref().map(group).transpose()?;
     let socket = socket_with(
@@ -42,7 +40,7 @@ pub fn bind_path(path: &Path, access: &Access) -> io::Result<OwnedFd> {
     opened.map(|()| socket)
 }
 
-/// The number of a group (group(5)).
+/// The ID of a group (group(5)).
 fn group(group: &str) -> io::Result<u32> {
     if let Ok(number) = group.parse() {
         return Ok(number);

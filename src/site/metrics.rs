@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::clock;
 use crate::metrics::{head, sample, usage};
-use crate::store::{self, check, sessions};
+use crate::store::{self, sessions, users};
 use std::fmt::Display;
 
 /// All metrics. If the database cannot be read, those about it are missing.
@@ -35,7 +35,7 @@ pub fn text(app: &App, connections: usize) -> String {
     );
     gauge("accountd_connections", "Open connections.", &connections);
     if let Ok((users, sessions)) =
-        app.read(|db| Ok((check::count_users(db)?, sessions::count_good(db, now)?)))
+        app.read(|db| Ok((users::count_all(db)?, sessions::count_valid(db, now)?)))
     {
         gauge("accountd_users", "Users.", &users);
         gauge(

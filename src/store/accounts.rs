@@ -1,46 +1,44 @@
-//! Accounts as those see them who look after them: all there is to know of a user, and changes
-//! without a password.
+//! Accounts as an admin sees them: all that is stored of a user, and changes without a password.
 
 use super::users::{User, unless_taken, user};
 use super::{Transaction, sessions};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-/// Whom a command is about.
-pub enum Who {
+/// The user that a command names.
+pub enum UserRef {
     /// The user with this name.
     Name(String),
     /// The user with this id.
     Id(i64),
 }
 
-impl Who {
-    /// Name and id, of which one is known.
-    #[must_use]
-    pub fn parts(&self) -> (Option<&str>, Option<i64>) {
+impl UserRef {
+    /// The name and the id, one of which is known.
+    pub fn name_and_id(&self) -> (Option<&str>, Option<i64>) {
         match self {
-            Who::Name(name) => (Some(name), None),
-            Who::Id(id) => (None, Some(*id)),
+            UserRef::Name(name) => (Some(name), None),
+            UserRef::Id(id) => (None, Some(*id)),
         }
     }
 }
 
 /// An account. Times are Unix seconds.
 pub struct Account {
-    /// What its user may know too.
+    /// What the user can see too.
     pub user: User,
     /// As it is stored.
     pub password: String,
     /// When it was registered.
     pub created_at: i64,
-    /// Since when it is nobody's, if so.
+    /// Since when it is disabled, if it is.
     pub disabled_at: Option<i64>,
-    /// How many tokens are good.
+    /// How many tokens are valid.
     pub sessions: i64,
-    /// Until when the last of them is.
+    /// When the last of them expires.
     pub sessions_end_at: Option<i64>,
 }
 
-/// What is read of an account at a time ?1.
+/// The columns of an [`Account`] at the time ?1.
 const COLUMNS: &str = "id, key, name, show_name, email, avatar, password, created_at, disabled_at,
     (SELECT count(*) FROM sessions WHERE user_id = users.id AND expires_at > ?1),
     (SELECT max(expires_at) FROM sessions WHERE user_id = users.id AND expires_at > ?1)";
@@ -57,11 +55,8 @@ fn account(row: &Row) -> Result<Account> {
 }
 
 /// Finds an account.
-///
-/// # Errors
-/// Whatever the database says.
-pub fn find(db: &Connection, who: &Who, now: i64) -> Result<Option<Account>> {
-    let (name, id) = who.parts();
+pub fn find(db: &Connection, user: &UserRef, now: i64) -> Result<Option<Account>> {
+    let (name, id) = user.name_and_id();
     db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM users WHERE name = ?2 OR id = ?3"
     ))?
@@ -69,32 +64,23 @@ pub fn find(db: &Connection, who: &Who, now: i64) -> Result<Option<Account>> {
     .optional()
 }
 
-/// So many accounts at the most in the order of their ids, those behind one id.
-///
-/// # Errors
-/// Whatever the database says.
-pub fn list(db: &Connection, behind: i64, most: i64, now: i64) -> Result<Vec<Account>> {
+/// At most `limit` accounts with ids above `after`, in the order of ids.
+pub fn list(db: &Connection, after: i64, limit: i64, now: i64) -> Result<Vec<Account>> {
     db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM users WHERE id > ?2 ORDER BY id LIMIT ?3"
     ))?
-    .query_map(params![now, behind, most], account)?
+    .query_map(params![now, after, limit], account)?
     .collect()
 }
 
-/// Ids and names of at most so many users, in the order of their ids, those behind one id.
-///
-/// # Errors
-/// Whatever the database says.
-pub fn names(db: &Connection, behind: i64, most: i64) -> Result<Vec<(i64, String)>> {
+/// Ids and names of at most `limit` users with ids above `after`, in the order of ids.
+pub fn names(db: &Connection, after: i64, limit: i64) -> Result<Vec<(i64, String)>> {
     db.prepare_cached("SELECT id, name FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?
-        .query_map([behind, most], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
 
-/// Changes a name; false if it is taken.
-///
-/// # Errors
-/// Whatever the database says.
+/// Changes a name. Returns false if it is taken.
 pub fn rename(db: &Transaction, id: i64, name: &str) -> Result<bool> {
     unless_taken(db.execute(
         "UPDATE users SET name = ?2 WHERE id = ?1",
@@ -102,10 +88,7 @@ pub fn rename(db: &Transaction, id: i64, name: &str) -> Result<bool> {
     ))
 }
 
-/// Sets a password as it is stored, and ends every session.
-///
-/// # Errors
-/// Whatever the database says.
+/// Sets the stored form of a password, and ends every session of the user.
 pub fn set_password(db: &Transaction, id: i64, password: &str) -> Result<()> {
     db.execute(
         "UPDATE users SET password = ?2 WHERE id = ?1",
@@ -114,11 +97,7 @@ pub fn set_password(db: &Transaction, id: i64, password: &str) -> Result<()> {
     sessions::end_all(db, id)
 }
 
-/// Makes a user nobody to every interface, and ends every session; who is that already stays it
-/// since then.
-///
-/// # Errors
-/// Whatever the database says.
+/// Disables a user and ends all their sessions. Disabling a disabled user keeps the original time.
 pub fn disable(db: &Transaction, id: i64, now: i64) -> Result<()> {
     db.execute(
         "UPDATE users SET disabled_at = ifnull(disabled_at, ?2) WHERE id = ?1",
@@ -127,20 +106,14 @@ pub fn disable(db: &Transaction, id: i64, now: i64) -> Result<()> {
     sessions::end_all(db, id)
 }
 
-/// Lets a user in again.
-///
-/// # Errors
-/// Whatever the database says.
+/// Enables a disabled user.
 pub fn enable(db: &Transaction, id: i64) -> Result<()> {
     db.execute("UPDATE users SET disabled_at = NULL WHERE id = ?1", [id])
         .map(drop)
 }
 
-/// Removes a user with all sessions, and says what picture nobody needs any more; nothing if there
-/// is no such user.
-///
-/// # Errors
-/// Whatever the database says.
+/// Deletes a user with all their sessions. Returns the avatar's name, or `None` if there is no such
+/// user.
 pub fn delete(db: &Transaction, id: i64) -> Result<Option<String>> {
     sessions::end_all(db, id)?;
     db.query_row(

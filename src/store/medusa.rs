@@ -1,19 +1,17 @@
-//! The database of an existing Medusa, read and never written, and its users taken into ours.
+//! Imports users from the database of an existing Medusa, which is only read.
 
 use super::audit::{self, Event};
-use super::backup::{OrWhy, immutable};
-use super::check::count;
-use super::opening::literal;
-use super::{Durable, Store, Transaction};
+use super::open::{immutable_uri, literal_path};
+use super::{Durable, Store, Transaction, count};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// What is read of each user, in the order of [`User`]'s members.
+/// The columns that are read of each user, in the order of [`User`]'s fields.
 const COLUMNS: [&str; 8] = [
     "id",
     "key",
@@ -24,25 +22,25 @@ const COLUMNS: [&str; 8] = [
     "avatar",
     "creation_time",
 ];
-/// The longest value in bytes that is read: longer than any that could be taken.
-const LONGEST: u32 = 16 * 1024;
-/// Where the head of a database says whether it is in WAL mode (SQLite's file format, 1.3.3: the
-/// read version).
-const WAL: usize = 19;
-/// How long a read waits for whoever has the file locked.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The largest id that is kept. SQLite gives the next user one more than the largest there is, up
-/// to 2^63-1.
+/// The longest value that is read, in bytes: longer than any that can be imported.
+const MAX_VALUE: u32 = 16 * 1024;
+/// Offset of the read version in the header of a database, which is 2 in WAL mode (SQLite's file
+/// format, 1.3.3).
+const READ_VERSION: usize = 19;
+/// How long a read waits while another process has the file locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest id that is kept. SQLite gives each new user the largest id plus one, up to 2^63-1,
+/// so a larger one could leave too few for new users.
 const LARGEST_ID: i64 = 1_000_000_000;
 
-/// A value of the other database, which may hold anything anywhere.
+/// A value of the other database. Any column may hold a value of any type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
     /// NULL.
-    Nothing,
-    /// A text, or a number as one.
+    Null,
+    /// A text, or a number as text.
     Text(String),
-    /// Bytes, broken UTF-8, or too long for anything.
+    /// A BLOB, invalid UTF-8, or too long for any field.
     Unusable,
 }
 
@@ -59,21 +57,21 @@ pub struct User {
     pub creation_time: Cell,
 }
 
-/// What became of a user who was to be taken.
+/// The result of importing a user whose values fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum Imported {
     /// Added.
     Added {
         /// The new id, if the old one could not be kept.
         new_id: Option<i64>,
-        /// The id of a user here whose email differs by the case of letters alone.
+        /// The id of a user here whose email differs only in ASCII case.
         twin: Option<i64>,
     },
-    /// There is a user with this name and this email, but for the case of letters.
-    There,
-    /// The name is another user's.
+    /// Skipped: a user here has this name and, but for ASCII case, this email.
+    AlreadyPresent,
+    /// Skipped: the name belongs to another user.
     NameTaken,
-    /// The email is another user's.
+    /// Skipped: the email belongs to another user.
     EmailTaken,
 }
 
@@ -81,21 +79,18 @@ pub enum Taken {
 pub struct Medusa(Connection);
 
 impl Medusa {
-    /// Opens it, and sees that it has what is wanted.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with the file and what to do.
-    pub fn open(path: &Path) -> OrWhy<Medusa> {
+    /// Opens the database and checks that it has the table and the columns that are read.
+    pub fn open(path: &Path) -> Result<Medusa, String> {
         let shown = path.display();
         let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => format!("{shown}: is no SQLite database"),
+            Some(ErrorCode::NotADatabase) => format!("{shown}: is not a SQLite database"),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                format!("{shown}: somebody has it locked; stop the program that uses it")
+                format!("{shown}: another program has it locked; stop that program")
             }
             _ => format!("{shown}: cannot be read: {error}"),
         };
         let mut head = [0; 20];
-        // A shorter one is for SQLite to refuse.
+        // SQLite itself refuses a shorter file.
         File::open(path)
             .and_then(|file| file.read_at(&mut head, 0))
             .map_err(|error| format!("{shown}: cannot be read: {error}"))?;
@@ -106,20 +101,22 @@ impl Medusa {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_URI;
-        // In WAL mode and without a log, nobody has it open. Even a reader would make and leave
-        // one, or fail where it can't.
-        let db = if head[WAL] == 2 && !log.exists() {
-            Connection::open_with_flags(immutable(path), flags)
+        // In WAL mode and without a write-ahead log, no process has it open. An ordinary reader
+        // would create a log and leave it, or fail if the folder is read-only.
+        let db = if head[READ_VERSION] == 2 && !log.exists() {
+            Connection::open_with_flags(immutable_uri(path), flags)
         } else {
-            Connection::open_with_flags(literal(path), flags)
+            Connection::open_with_flags(literal_path(path), flags)
         };
         let db = db.map_err(failed)?;
-        db.busy_timeout(PATIENCE).map_err(failed)?;
+        db.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)
             .map_err(failed)?;
-        // One read transaction, so that every reading sees the same.
+        // One read transaction, so that all queries see the same state.
         db.execute_batch("BEGIN").map_err(failed)?;
-        version(&db).map_err(failed)?;
+        // The transaction begins with the first query.
+        db.query_row("PRAGMA schema_version", [], |_| Ok(()))
+            .map_err(failed)?;
         let table =
             "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'UserInfo' COLLATE NOCASE";
         if !db
@@ -128,7 +125,7 @@ impl Medusa {
             .map_err(failed)?
         {
             return Err(format!(
-                "{shown}: is no database of Medusa: it has no table UserInfo"
+                "{shown}: is not a database of Medusa: it has no table UserInfo"
             ));
         }
         for column in COLUMNS {
@@ -140,7 +137,7 @@ impl Medusa {
                 .map_err(failed)?
             {
                 return Err(format!(
-                    "{shown}: is no database of Medusa: its table UserInfo has no column {column}"
+                    "{shown}: is not a database of Medusa: its table UserInfo has no column {column}"
                 ));
             }
         }
@@ -148,21 +145,15 @@ impl Medusa {
     }
 
     /// How many rows there are.
-    ///
-    /// # Errors
-    /// Whatever the database says.
-    pub fn count(&self) -> Result<u64> {
+    pub fn count(&self) -> rusqlite::Result<u64> {
         self.0.query_row("SELECT count(*) FROM UserInfo", [], count)
     }
 
-    /// Calls `each` with every row, always in the same order, and stops when it says false.
-    ///
-    /// # Errors
-    /// Whatever the database says.
-    pub fn each(&self, each: &mut dyn FnMut(&User) -> bool) -> Result<()> {
-        // octet_length() does not read what it measures.
+    /// Calls `each` with every row, always in the same order, until it returns false.
+    pub fn each(&self, each: &mut dyn FnMut(&User) -> bool) -> rusqlite::Result<()> {
+        // octet_length() measures a value without reading it.
         let columns = COLUMNS
-            .map(|name| format!("iif(octet_length(\"{name}\") > {LONGEST}, x'', \"{name}\")"))
+            .map(|name| format!("iif(octet_length(\"{name}\") > {MAX_VALUE}, x'', \"{name}\")"))
             .join(", ");
         let mut statement = self
             .0
@@ -177,11 +168,7 @@ impl Medusa {
     }
 }
 
-fn version(db: &Connection) -> Result<u32> {
-    db.query_row("PRAGMA schema_version", [], |row| row.get(0))
-}
-
-fn user(row: &Row) -> Result<User> {
+fn user(row: &Row) -> rusqlite::Result<User> {
     let cell = |at| row.get_ref(at).map(cell);
     Ok(User {
         id: cell(0)?,
@@ -197,7 +184,7 @@ fn user(row: &Row) -> Result<User> {
 
 fn cell(value: ValueRef) -> Cell {
     match value {
-        ValueRef::Null => Cell::Nothing,
+        ValueRef::Null => Cell::Null,
         ValueRef::Integer(number) => Cell::Text(number.to_string()),
         ValueRef::Real(number) => Cell::Text(number.to_string()),
         ValueRef::Text(text) => String::from_utf8(text.to_vec()).map_or(Cell::Unusable, Cell::Text),
@@ -205,37 +192,36 @@ fn cell(value: ValueRef) -> Cell {
     }
 }
 
-/// Ids for users who are taken in.
+/// What decides about the ids of imported users.
 struct Ids {
-    /// The largest that accountd has given to anybody: up to this one an id may be somebody else's,
-    /// or have been.
-    given: i64,
-    /// The largest that the other database has.
-    theirs: i64,
+    /// The largest id that was ever given here. An id up to this one belongs to another user, or
+    /// did so once.
+    largest_here: i64,
+    /// The largest id in the other database.
+    largest_there: i64,
 }
 
 impl Ids {
-    /// Before the first user is taken in; `theirs` is the largest id of the other database.
-    fn new(db: &Connection, theirs: i64) -> Result<Ids> {
+    /// To be called before the first user is imported.
+    fn new(db: &Connection, largest_there: i64) -> rusqlite::Result<Ids> {
         Ok(Ids {
-            given: largest(db)?,
-            theirs,
+            largest_here: largest(db)?,
+            largest_there,
         })
     }
 }
 
-/// Whether an id is one that can be kept.
-#[must_use]
+/// Whether an id can be kept.
 pub fn is_id(id: i64) -> bool {
     (1..=LARGEST_ID).contains(&id)
 }
 
-fn largest(db: &Connection) -> Result<i64> {
+fn largest(db: &Connection) -> rusqlite::Result<i64> {
     let largest = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'users'), 0)";
     db.prepare_cached(largest)?.query_row([], |row| row.get(0))
 }
 
-/// A user who fits.
+/// A user whose values fit.
 #[allow(missing_docs)] // the columns' names
 pub struct Candidate {
     pub id: Option<i64>,
@@ -249,77 +235,84 @@ pub struct Candidate {
     pub created_at: i64,
 }
 
-/// What became of a row, or why it was not to be taken.
+/// The result of a row.
 pub struct Outcome<'a> {
-    /// Its place in the order of [`Medusa::each`].
-    pub place: u64,
+    /// The row's index in the order of [`Medusa::each`].
+    pub index: u64,
     /// The row.
     pub user: &'a User,
-    /// What became of it.
-    pub taken: OrWhy<Taken>,
+    /// What was done with it, or why it cannot be imported.
+    pub result: Result<Imported, String>,
 }
 
-/// Whom to take from where.
-pub struct Move<'a> {
+/// How to import users.
+pub struct ImportOptions<'a> {
     /// The other database.
     pub medusa: &'a Medusa,
-    /// The largest id there, of those that can be kept.
+    /// The largest id in it that can be kept.
     pub largest_id: i64,
-    /// Whether it is to last; otherwise all of it is rolled back.
-    pub keep: bool,
-    /// What the audit log says of each user who is taken.
+    /// Whether to commit the import; otherwise all of it is rolled back.
+    pub commit: bool,
+    /// The line of the audit log for each imported user.
     pub event: Event<'a>,
 }
 
-/// Takes users in one transaction, which is rolled back after an error. `decide` is asked about
-/// each row, told its place in the order of [`Medusa::each`]; `tell` is told what became of it, and
-/// may end it all.
-///
-/// # Errors
-/// A sentence; nobody was taken then.
-pub fn take_all(
+/// Imports users in one transaction, which is rolled back after an error. `decide` turns each row,
+/// given with its index in the order of [`Medusa::each`], into a candidate, or returns why it is not
+/// one. `report` receives the result of each row, and may end the import with an error.
+pub fn import_all(
     store: &mut Store,
-    moving: &Move,
-    decide: &dyn Fn(u64, &User) -> OrWhy<Candidate>,
-    tell: &mut dyn FnMut(Outcome) -> OrWhy<()>,
-) -> OrWhy<()> {
-    let mut told = Ok(());
+    options: &ImportOptions,
+    decide: &dyn Fn(u64, &User) -> Result<Candidate, String>,
+    report: &mut dyn FnMut(Outcome) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut reported = Ok(());
     let written = store.write(Durable::Now, |db| {
-        let ids = Ids::new(db, moving.largest_id)?;
-        let (mut place, mut fault) = (0, None);
-        moving.medusa.each(&mut |user| {
-            let taken = match decide(place, user)
-                .map(|candidate| take(db, &ids, &candidate, &moving.event))
+        let ids = Ids::new(db, options.largest_id)?;
+        let (mut index, mut fault) = (0, None);
+        options.medusa.each(&mut |user| {
+            let result = match decide(index, user)
+                .map(|candidate| import_one(db, &ids, &candidate, &options.event))
             {
                 Ok(Err(error)) => {
                     fault = Some(error);
                     return false;
                 }
-                Ok(Ok(taken)) => Ok(taken),
+                Ok(Ok(imported)) => Ok(imported),
                 Err(why) => Err(why),
             };
-            told = tell(Outcome { place, user, taken });
-            place += 1;
-            told.is_ok()
+            reported = report(Outcome {
+                index,
+                user,
+                result,
+            });
+            index += 1;
+            reported.is_ok()
         })?;
         match fault {
             Some(error) => Err(error),
-            None if moving.keep && told.is_ok() => Ok(()),
+            None if options.commit && reported.is_ok() => Ok(()),
+            // Any error makes the store roll back.
             None => Err(rusqlite::Error::StatementChangedRows(0)),
         }
     });
-    told?;
-    if moving.keep {
-        written.map_err(|fault| format!("nobody was taken: {}", fault.cause()))
+    reported?;
+    if options.commit {
+        written.map_err(|fault| format!("no user was imported: {}", fault.cause()))
     } else {
         Ok(())
     }
 }
 
-/// Takes a user in, with the id if nobody has or had it.
-fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<Taken> {
-    if let Some(taken) = is_there(db, &user.name, &user.email)? {
-        return Ok(taken);
+/// Imports a user. Keeps the id if no user here has or had it.
+fn import_one(
+    db: &Transaction,
+    ids: &Ids,
+    user: &Candidate,
+    event: &Event,
+) -> rusqlite::Result<Imported> {
+    if let Some(skipped) = find_conflict(db, &user.name, &user.email)? {
+        return Ok(skipped);
     }
     let free = |id: i64| {
         db.prepare_cached("SELECT 1 FROM users WHERE id = ?1")?
@@ -327,15 +320,15 @@ fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<
             .map(|there| !there)
     };
     let kept = match user.id {
-        Some(id) if is_id(id) && id > ids.given => free(id)?,
+        Some(id) if is_id(id) && id > ids.largest_here => free(id)?,
         _ => false,
     };
     let twin = twin(db, &user.email)?;
-    // Behind all of theirs, so that it takes none that is still to come.
+    // A new id is above all of the other database, so that it takes none of a later row.
     let id = if kept {
         user.id.unwrap_or_default()
     } else {
-        1 + largest(db)?.max(ids.theirs)
+        1 + largest(db)?.max(ids.largest_there)
     };
     db.prepare_cached(
         "INSERT INTO users (id, name, show_name, email, password, key, avatar, created_at)
@@ -352,38 +345,38 @@ fn take(db: &Transaction, ids: &Ids, user: &Candidate, event: &Event) -> Result<
         user.created_at
     ])?;
     audit::done(db, event, Some(id))?;
-    Ok(Taken::Added {
+    Ok(Imported::Added {
         new_id: if kept { None } else { Some(id) },
         twin,
     })
 }
 
-/// Whether this name or this email has somebody.
-///
-/// # Errors
-/// Whatever our database says.
-pub fn is_there(db: &Connection, name: &str, email: &str) -> Result<Option<Taken>> {
+/// Why a user with this name and this email is skipped, if a user here has one of them.
+pub fn find_conflict(
+    db: &Connection,
+    name: &str,
+    email: &str,
+) -> rusqlite::Result<Option<Imported>> {
     let found: Option<String> = db
         .prepare_cached("SELECT email FROM users WHERE name = ?1")?
         .query_row([name], |row| row.get(0))
         .optional()?;
     if let Some(found) = found {
         return Ok(Some(if found.eq_ignore_ascii_case(email) {
-            Taken::There
+            Imported::AlreadyPresent
         } else {
-            Taken::NameTaken
+            Imported::NameTaken
         }));
     }
     let taken = db
         .prepare_cached("SELECT 1 FROM users WHERE email = ?1")?
         .exists(params![email])?;
-    Ok(taken.then_some(Taken::EmailTaken))
+    Ok(taken.then_some(Imported::EmailTaken))
 }
 
-/// The id of a user whose email is this one but for the case of ASCII letters. Such a user is
-/// imported all the same: both could log in before, and none of the two emails tells which of them
-/// is to go.
-fn twin(db: &Connection, email: &str) -> Result<Option<i64>> {
+/// The id of a user whose email differs from this one only in ASCII case. Both are imported, since
+/// both could log in before and nothing tells which of them should go.
+fn twin(db: &Connection, email: &str) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached("SELECT id FROM users WHERE email = ?1 COLLATE NOCASE LIMIT 1")?
         .query_row([email], |row| row.get(0))
         .optional()

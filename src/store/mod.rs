@@ -3,19 +3,19 @@
 pub mod accounts;
 pub mod audit;
 pub mod backup;
-pub mod check;
+mod group_commit;
+pub mod integrity;
 pub mod medusa;
-mod opening;
+mod open;
 pub mod schema;
 pub mod sessions;
+mod transaction;
 pub mod users;
-mod write;
-mod writers;
 
-pub use write::{Durable, Transaction};
-pub use writers::Writers;
+pub use group_commit::GroupCommit;
+pub use transaction::{Durable, Transaction};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -23,24 +23,24 @@ use std::time::Duration;
 /// The file in the data folder.
 pub const FILE: &str = "accountd.db";
 
-/// How long a statement, or a write of the server, waits for another process that holds the
-/// database locked.
-pub const BUSY: Duration = Duration::from_secs(1);
+/// How long a statement, or a write of the server, waits while another process has the database
+/// locked.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A failure of the database, with its cause for the log.
 #[derive(Debug)]
 pub enum Fault {
-    /// It could not be asked.
-    NotAsked(String),
-    /// It did not take a write.
-    NotWritten(String),
+    /// A query failed, or no transaction could begin.
+    Unavailable(String),
+    /// A change or its commit failed.
+    WriteFailed(String),
 }
 
 impl Fault {
-    /// What happened.
-    #[must_use]
+    /// The text of the error.
     pub fn cause(&self) -> &str {
         match self {
-            Fault::NotAsked(cause) | Fault::NotWritten(cause) => cause,
+            Fault::Unavailable(cause) | Fault::WriteFailed(cause) => cause,
         }
     }
 }
@@ -48,99 +48,84 @@ impl Fault {
 /// The connection that writes.
 pub struct Store {
     connection: Connection,
+    /// What the connection's `synchronous` is set to.
     durable: Durable,
-    patience: Duration,
+    busy_timeout: Duration,
 }
 
-/// The connection that reads, beside the one that writes: nobody who reads waits while a write is
-/// synced. It sees what is synced, and whatever was acknowledged.
+/// A connection that only reads, so that queries never wait for a write and its sync. It sees every
+/// acknowledged write.
 pub struct Reader {
     connection: Connection,
 }
 
 impl Reader {
-    /// Asks the database.
-    ///
-    /// # Errors
-    /// [`Fault::NotAsked`].
+    /// Queries the database.
     pub fn read<T>(
         &self,
-        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        ask(&self.connection).map_err(not_asked)
+        query(&self.connection).map_err(unavailable)
     }
 }
 
 impl Store {
-    /// Waits so long for other processes, rather than for a second: a command has time.
-    ///
-    /// # Errors
-    /// [`Fault::NotAsked`].
-    pub fn be_patient(&mut self, patience: Duration) -> Result<(), Fault> {
-        self.patience = patience;
-        self.connection.busy_timeout(patience).map_err(not_asked)
+    /// Sets how long statements wait for other processes. Commands wait longer than the server's
+    /// [`BUSY_TIMEOUT`].
+    pub fn set_busy_timeout(&mut self, timeout: Duration) -> Result<(), Fault> {
+        self.busy_timeout = timeout;
+        self.connection.busy_timeout(timeout).map_err(unavailable)
     }
 
-    /// Overwrites whatever is deleted from now on, wherever it stood.
-    ///
-    /// # Errors
-    /// [`Fault::NotAsked`].
-    pub fn leave_no_trace(&self) -> Result<(), Fault> {
+    /// Overwrites with zeros all that is deleted from now on.
+    pub fn enable_secure_delete(&self) -> Result<(), Fault> {
         self.connection
             .pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))
-            .map_err(not_asked)
+            .map_err(unavailable)
     }
 
-    /// Moves what is in the log into the database's own file, so that it is whole by itself while
-    /// nobody works on it. Says whether that is done; left undone, it is done by the next start.
-    pub fn settle(&self) -> bool {
-        let undone = self
+    /// Moves the write-ahead log into the database file and truncates the log. Returns false if a
+    /// reader or another process was in the way; the next start does it then.
+    pub fn checkpoint(&self) -> bool {
+        let busy = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        undone == Ok(0)
+        busy == Ok(0)
     }
 
-    /// Asks the database.
-    ///
-    /// # Errors
-    /// [`Fault::NotAsked`].
+    /// Queries the database.
     pub fn read<T>(
         &self,
-        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
-        ask(&self.connection).map_err(not_asked)
+        query(&self.connection).map_err(unavailable)
     }
 }
 
-/// What is said of a write that another process was in the way of for too long.
-#[must_use]
-pub fn locked() -> Fault {
-    Fault::NotAsked("database is locked".into())
-}
-
-/// Asks something that every database of ours has an answer to.
-///
-/// # Errors
-/// Whatever the database says.
-pub fn ask(db: &Connection) -> rusqlite::Result<()> {
+/// A query for health checks: it succeeds on every readable database of accountd.
+pub fn probe(db: &Connection) -> rusqlite::Result<()> {
     db.prepare_cached("SELECT 1 FROM users LIMIT 1")?
         .exists([])
         .map(drop)
 }
 
 /// Bytes of the database and its write-ahead log on disk.
-#[must_use]
 pub fn size(data: &Path) -> u64 {
     let bytes = |name: &str| fs::metadata(data.join(name)).map_or(0, |metadata| metadata.len());
     bytes(FILE) + bytes(&format!("{FILE}-wal"))
 }
 
-fn not_asked(error: rusqlite::Error) -> Fault {
-    Fault::NotAsked(error.to_string())
+/// The count in the first column of a row.
+fn count(row: &Row) -> rusqlite::Result<u64> {
+    row.get(0).map(i64::unsigned_abs)
 }
 
-fn not_written(error: rusqlite::Error) -> Fault {
-    Fault::NotWritten(error.to_string())
+fn unavailable(error: rusqlite::Error) -> Fault {
+    Fault::Unavailable(error.to_string())
+}
+
+fn write_failed(error: rusqlite::Error) -> Fault {
+    Fault::WriteFailed(error.to_string())
 }
 
 #[cfg(test)]
@@ -148,7 +133,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    /// A database in a folder of its own, removed at the end.
+    /// A database in a fresh folder, removed at the end.
     pub struct Scratch {
         pub store: Store,
         data: PathBuf,
@@ -167,7 +152,7 @@ mod tests {
             self.store.write(Durable::Soon, change).unwrap()
         }
 
-        /// Adds a user and says the id.
+        /// Adds a user and returns the id.
         pub fn add(&mut self, name: &str) -> i64 {
             let email = &format!("{name}@example.org");
             let user = users::New {
@@ -179,7 +164,7 @@ mod tests {
                 avatar: "admin.jpg",
             };
             self.write(|db| users::add(db, &user, 1))
-                .expect("nobody else has this name")
+                .expect("no other user has this name")
         }
     }
 
@@ -199,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_waits_for_no_write_and_sees_what_is_acknowledged() {
+    fn a_reader_never_waits_for_a_write_and_sees_every_acknowledged_one() {
         let data = folder();
         let mut store = Store::open(&data).unwrap();
         let reader = Reader::open(&data).unwrap();

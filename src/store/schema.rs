@@ -1,12 +1,12 @@
-//! The schema: the steps that lead to it, and what of a database is not as they made it.
+//! The schema: its migrations, and how the schema of a database differs from it.
 
 use rusqlite::{Connection, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// The steps from an empty file to today's schema. One is never changed once released; new ones
-/// follow at the end.
+/// The steps from an empty file to the current schema. A released step is never changed; new ones
+/// are added at the end.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE users (
@@ -50,8 +50,8 @@ CREATE TABLE audit_refused (
 ) STRICT;
 ",
     // A session's id is the beginning of its token's digest, so that one search finds it. SQL has
-    // no name for eight bytes as a number: they are put together from the digest's hexadecimal
-    // digits. `nth` is the order in which a user's began.
+    // no function that reads eight bytes as a number, so it is the sum of the digest's first 16
+    // hexadecimal digits. `nth` is the order in which a user's sessions began.
     "
 DROP INDEX sessions_of_user;
 ALTER TABLE sessions RENAME TO sessions_before;
@@ -71,26 +71,26 @@ FROM sessions_before ORDER BY first;
 DROP TABLE sessions_before;
 CREATE INDEX sessions_of_user ON sessions (user_id, nth);
 ",
-    // Emails are looked up without the case of ASCII letters. The index is not unique: older rows
-    // may differ by case alone, and stay. Whether any password is stored as Argon2id is one look at
-    // the other index, which has these rows alone.
+    // Emails are looked up without ASCII case. That index is not unique, because older rows may
+    // differ only in case, and stay. The other index contains only the rows whose password is
+    // stored as Argon2id, so that one lookup tells whether there are any.
     "
 CREATE INDEX users_by_email ON users (email COLLATE NOCASE);
 CREATE INDEX users_with_argon2id ON users (id) WHERE password >= '$argon2id$' AND password < '$argon2id%';
 ",
 ];
 
-/// The schema's version once every step is done; kept in `user_version`.
-pub(super) const TODAY: u32 = MIGRATIONS.len() as u32;
+/// The version after all steps, which is kept in `user_version`.
+pub(super) const CURRENT_VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// The version of a database's schema.
 pub(super) fn version(db: &Connection) -> Result<u32> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Tables that stand in a database of ours without a step that makes them: statistics of SQLite's
-/// planner (<https://sqlite.org/fileformat2.html>, 2.6), and what Litestream keeps beside the data
-/// that it copies.
+/// Tables that are allowed although no step creates them: the statistics of SQLite's planner
+/// (<https://sqlite.org/fileformat2.html>, 2.6), and those that Litestream adds to a database that
+/// it replicates.
 const ALLOWED: [&str; 6] = [
     "sqlite_stat1",
     "sqlite_stat2",
@@ -100,43 +100,46 @@ const ALLOWED: [&str; 6] = [
     "_litestream_lock",
 ];
 
-/// Something in a schema that is not as the steps made it.
+/// An object of a schema that differs from what the steps create.
 pub struct Difference {
     /// `table`, `index`, `view` or `trigger`.
     kind: String,
     name: String,
-    what: What,
+    problem: Problem,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// No step makes it.
+enum Problem {
+    /// No step creates it.
     Foreign,
-    /// A step makes it, and it is not there.
+    /// A step creates it, but the database lacks it.
     Missing,
-    /// A step makes it otherwise.
+    /// A step creates it with another definition.
     Changed,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Difference { kind, name, what } = self;
-        match what {
-            What::Foreign => write!(
+        let Difference {
+            kind,
+            name,
+            problem,
+        } = self;
+        match problem {
+            Problem::Foreign => write!(
                 f,
                 "it holds the {kind} {name}, which accountd did not create"
             ),
-            What::Missing => write!(f, "it lacks the {kind} {name}"),
-            What::Changed => write!(f, "its {kind} {name} is not as accountd created it"),
+            Problem::Missing => write!(f, "it lacks the {kind} {name}"),
+            Problem::Changed => write!(f, "its {kind} {name} is not as accountd created it"),
         }
     }
 }
 
 impl Difference {
-    /// What can be done about it in the database at this path.
-    #[must_use]
+    /// What an admin can do about it in the database at this path.
     pub fn remedy(&self, path: &Path) -> String {
-        if self.what != What::Foreign {
+        if self.problem != Problem::Foreign {
             return "restore it from a backup".into();
         }
         let (kind, name) = (self.kind.to_uppercase(), self.name.replace('"', "\"\""));
@@ -150,10 +153,7 @@ impl Difference {
     }
 }
 
-/// What is not as the steps up to the database's version made it.
-///
-/// # Errors
-/// Whatever the database says.
+/// How a schema differs from what the steps up to its version create.
 pub fn differences(db: &Connection) -> Result<Vec<Difference>> {
     let model = Connection::open_in_memory()?;
     let steps = usize::try_from(version(db)?).unwrap_or(usize::MAX);
@@ -164,25 +164,29 @@ pub fn differences(db: &Connection) -> Result<Vec<Difference>> {
     let (mut expected, found) = (objects(&model)?, objects(db)?);
     let mut differences = Vec::new();
     for ((kind, name), object) in found {
-        let what = match expected.remove(&(kind.clone(), name.clone())) {
-            Some(as_made) if as_made == object => continue,
-            Some(_) => What::Changed,
+        let problem = match expected.remove(&(kind.clone(), name.clone())) {
+            Some(created) if created == object => continue,
+            Some(_) => Problem::Changed,
             None if kind == "table" && ALLOWED.contains(&&*name) => continue,
-            None => What::Foreign,
+            None => Problem::Foreign,
         };
-        differences.push(Difference { kind, name, what });
+        differences.push(Difference {
+            kind,
+            name,
+            problem,
+        });
     }
     let missing = expected.into_keys().map(|(kind, name)| Difference {
         kind,
         name,
-        what: What::Missing,
+        problem: Problem::Missing,
     });
     differences.extend(missing);
     Ok(differences)
 }
 
-/// What is in a schema by kind and name: the table that it belongs to, and its statement without
-/// the spaces of the day.
+/// The objects of a schema by kind and name, each with its table and its SQL. White space in the
+/// SQL is normalized.
 fn objects(db: &Connection) -> Result<BTreeMap<(String, String), (String, String)>> {
     let mut statement =
         db.prepare("SELECT type, name, tbl_name, ifnull(sql, '') FROM sqlite_schema")?;
@@ -198,7 +202,7 @@ fn objects(db: &Connection) -> Result<BTreeMap<(String, String), (String, String
 mod tests {
     use super::*;
 
-    fn made(version: usize) -> Connection {
+    fn create(version: usize) -> Connection {
         let db = Connection::open_in_memory().unwrap();
         MIGRATIONS[..version]
             .iter()
@@ -208,7 +212,7 @@ mod tests {
         db
     }
 
-    fn said(db: &Connection) -> Vec<String> {
+    fn texts(db: &Connection) -> Vec<String> {
         differences(db)
             .unwrap()
             .iter()
@@ -217,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn each_version_is_as_its_steps_made_it() {
+    fn no_version_differs_from_its_own_steps() {
         (0..=MIGRATIONS.len())
-            .for_each(|version| assert_eq!(said(&made(version)), [""; 0], "{version}"));
+            .for_each(|version| assert_eq!(texts(&create(version)), [""; 0], "{version}"));
     }
 
     #[test]
-    fn what_sqlite_and_litestream_keep_is_allowed() {
-        let db = made(MIGRATIONS.len());
+    fn tables_of_sqlite_and_litestream_are_allowed() {
+        let db = create(MIGRATIONS.len());
         db.execute_batch(
             "INSERT INTO users VALUES (1, 'a', 'a', 'a', 'a', 'a', 'a', 1, NULL);
              ANALYZE;
@@ -232,13 +236,13 @@ mod tests {
              CREATE TABLE _litestream_lock (id INTEGER);",
         )
         .unwrap();
-        assert_eq!(said(&db), [""; 0]);
+        assert_eq!(texts(&db), [""; 0]);
     }
 
     #[test]
-    fn what_is_foreign_missing_or_changed_is_named() {
+    fn foreign_missing_and_changed_objects_are_named() {
         for version in 1..=MIGRATIONS.len() {
-            let db = made(version);
+            let db = create(version);
             db.execute_batch(
                 "CREATE TABLE theirs (id INTEGER);
                  CREATE INDEX theirs_too ON users (show_name);
@@ -256,8 +260,15 @@ mod tests {
                 "it holds the view _litestream_seq, which accountd did not create",
                 "it lacks the index users_with_avatar",
             ];
-            assert_eq!(said(&db), expected, "{version}");
+            assert_eq!(texts(&db), expected, "{version}");
         }
+    }
+
+    #[test]
+    fn the_index_of_argon2id_hashes_has_the_condition_that_queries_use() {
+        let condition = crate::store::users::has_argon2id();
+        let index = format!("CREATE INDEX users_with_argon2id ON users (id) WHERE {condition};");
+        assert!(MIGRATIONS[3].contains(&index), "{index}");
     }
 
     #[test]
@@ -265,7 +276,7 @@ mod tests {
         let trigger = Difference {
             kind: "trigger".into(),
             name: "it's \"theirs\"".into(),
-            what: What::Foreign,
+            problem: Problem::Foreign,
         };
         let expected = "remove it, while no server runs, with: sqlite3 '/srv/a b/accountd.db' 'DROP TRIGGER \"it'\\''s \"\"theirs\"\"\"'";
         assert_eq!(trigger.remedy(Path::new("/srv/a b/accountd.db")), expected);

@@ -1,24 +1,19 @@
-//! Sessions: a token's SHA-256 digest, whose it is and until when. Times are Unix seconds.
+//! Sessions: the SHA-256 digest of a token, its user and its expiry. Times are Unix seconds.
 //!
-//! A session's id is the beginning of the digest: the row is where the token says, with no index on
-//! the way.
+//! A session's id is the beginning of the digest, so that a token finds its row without an index.
 
-use super::Transaction;
-use super::check::count;
+use super::{Transaction, count};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-/// Opens a session for a user who is not disabled and whose stored password is still `password`;
-/// false if not so. Of the user's sessions the newest `most` stay.
-///
-/// # Errors
-/// Whatever the database says.
+/// Opens a session, and keeps the newest `limit` sessions of the user. Returns false if the user is
+/// disabled or the stored password is no longer `password`.
 pub fn open(
     db: &Transaction,
     user: i64,
     password: &str,
     token: &[u8; 32],
     expires_at: i64,
-    most: i64,
+    limit: i64,
 ) -> Result<bool> {
     let opened = db
         .prepare_cached(
@@ -31,21 +26,17 @@ pub fn open(
         "DELETE FROM sessions WHERE id IN (
              SELECT id FROM sessions WHERE user_id = ?1 ORDER BY nth DESC LIMIT -1 OFFSET ?2)",
     )?
-    .execute(params![user, most])?;
+    .execute(params![user, limit])?;
     Ok(opened == 1)
 }
 
-/// The id of the session whose token has this digest: its first eight bytes, of which two of a
-/// million are alike once in forty million. Such a second session is not opened.
-#[must_use]
+/// The id of the session whose token has this digest: its first eight bytes. Among a million
+/// sessions, two have the same id with a chance of 1 to 40 million; opening the second one fails.
 pub(super) fn id(token: &[u8; 32]) -> i64 {
-    i64::from_be_bytes(token[..8].try_into().expect("a digest is longer"))
+    i64::from_be_bytes(token[..8].try_into().expect("a digest has 32 bytes"))
 }
 
-/// The id of the user whose token has this digest, if it is good at this time.
-///
-/// # Errors
-/// Whatever the database says.
+/// The id of the user whose token has this digest, if the session is valid at this time.
 pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>> {
     db.prepare_cached(
         "SELECT user_id FROM sessions WHERE id = ?1 AND token_sha256 = ?2 AND expires_at > ?3",
@@ -54,19 +45,13 @@ pub fn owner(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<i64>>
     .optional()
 }
 
-/// How many sessions are good at this time.
-///
-/// # Errors
-/// Whatever the database says.
-pub fn count_good(db: &Connection, now: i64) -> Result<u64> {
+/// How many sessions are valid at this time.
+pub fn count_valid(db: &Connection, now: i64) -> Result<u64> {
     db.prepare_cached("SELECT count(*) FROM sessions WHERE expires_at > ?1")?
         .query_row([now], count)
 }
 
 /// Ends the session of the token with this digest.
-///
-/// # Errors
-/// Whatever the database says.
 pub fn end(db: &Transaction, token: &[u8; 32]) -> Result<()> {
     db.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND token_sha256 = ?2")?
         .execute(params![id(token), token])
@@ -74,9 +59,6 @@ pub fn end(db: &Transaction, token: &[u8; 32]) -> Result<()> {
 }
 
 /// Ends every session of a user.
-///
-/// # Errors
-/// Whatever the database says.
 pub fn end_all(db: &Transaction, user: i64) -> Result<()> {
     db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?
         .execute([user])

@@ -1,10 +1,10 @@
 //! Users: found by name, by token and by email, added and changed. Times are Unix seconds.
 
-use super::check::count;
-use super::{Transaction, sessions};
+use super::{Transaction, count, sessions};
+use crate::config::ARGON2ID_PREFIX;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, ffi, params};
 
-/// What users may know about their accounts.
+/// What users can see of their accounts.
 #[allow(missing_docs)] // the document's names
 pub struct User {
     pub id: i64,
@@ -27,11 +27,8 @@ pub struct New<'a> {
     pub avatar: &'a str,
 }
 
-/// Adds a user and says the id; nothing if the name or the email is taken. Emails are compared
-/// without the case of ASCII letters.
-///
-/// # Errors
-/// Whatever the database says.
+/// Adds a user and returns the id, or `None` if the name or the email is taken. Emails are compared
+/// without ASCII case.
 pub fn add(db: &Transaction, user: &New, now: i64) -> Result<Option<i64>> {
     let added = db
         .prepare_cached(
@@ -51,7 +48,7 @@ pub fn add(db: &Transaction, user: &New, now: i64) -> Result<Option<i64>> {
     unless_taken(added).map(|added| added.then(|| db.last_insert_rowid()))
 }
 
-/// Whether a row was written; false if a name or an email in it is taken.
+/// Whether a row was written. False if its name or email is taken.
 pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
     match written {
         Err(rusqlite::Error::SqliteFailure(error, _))
@@ -64,10 +61,7 @@ pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
     }
 }
 
-/// The owner of the token with this digest, if it is good at this time.
-///
-/// # Errors
-/// Whatever the database says.
+/// The owner of the token with this digest, if the session is valid at this time.
 pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<User>> {
     db.prepare_cached(
         "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar
@@ -78,7 +72,7 @@ pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<Us
     .optional()
 }
 
-/// A user whose columns come first, in the order of [`User`].
+/// Reads a [`User`] from the first columns of a row, which are in the order of its fields.
 pub(super) fn user(row: &Row) -> Result<User> {
     Ok(User {
         id: row.get(0)?,
@@ -97,26 +91,34 @@ pub struct Stored {
     pub password: String,
 }
 
-/// What a password is verified against.
+/// What is needed to verify a password.
 pub struct Credentials {
-    /// The user with a name; nothing if there is none, or if the user is disabled.
+    /// The user with this name, unless disabled.
     pub user: Option<Stored>,
     /// Whether any user's row has an Argon2id hash.
     pub any_argon2id: bool,
 }
 
-/// Whether any row has an Argon2id hash: a look at the index that has these rows and no others.
-const ANY_ARGON2ID: &str = "EXISTS (SELECT 1 FROM users INDEXED BY users_with_argon2id
-     WHERE password >= '$argon2id$' AND password < '$argon2id%')";
+/// The SQL condition of the rows that have an Argon2id hash, as the index `users_with_argon2id` has
+/// it: all texts from the prefix up to the next one of that length, `%` being the byte after `$`.
+pub(super) fn has_argon2id() -> String {
+    let stem = ARGON2ID_PREFIX.trim_end_matches('$');
+    format!("password >= '{ARGON2ID_PREFIX}' AND password < '{stem}%'")
+}
 
-/// What the password of the user with this name is verified against.
-///
-/// # Errors
-/// Whatever the database says.
+/// The SQL expression whether any row has an Argon2id hash. The index contains only such rows, so
+/// this is one lookup.
+fn any_row_has_argon2id() -> String {
+    let condition = has_argon2id();
+    format!("EXISTS (SELECT 1 FROM users INDEXED BY users_with_argon2id WHERE {condition})")
+}
+
+/// What is needed to verify the password of the user with this name.
 pub fn credentials(db: &Connection, name: &str) -> Result<Credentials> {
     db.prepare_cached(&format!(
-        "SELECT {ANY_ARGON2ID}, id, password
-         FROM (SELECT 1) LEFT JOIN users ON name = ?1 AND disabled_at IS NULL"
+        "SELECT {}, id, password
+         FROM (SELECT 1) LEFT JOIN users ON name = ?1 AND disabled_at IS NULL",
+        any_row_has_argon2id()
     ))?
     .query_row([name], |row| {
         let user = match row.get(1)? {
@@ -134,18 +136,12 @@ pub fn credentials(db: &Connection, name: &str) -> Result<Credentials> {
 }
 
 /// Whether any row has an Argon2id hash.
-///
-/// # Errors
-/// Whatever the database says.
 pub fn any_argon2id(db: &Connection) -> Result<bool> {
-    db.prepare_cached(&format!("SELECT {ANY_ARGON2ID}"))?
+    db.prepare_cached(&format!("SELECT {}", any_row_has_argon2id()))?
         .query_row([], |row| row.get(0))
 }
 
-/// Stores another form of the same password; false if it is no longer `old`.
-///
-/// # Errors
-/// Whatever the database says.
+/// Stores another form of the same password. Returns false if the stored one is no longer `old`.
 pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
     let changed = db
         .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2")?
@@ -153,36 +149,29 @@ pub fn rehash(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Ids and stored passwords of so many users with MD5 digests and ids above `after`, in the order
-/// of ids.
-///
-/// # Errors
-/// Whatever the database says.
-pub fn with_md5(db: &Connection, after: i64, most: i64) -> Result<Vec<(i64, String)>> {
-    db.prepare_cached(
-        "SELECT id, password FROM users WHERE id > ?1 AND password NOT LIKE '$argon2id$%' ORDER BY id LIMIT ?2",
-    )?
-    .query_map(params![after, most], |row| Ok((row.get(0)?, row.get(1)?)))?
+/// Ids and stored passwords of at most `limit` users with MD5 digests and ids above `after`, in the
+/// order of ids.
+pub fn with_md5(db: &Connection, after: i64, limit: i64) -> Result<Vec<(i64, String)>> {
+    db.prepare_cached(&format!(
+        "SELECT id, password FROM users WHERE id > ?1 AND NOT ({}) ORDER BY id LIMIT ?2",
+        has_argon2id()
+    ))?
+    .query_map(params![after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
     .collect()
 }
 
 /// How many users have MD5 digests.
-///
-/// # Errors
-/// Whatever the database says.
 pub fn count_with_md5(db: &Connection) -> Result<u64> {
+    let condition = has_argon2id();
     db.query_row(
-        "SELECT count(*) FROM users WHERE password NOT LIKE '$argon2id$%'",
+        &format!("SELECT count(*) FROM users WHERE NOT ({condition})"),
         [],
         count,
     )
 }
 
-/// Changes a password and ends every session of the user; false if the stored one is no longer
-/// `old`, or the user is disabled.
-///
-/// # Errors
-/// Whatever the database says.
+/// Changes a password and ends every session of the user. Returns false if the stored one is no
+/// longer `old`, or the user is disabled.
 pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
     let changed = db
         .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2 AND disabled_at IS NULL")?
@@ -193,12 +182,9 @@ pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Resul
     Ok(changed == 1)
 }
 
-/// Sets the password of the user with this name and this email, ends every session and says the id;
-/// nothing if they are not of one, or of one who is disabled. A name is one user's, so emails that
-/// differ by case alone are no two answers.
-///
-/// # Errors
-/// Whatever the database says.
+/// Sets the password of the user with this name and this email, and ends every session. Returns the
+/// id, or `None` if no enabled user has both. Names are unique, so at most one user matches even
+/// where emails differ only in case.
 pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> Result<Option<i64>> {
     let id = db
         .prepare_cached(
@@ -214,9 +200,6 @@ pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> R
 }
 
 /// Changes a display name.
-///
-/// # Errors
-/// Whatever the database says.
 pub fn set_show_name(db: &Transaction, id: i64, show_name: &str) -> Result<()> {
     db.prepare_cached("UPDATE users SET show_name = ?2 WHERE id = ?1")?
         .execute(params![id, show_name])?;
@@ -224,19 +207,13 @@ pub fn set_show_name(db: &Transaction, id: i64, show_name: &str) -> Result<()> {
 }
 
 /// Changes a user's key.
-///
-/// # Errors
-/// Whatever the database says.
 pub fn set_key(db: &Transaction, id: i64, key: &str) -> Result<()> {
     db.prepare_cached("UPDATE users SET key = ?2 WHERE id = ?1")?
         .execute(params![id, key])?;
     Ok(())
 }
 
-/// Changes an avatar's name and says what it was.
-///
-/// # Errors
-/// Whatever the database says.
+/// Changes the name of a user's avatar and returns the previous one.
 pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
     let old = db
         .prepare_cached("SELECT avatar FROM users WHERE id = ?1")?
@@ -246,10 +223,42 @@ pub fn set_avatar(db: &Transaction, id: i64, avatar: &str) -> Result<String> {
     Ok(old)
 }
 
-/// Whether an uploaded picture with this name is somebody's.
-///
-/// # Errors
-/// Whatever the database says.
+/// How many users there are.
+pub fn count_all(db: &Connection) -> Result<u64> {
+    db.query_row("SELECT count(*) FROM users", [], count)
+}
+
+/// How many different uploaded avatars users have.
+pub fn count_avatars(db: &Connection) -> Result<u64> {
+    db.query_row(
+        "SELECT count(DISTINCT avatar) FROM users WHERE avatar <> 'admin.jpg'",
+        [],
+        count,
+    )
+}
+
+/// Calls `each` with the name of every uploaded avatar that users have, in the order of bytes,
+/// until it returns false.
+pub fn each_avatar(db: &Connection, each: &mut dyn FnMut(&str) -> bool) -> Result<()> {
+    let mut statement = db
+        .prepare("SELECT DISTINCT avatar FROM users WHERE avatar <> 'admin.jpg' ORDER BY avatar")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if !each(row.get_ref(0)?.as_str()?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every user of this avatar the default one. Returns the ids of these users.
+pub fn reset_avatar(db: &Transaction, avatar: &str) -> Result<Vec<i64>> {
+    let mut statement =
+        db.prepare_cached("UPDATE users SET avatar = 'admin.jpg' WHERE avatar = ?1 RETURNING id")?;
+    statement.query_map([avatar], |row| row.get(0))?.collect()
+}
+
+/// Whether any user has the uploaded avatar with this name.
 pub fn has_avatar(db: &Connection, name: &str) -> Result<bool> {
     db.prepare_cached("SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> 'admin.jpg'")?
         .exists([name])
@@ -274,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_is_taken_in_upper_and_lower_case() {
+    fn an_email_is_taken_whatever_its_case() {
         let mut scratch = Scratch::new();
         let mut add = |name, email| scratch.write(|db| add(db, &new(name, email), 1));
         assert_eq!(add("rei", "Rei@Example.org"), Some(1));
@@ -285,19 +294,19 @@ mod tests {
         assert_eq!(
             add("Rei", "É@example.org"),
             Some(2),
-            "names are compared as they are"
+            "names are compared with case"
         );
         assert_eq!(
             add("asuka", "é@example.org"),
             Some(3),
-            "other letters than ASCII's are, too"
+            "letters outside ASCII are compared with case"
         );
     }
 
     #[test]
-    fn a_reset_goes_by_the_name_and_the_email_in_any_case() {
+    fn a_reset_finds_the_user_by_name_and_email_in_any_case() {
         let mut scratch = Scratch::new();
-        // As older versions allowed them.
+        // Older versions allowed emails that differ only in case.
         let twins = "INSERT INTO users (name, show_name, email, password, key, avatar, created_at) VALUES
             ('rei', 'a', 'Rei@example.org', 'x', 'a', 'admin.jpg', 1), ('twin', 'a', 'rei@example.org', 'x', 'a', 'admin.jpg', 1)";
         scratch.write(|db| db.execute(twins, []));
@@ -325,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_of_users_who_are_not_disabled() {
+    fn a_disabled_user_has_no_credentials() {
         let mut scratch = Scratch::new();
         let id = scratch.add("rei");
         let found =
@@ -340,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_has_the_rows_that_the_scheme_says() {
+    fn sql_and_scheme_agree_on_what_an_argon2id_hash_is() {
         let mut scratch = Scratch::new();
         let id = scratch.add("rei");
         for stored in [
@@ -358,6 +367,8 @@ mod tests {
             scratch.write(|db| accounts::set_password(db, id, stored));
             let any = scratch.store.read(any_argon2id).unwrap();
             assert_eq!(any, Scheme::of(stored) == Scheme::Argon2id, "{stored}");
+            let md5 = scratch.store.read(count_with_md5).unwrap();
+            assert_eq!(md5, u64::from(!any), "{stored}");
         }
     }
 }

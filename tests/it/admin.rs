@@ -1,6 +1,6 @@
 //! Commands on a data folder, beside a running server and without one.
 
-use crate::support::{Folder, RESET, Server, new_user, picture, settings};
+use crate::support::{self, Folder, RESET, Server, accountd, new_user, picture, settings};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
@@ -10,23 +10,12 @@ use std::sync::Mutex;
 use std::sync::mpsc::TryRecvError;
 use std::thread;
 
-/// Runs a command on a folder with this on standard input.
+/// Runs a command on a data folder with this standard input.
 fn run_with(data: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_accountd"))
-        .args(arguments)
-        .arg("--data")
-        .arg(data)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses does not read.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
+    support::run(accountd().args(arguments).arg("--data").arg(data), input)
 }
 
-/// What a command prints that succeeds.
+/// The output of a command that must succeed.
 fn done(server: &Server, arguments: &[&str]) -> String {
     done_with(&server.data.0, arguments, b"")
 }
@@ -42,7 +31,7 @@ fn done_with(data: &Path, arguments: &[&str], input: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Exit code and the one sentence of a command that does not succeed.
+/// Exit code and the one line of standard error of a command that must fail.
 fn refused(data: &Path, arguments: &[&str], input: &[u8]) -> (i32, String) {
     let output = run_with(data, arguments, input);
     let error = String::from_utf8(output.stderr).unwrap();
@@ -79,7 +68,7 @@ fn knows(server: &Server, token: &str) -> u64 {
 }
 
 #[test]
-fn a_user_is_looked_after_while_the_server_runs() {
+fn changes_to_a_user_take_effect_while_the_server_runs() {
     let server = Server::start();
     let add = [
         "user",
@@ -132,7 +121,11 @@ fn a_user_is_looked_after_while_the_server_runs() {
         done(&server, &["user", "rename", "rei", "ayanami"]),
         "ayanami (id 1): renamed\n"
     );
-    assert_eq!(server.info(&token)["name"], "ayanami", "a session stays");
+    assert_eq!(
+        server.info(&token)["name"],
+        "ayanami",
+        "a session stays valid"
+    );
     assert_eq!(log_in(&server, "rei", "a password"), 604);
     let token = server.login("ayanami");
     done(&server, &["user", "logout", "ayanami"]);
@@ -144,7 +137,7 @@ fn a_user_is_looked_after_while_the_server_runs() {
 }
 
 #[test]
-fn a_disabled_user_is_out_at_once_and_comes_back() {
+fn a_disabled_user_is_refused_at_once_until_enabled() {
     let server = Server::start();
     let token = server.user("rei");
     assert_eq!(
@@ -194,7 +187,7 @@ fn a_disabled_user_is_out_at_once_and_comes_back() {
     assert_eq!(
         log_in(&server, "rei", "another"),
         604,
-        "a new password lets nobody in"
+        "a new password does not enable the user"
     );
 
     done(&server, &["user", "enable", "rei"]);
@@ -203,7 +196,7 @@ fn a_disabled_user_is_out_at_once_and_comes_back() {
 }
 
 #[test]
-fn a_deleted_user_leaves_nothing_but_lines_of_the_audit_log() {
+fn a_deleted_user_leaves_only_lines_of_the_audit_log() {
     let server = Server::start();
     let kept = server.user("asuka");
     let token = server.user("rei");
@@ -267,9 +260,9 @@ fn a_deleted_user_leaves_nothing_but_lines_of_the_audit_log() {
 }
 
 #[test]
-fn deleted_users_leave_no_trace_in_pages_that_become_free() {
+fn deleted_users_are_overwritten_in_freed_pages() {
     let server = Server::start();
-    // A page of the database holds three of them.
+    // A page of the database holds three of these rows.
     let email = |i: usize| format!("{i}-{}", "阿".repeat(250));
     for i in 0..12 {
         done_with(
@@ -292,7 +285,7 @@ fn deleted_users_leave_no_trace_in_pages_that_become_free() {
 }
 
 #[test]
-fn whoever_reads_at_length_is_told_of_when_a_user_is_deleted_and_holds_up_no_write() {
+fn a_long_reader_is_reported_by_user_delete_and_holds_up_no_write() {
     let server = Server::start();
     let token = server.user("asuka");
     server.register("rei");
@@ -320,7 +313,7 @@ fn whoever_reads_at_length_is_told_of_when_a_user_is_deleted_and_holds_up_no_wri
             (Some(0), &b"rei (id 2): deleted\n"[..])
         );
         assert!(
-            said.contains("accountd.db-wal has copies until that ends"),
+            said.contains("until it is done, accountd.db-wal still holds the deleted data"),
             "{said}"
         );
         drop(going);
@@ -334,12 +327,12 @@ fn whoever_reads_at_length_is_told_of_when_a_user_is_deleted_and_holds_up_no_wri
 }
 
 #[test]
-fn a_picture_that_cannot_be_removed_is_named() {
+fn a_picture_that_user_delete_cannot_remove_is_named() {
     let server = Server::start();
     let token = server.user("rei");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
     let avatar = &server.avatars()[0];
-    // A folder where the file should be: nobody can remove it as a file, not even root.
+    // Not even root can remove a folder as a file.
     let path = server.path("avatars").join(avatar);
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
@@ -347,13 +340,13 @@ fn a_picture_that_cannot_be_removed_is_named() {
     assert!(
         code == 1
             && text.contains(&format!(
-                "rei (id 1) is deleted, but not the picture {avatar}: "
+                "rei (id 1) is deleted, but the picture {avatar} could not be removed: "
             )),
         "{text}"
     );
     assert_eq!(log_in(&server, "rei", "a password"), 604);
 
-    // While a backup holds the pictures they stay, which is said.
+    // While a backup has the pictures locked, they stay, and the command warns of it.
     let token = server.user("asuka");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
     let avatar = server.info(&token)["avatar"].as_str().unwrap().to_string();
@@ -362,7 +355,9 @@ fn a_picture_that_cannot_be_removed_is_named() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         output.status.success()
-            && said.contains(&format!("a backup keeps the picture {avatar}: it goes")),
+            && said.contains(&format!(
+                "a backup or import is running, so the picture {avatar} stays"
+            )),
         "{said}"
     );
     assert!(server.path("avatars").join(avatar).exists());
@@ -370,7 +365,7 @@ fn a_picture_that_cannot_be_removed_is_named() {
 }
 
 #[test]
-fn commands_do_without_a_server_and_refuse_a_folder_without_a_database() {
+fn commands_work_without_a_server_and_refuse_a_folder_without_a_database() {
     let mut server = Server::start();
     server.register("rei");
     server.signal("TERM");
@@ -383,7 +378,7 @@ fn commands_do_without_a_server_and_refuse_a_folder_without_a_database() {
     assert_eq!(
         fs::metadata(server.path("accountd.db-wal")).map_or(0, |log| log.len()),
         0,
-        "all is in one file"
+        "the write-ahead log is empty"
     );
     let server = Server::on(server.data.clone());
     assert_eq!(log_in(&server, "rei", "a password"), 604);
@@ -397,25 +392,25 @@ fn commands_do_without_a_server_and_refuse_a_folder_without_a_database() {
         let (code, text) = refused(&empty.0, arguments, b"a password");
         assert!(
             code == 1
-                && text.contains("accountd.db: is not there; name the data folder with --data"),
+                && text.contains("accountd.db: does not exist; name the data folder with --data"),
             "{text}"
         );
     }
     assert_eq!(
         fs::read_dir(&empty.0).unwrap().count(),
         0,
-        "nothing is made"
+        "nothing is created"
     );
     fs::write(empty.0.join("accountd.db"), "x".repeat(200)).unwrap();
     assert!(
         refused(&empty.0, &["user", "list"], b"")
             .1
-            .contains("is no SQLite database")
+            .contains("is not a SQLite database")
     );
 }
 
 #[test]
-fn what_is_not_right_is_refused_and_changes_nothing() {
+fn invalid_arguments_are_refused_and_change_nothing() {
     let server = Server::start();
     server.register("rei");
     server.register("asuka");
@@ -428,15 +423,15 @@ fn what_is_not_right_is_refused_and_changes_nothing() {
     for ((code, text), sentence) in [
         (
             add("rei", "new@example.org", b"x"),
-            "a user with this name or this email is there already",
+            "a user with this name or this email already exists",
         ),
         (
             add("new", "rei@example.org", b"x"),
-            "a user with this name or this email is there already",
+            "a user with this name or this email already exists",
         ),
         (
             add("new", "REI@example.org", b"x"),
-            "a user with this name or this email is there already",
+            "a user with this name or this email already exists",
         ),
         (
             add(&long[..3 * 65], "new@example.org", b"x"),
@@ -463,7 +458,7 @@ fn what_is_not_right_is_refused_and_changes_nothing() {
         ),
         (
             refused(data, &["user", "rename", "rei", "asuka"], b""),
-            "another user has that name",
+            "another user has this name",
         ),
         (
             refused(data, &["user", "rename", "rei", ""], b""),
@@ -485,17 +480,20 @@ fn what_is_not_right_is_refused_and_changes_nothing() {
         assert!(code == 1 && text.contains(sentence), "{code} {text}");
     }
     for (arguments, sentence) in [
-        (&["user"][..], "user is followed by one of list, show, add"),
+        (
+            &["user"][..],
+            "user must be followed by one of list, show, add",
+        ),
         (
             &["user", "dance"],
-            "user is followed by one of list, show, add",
+            "user must be followed by one of list, show, add",
         ),
         (
             &["user", "show"],
             "user show: USER is missing; see accountd user show --help",
         ),
         (&["user", "list", "rei"], "unexpected argument \"rei\""),
-        (&["user", "show", "id:x"], "id:x: an id is a number"),
+        (&["user", "show", "id:x"], "id:x: an id must be a number"),
         (
             &["user", "list", "--since", "1d"],
             "user list has no option --since",
@@ -512,12 +510,12 @@ fn what_is_not_right_is_refused_and_changes_nothing() {
     assert_eq!(
         done(&server, &["audit", "--json"]).lines().count(),
         2,
-        "what was refused is no line"
+        "refused commands are not logged"
     );
 }
 
 #[test]
-fn lists_are_aligned_and_do_nothing_to_a_terminal() {
+fn lists_are_aligned_and_escape_control_characters() {
     let server = Server::start();
     for name in ["rei", "阿巴阿巴", "\u{1b}[31mred\n"] {
         server.register(name);
@@ -547,7 +545,7 @@ fn lists_are_aligned_and_do_nothing_to_a_terminal() {
         object(&done(&server, &["user", "show", "id:3", "--json"]))["name"],
         "\u{1b}[31mred\n"
     );
-    // Names as the list escapes them are not names, but a name as it is, is.
+    // A user is found by the name itself, not by its escaped form.
     assert!(
         done(&server, &["user", "show", "\u{1b}[31mred\n"])
             .contains("name        \\u{1b}[31mred\\n\n")
@@ -555,14 +553,15 @@ fn lists_are_aligned_and_do_nothing_to_a_terminal() {
 }
 
 #[test]
-fn an_argument_that_fits_two_users_is_refused_and_an_id_is_one_user() {
+fn an_argument_that_matches_two_users_is_refused_and_an_id_selects_one() {
     let server = Server::start();
     for name in ["rei", "id:1", "id:3", "id:x"] {
         server.register(name);
     }
     let data = &server.data.0;
     let before = done(&server, &["user", "list", "--json"]);
-    let both = "id:1 fits two users, rei (id 1) and id:1 (id 2): name one with --id 1 or --id 2";
+    let both =
+        "id:1 matches two users, rei (id 1) and id:1 (id 2); choose one with --id 1 or --id 2";
     for arguments in [
         &["user", "delete", "id:1"][..],
         &["user", "show", "id:1"],
@@ -588,7 +587,7 @@ fn an_argument_that_fits_two_users_is_refused_and_an_id_is_one_user() {
         (shown(&["--id", "1"]), shown(&["--id", "2"])),
         ("rei".into(), "id:1".into())
     );
-    // One user is meant, by the id or by the name.
+    // These match one user only, by id or by name.
     assert_eq!(
         (shown(&["id:2"]), shown(&["id:3"]), shown(&["id:4"])),
         ("id:1".into(), "id:3".into(), "id:x".into())
@@ -621,7 +620,7 @@ fn an_argument_that_fits_two_users_is_refused_and_an_id_is_one_user() {
         (
             &["user", "show", "--id", "rei"],
             2,
-            "--id rei: an id is a number",
+            "--id rei: an id must be a number",
         ),
         (
             &["user", "show", "rei", "--id", "1"],
@@ -637,7 +636,7 @@ fn an_argument_that_fits_two_users_is_refused_and_an_id_is_one_user() {
         (
             &["audit", "--user", "rei", "--id", "1"],
             2,
-            "--id and --user exclude each other",
+            "--id and --user cannot be used together",
         ),
     ] {
         let (exit, text) = refused(data, arguments, b"");
@@ -646,7 +645,7 @@ fn an_argument_that_fits_two_users_is_refused_and_an_id_is_one_user() {
 }
 
 #[test]
-fn names_that_look_alike_are_marked_and_what_is_not_seen_is_escaped() {
+fn look_alike_names_are_marked_and_invisible_characters_escaped() {
     let server = Server::start();
     let names = [
         "rei",
@@ -693,7 +692,7 @@ fn names_that_look_alike_are_marked_and_what_is_not_seen_is_escaped() {
         names
     );
 
-    // Each command that shows a name, and each refusal that quotes one.
+    // Every command that prints a name, and every error that quotes one.
     let data = &server.data.0;
     let mut shown = vec![list, json];
     for id in ["5", "6", "7"] {
@@ -718,7 +717,7 @@ fn names_that_look_alike_are_marked_and_what_is_not_seen_is_escaped() {
     shown.push(refused(data, &["no\u{202e}body\u{200b}"], b"").1);
     shown.push(refused(data, &["audit", "--since", "no\u{202e}body\u{200b}"], b"").1);
     shown.push(refused(&data.join("no\u{202e}body\u{200b}"), &["user", "list"], b"").1);
-    // A path is as free as a name.
+    // Paths are escaped like names.
     let target = server.path("backups\u{202e}\u{200b}");
     shown.push(done(&server, &["backup", target.to_str().unwrap()]));
     for name in &names[4..] {
@@ -747,7 +746,7 @@ fn names_that_look_alike_are_marked_and_what_is_not_seen_is_escaped() {
 }
 
 #[test]
-fn a_long_list_is_whole() {
+fn a_list_of_several_pages_is_complete() {
     let server = Server::start();
     let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
                 INSERT INTO users (name, show_name, email, password, key, avatar, created_at)
@@ -770,7 +769,7 @@ fn a_long_list_is_whole() {
 }
 
 #[test]
-fn the_audit_log_is_asked_by_user_and_time() {
+fn audit_selects_lines_by_user_and_time() {
     let server = Server::start();
     server.register("rei");
     server.register("asuka");
@@ -816,12 +815,12 @@ fn the_audit_log_is_asked_by_user_and_time() {
     assert_eq!(
         ask(&[]).len(),
         3,
-        "what is older than audit_days is not shown, even before it goes"
+        "lines older than audit_days are not shown, even before they are removed"
     );
 }
 
 #[test]
-fn health_is_an_exit_code() {
+fn health_exits_0_only_if_the_server_is_healthy() {
     let mut server = Server::start();
     let address = server.address.clone();
     let ask = |more: &[&str]| {
@@ -835,7 +834,7 @@ fn health_is_an_exit_code() {
     let text = String::from_utf8(well.stdout).unwrap();
     assert!(
         well.status.code() == Some(0)
-            && text.starts_with(&format!("http://{address}: well, answered in ")),
+            && text.starts_with(&format!("http://{address}: healthy, answered in ")),
         "{text}"
     );
     assert_eq!(
@@ -860,7 +859,7 @@ fn health_is_an_exit_code() {
     all["listen"] = address.clone().into();
     fs::write(server.path("config.json"), all.to_string()).unwrap();
     assert!(
-        done(&server, &["health"]).contains(": well, answered in "),
+        done(&server, &["health"]).contains(": healthy, answered in "),
         "the configured address"
     );
     server.signal("TERM");
@@ -878,12 +877,12 @@ fn health_is_an_exit_code() {
 }
 
 #[test]
-fn a_password_that_is_typed_is_not_shown() {
+fn a_typed_password_is_not_shown_and_the_terminal_is_restored() {
     let server = Server::start();
     server.register("rei");
     let set = |first: &str, second: &str| {
         let line = format!(
-            "{} user set-password rei --data {}; echo code $?",
+            "{} user set-password rei --data {}; echo code $?; stty -a",
             env!("CARGO_BIN_EXE_accountd"),
             server.data.0.display()
         );
@@ -896,8 +895,8 @@ fn a_password_that_is_typed_is_not_shown() {
         let (mut typed, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut text = String::new();
         let mut wait = |typed_next: Option<(&str, &str)>| {
-            let (question, answer) = typed_next.unwrap_or(("code ", ""));
-            while !text.contains(question) {
+            let (prompt, answer) = typed_next.unwrap_or(("code ", ""));
+            while !text.contains(prompt) {
                 let mut byte = [0];
                 shown.read_exact(&mut byte).unwrap();
                 text.push(char::from(byte[0]));
@@ -906,12 +905,16 @@ fn a_password_that_is_typed_is_not_shown() {
         };
         wait(Some(("new password: ", first)));
         if !second.is_empty() {
-            wait(Some(("once more: ", second)));
+            wait(Some(("repeat the new password: ", second)));
         }
         wait(None);
         drop(typed);
         shown.read_to_string(&mut text).unwrap();
         child.wait().unwrap();
+        assert!(
+            text.contains("isig icanon iexten echo echoe"),
+            "the terminal is restored: {text}"
+        );
         text
     };
     let text = set("wrong\u{15}typed seCret\n", "typed seCret\n");
@@ -923,7 +926,7 @@ fn a_password_that_is_typed_is_not_shown() {
     assert_eq!(log_in(&server, "rei", "typed seCret"), 200);
     let text = set("one\n", "other\n");
     assert!(
-        text.contains("the two are not the same; nothing has changed") && text.contains("code 1"),
+        text.contains("the two passwords differ; nothing has changed") && text.contains("code 1"),
         "{text}"
     );
     let text = set("one\u{3}", "");
@@ -935,7 +938,7 @@ fn a_password_that_is_typed_is_not_shown() {
 }
 
 #[test]
-fn commands_store_passwords_as_it_is_configured() {
+fn commands_store_passwords_with_the_configured_hash() {
     let server = Server::with(json!({"password_hash": "argon2id"}));
     let add = ["user", "add", "rei", "rei@example.org", "--json"];
     assert_eq!(
@@ -946,7 +949,7 @@ fn commands_store_passwords_as_it_is_configured() {
 }
 
 #[test]
-fn commands_keep_to_the_rules_for_passwords() {
+fn commands_check_the_password_policy() {
     let server = Server::with(json!({"min_password_length": 6, "refuse_common_passwords": true}));
     server.register("rei");
     for (password, sentence) in [
@@ -968,7 +971,7 @@ fn commands_keep_to_the_rules_for_passwords() {
 }
 
 #[test]
-fn commands_and_a_busy_server_do_not_hinder_each_other() {
+fn commands_and_a_busy_server_do_not_block_each_other() {
     let server = Server::start();
     let tokens: Vec<String> = (0..4).map(|i| server.user(&format!("u{i}"))).collect();
     server.register("rei");

@@ -1,4 +1,4 @@
-//! What is remembered of what happens to accounts, and users who are switched off.
+//! The audit log, and disabled users.
 
 use crate::support::{RESET, Server, new_user, picture};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn lines(server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn what_happens_to_accounts_is_noted() {
+fn changes_and_failed_sign_ins_are_logged() {
     let server = Server::start();
     let password =
         |old: &str| json!({"username": "rei", "old_passwd": old, "new_passwd": "another"});
@@ -54,7 +54,7 @@ fn what_happens_to_accounts_is_noted() {
         server.post("/api/logout", &json!({"token": token})).code(),
         200
     );
-    // Somebody types the password where the name belongs.
+    // A user types the password into the field for the name.
     assert_eq!(
         solved(
             "/api/login",
@@ -106,7 +106,7 @@ fn what_happens_to_accounts_is_noted() {
 }
 
 #[test]
-fn switched_off_nothing_is_noted_and_what_was_there_goes() {
+fn audit_days_0_logs_nothing_and_removes_old_lines() {
     let mut server = Server::start();
     server.user("rei");
     assert_eq!(lines(&server).len(), 2);
@@ -114,7 +114,7 @@ fn switched_off_nothing_is_noted_and_what_was_there_goes() {
     assert_eq!(server.wait(), Some(0));
     let mut settings = crate::support::settings();
     settings["audit_days"] = 0.into();
-    // Alone, it listens to signals once it has tidied up.
+    // Without a supervisor, the server handles signals only after its cleanup at the start.
     settings["supervise"] = false.into();
     std::fs::write(server.path("config.json"), settings.to_string()).unwrap();
     let mut server = Server::on(server.data.clone());
@@ -131,7 +131,7 @@ fn switched_off_nothing_is_noted_and_what_was_there_goes() {
 }
 
 #[test]
-fn a_line_that_cannot_be_written_changes_no_refusal_but_no_change_goes_without() {
+fn a_failing_audit_log_leaves_refusals_alone_and_stops_changes() {
     let server = Server::start();
     let token = server.user("rei");
     server
@@ -156,7 +156,7 @@ fn a_line_that_cannot_be_written_changes_no_refusal_but_no_change_goes_without()
 }
 
 #[test]
-fn a_disabled_user_is_nobody() {
+fn a_disabled_user_is_answered_like_an_unknown_one() {
     for scheme in ["md5", "argon2id"] {
         let server = Server::with(json!({"password_hash": scheme}));
         server.register("rei");

@@ -1,23 +1,18 @@
-//! Backups, made while the server is written to, broken on purpose, and restored; and what `check`
-//! finds.
+//! Backups of a busy server, damaged backups, `restore` and `check`.
 
-use crate::support::{Folder, Server, picture};
+use crate::support::{self, Folder, Server, accountd, picture};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::SystemTime;
 
 /// Exit code, standard output and standard error of a command.
 pub fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_accountd"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = support::run(accountd().args(arguments), b"");
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (
         output.status.code().unwrap(),
@@ -36,7 +31,7 @@ pub fn succeed(arguments: &[&str]) -> String {
     out
 }
 
-/// The one sentence of a command that must fail.
+/// The one line of standard error of a command that must fail.
 pub fn refused(arguments: &[&str]) -> String {
     let (code, out, error) = run(arguments);
     assert!(
@@ -50,7 +45,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Makes a backup and says where it is.
+/// Makes a backup and returns its path.
 fn backup(server: &Server, target: &Path) -> PathBuf {
     let line = succeed(&["backup", text(target), "--data", text(&server.data.0)]);
     let path = PathBuf::from(line.split_once(": ").unwrap().0);
@@ -67,7 +62,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Stops a server and starts another one on its folder when `meanwhile` is done.
+/// Stops a server, runs `meanwhile`, and starts another server on the same data folder.
 fn restarted(mut server: Server, meanwhile: impl FnOnce(&Server)) -> Server {
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
@@ -76,7 +71,7 @@ fn restarted(mut server: Server, meanwhile: impl FnOnce(&Server)) -> Server {
 }
 
 #[test]
-fn a_backup_is_a_data_folder_with_everything_and_nobody_else_may_read_it() {
+fn a_backup_has_everything_and_only_its_owner_can_read_it() {
     let (server, target) = (Server::start(), Folder::new());
     let token = server.user("rei");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
@@ -110,19 +105,23 @@ fn a_backup_is_a_data_folder_with_everything_and_nobody_else_may_read_it() {
     );
     let out = succeed(&["check", "--data", text(&path)]);
     assert!(out.contains("sound: 2 users and 1 picture as of "), "{out}");
-    // Reading it leaves no trace in it.
+    // A check leaves no files behind.
     assert_eq!(names(&path).len(), 5);
-    assert_eq!(names(path.parent().unwrap()).len(), 1, "nothing half stays");
+    assert_eq!(
+        names(path.parent().unwrap()).len(),
+        1,
+        "no unfinished backup is left"
+    );
     assert!(
         refused(&["check", "--repair", "--data", text(&path)])
-            .contains("is a backup, which is never changed")
+            .contains("is a backup, and backups are never changed")
     );
-    // One of the same second gets a name of its own.
+    // Two backups within one second get different names.
     assert_ne!(backup(&server, &target.0), backup(&server, &target.0));
 }
 
 #[test]
-fn backups_under_writes_are_sound_and_each_of_one_moment() {
+fn backups_during_writes_are_consistent() {
     let (server, target) = (Server::start(), Folder::new());
     let tokens: Vec<String> = (0..4)
         .map(|number| server.user(&format!("user{number}")))
@@ -140,23 +139,23 @@ fn backups_under_writes_are_sound_and_each_of_one_moment() {
                 }
             });
         }
-        let _end = Ended(stop);
+        let _stop = StopOnDrop(stop);
         for _ in 0..6 {
             let path = backup(server, &target.0);
             succeed(&["check", "--data", text(&path)]);
         }
     });
-    // What was replaced while it was held is gone.
+    // Pictures that were replaced during the backups have been removed.
     backup(server, &target.0);
     assert_eq!(server.avatars().len(), 4);
 }
 
 #[test]
-fn pictures_that_are_held_stay_and_one_command_holds_them_at_a_time() {
+fn locked_pictures_stay_and_only_one_command_can_lock_them() {
     let (server, target) = (Server::start(), Folder::new());
     let token = server.user("rei");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
-    // As a backup does.
+    // As a backup locks them.
     let held = File::open(server.path("avatars")).unwrap();
     held.lock().unwrap();
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
@@ -175,20 +174,20 @@ fn pictures_that_are_held_stay_and_one_command_holds_them_at_a_time() {
     );
 }
 
-/// Ends the writers, even when a backup fails.
-struct Ended<'a>(&'a AtomicBool);
+/// Stops the writers when dropped, even if a backup fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Ended<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// What is damaged, how, and what is said of it.
+/// What is damaged, how, and what is reported.
 type Break<'a> = (&'a str, &'a dyn Fn(), &'a str);
 
 #[test]
-fn a_backup_that_is_broken_anywhere_is_noticed() {
+fn damage_anywhere_in_a_backup_is_found() {
     let (server, target) = (Server::start(), Folder::new());
     let token = server.user("rei");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
@@ -229,39 +228,39 @@ fn a_backup_that_is_broken_anywhere_is_noticed() {
         (
             "a byte of a user",
             &|| flip("accountd.db", 4096 * 3 - 5),
-            "accountd.db: is not what it was",
+            "accountd.db: has changed since the backup",
         ),
         (
             "a byte of the head",
             &|| flip("accountd.db", 20),
-            "accountd.db: is not what it was",
+            "accountd.db: has changed since the backup",
         ),
         (
             "the first byte",
             &|| flip("accountd.db", 0),
-            "is no SQLite database",
+            "is not a SQLite database",
         ),
         (
             "half a database",
             &|| cut("accountd.db"),
-            "accountd.db: is not what it was",
+            "accountd.db: has changed since the backup",
         ),
         (
             "no database",
             &|| fs::remove_file(path.join("accountd.db")).unwrap(),
-            "accountd.db: is not there",
+            "accountd.db: is missing",
         ),
         ("a byte of a picture", &|| flip(&avatar, 15_000), "avatars/"),
         ("half a picture", &|| cut(&avatar), "it is damaged"),
         (
             "no picture",
             &|| fs::remove_file(path.join(&avatar)).unwrap(),
-            "is not there",
+            "is missing",
         ),
         (
             "a byte of the configuration",
             &|| flip("config.json", 9),
-            "config.json: is not what it was",
+            "config.json: has changed since the backup",
         ),
         (
             "no backup.json",
@@ -271,24 +270,28 @@ fn a_backup_that_is_broken_anywhere_is_noticed() {
         (
             "a byte of a checksum",
             &|| flip("SHA256SUMS", 3),
-            "accountd.db: is not what it was",
+            "accountd.db: has changed since the backup",
         ),
         (
             "a byte of a name",
             &|| flip("SHA256SUMS", 66),
-            "line 1 is none of a backup",
+            "line 1 is not a checksum and the path",
         ),
-        ("a line of a picture", &|| drop_line(&avatar), "is missing"),
+        (
+            "a line of a picture",
+            &|| drop_line(&avatar),
+            "is not listed",
+        ),
         (
             "a line of the database",
             &|| drop_line("accountd.db"),
-            "accountd.db is missing",
+            "accountd.db is not listed",
         ),
         ("half the checksums", &|| cut("SHA256SUMS"), "SHA256SUMS"),
         (
             "no checksums",
             &|| fs::remove_file(path.join("SHA256SUMS")).unwrap(),
-            "is no backup",
+            "is not a backup",
         ),
     ];
     let empty = Folder::new();
@@ -296,12 +299,12 @@ fn a_backup_that_is_broken_anywhere_is_noticed() {
         damage();
         let error = refused(&["restore", text(&path), "--data", text(&empty.0)]);
         assert!(
-            error.contains("is broken: ") || error.contains("is no backup"),
+            error.contains("is damaged: ") || error.contains("is not a backup"),
             "{what}: {error}"
         );
         assert_eq!(names(&empty.0), Vec::<String>::new(), "{what}");
         let (code, out, _) = run(&["check", "--data", text(&path)]);
-        // Without its checksums it is a data folder like any other.
+        // Without its checksums, a backup is checked as a data folder.
         assert!(
             (code == 1 && out.contains(sentence)) || what.ends_with("checksums"),
             "{what}: {code} {out}"
@@ -312,7 +315,7 @@ fn a_backup_that_is_broken_anywhere_is_noticed() {
 }
 
 #[test]
-fn a_state_that_is_not_sound_gives_no_backup() {
+fn damaged_data_is_not_backed_up() {
     let (server, target) = (Server::start(), Folder::new());
     let token = server.user("rei");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
@@ -329,7 +332,7 @@ fn a_state_that_is_not_sound_gives_no_backup() {
     assert_eq!(names(&target.0), Vec::<String>::new());
     fs::write(&avatar, bytes).unwrap();
     backup(&server, &target.0);
-    // One that was killed leaves a folder that the next one removes.
+    // The next backup removes the folder that a killed one left behind.
     fs::create_dir(target.0.join(".accountd-abcdefgh.unfinished")).unwrap();
     backup(&server, &target.0);
     assert_eq!(names(&target.0).len(), 2);
@@ -340,7 +343,7 @@ fn a_state_that_is_not_sound_gives_no_backup() {
 }
 
 #[test]
-fn restore_goes_back_and_keeps_what_was_there() {
+fn restore_brings_back_the_backup_and_keeps_the_previous_state() {
     let (server, target) = (Server::start(), Folder::new());
     let token = server.user("rei");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
@@ -359,7 +362,7 @@ fn restore_goes_back_and_keeps_what_was_there() {
     let server = restarted(server, |server| {
         let error = refused(&["restore", text(&path), "--data", data]);
         assert!(
-            error.contains("is newer: 2 users added, changed or deleted there after")
+            error.contains("is newer than the backup: 2 users added, changed or deleted after")
                 && error.contains("--force"),
             "{error}"
         );
@@ -388,7 +391,7 @@ fn restore_goes_back_and_keeps_what_was_there() {
 }
 
 #[test]
-fn restore_into_an_empty_folder_brings_the_configuration_and_into_another_leaves_it() {
+fn restore_brings_config_json_only_if_there_is_none() {
     let (server, target, elsewhere) = (Server::start(), Folder::new(), Folder::new());
     let token = server.user("rei");
     let path = backup(&server, &target.0);
@@ -399,7 +402,7 @@ fn restore_into_an_empty_folder_brings_the_configuration_and_into_another_leaves
         fs::read(path.join("config.json")).unwrap()
     );
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o077, 0);
-    // Nothing has changed there since: no reason to refuse.
+    // Nothing has changed since the backup, so `--force` is not needed.
     let mut there: Value =
         serde_json::from_str(&fs::read_to_string(data.join("config.json")).unwrap()).unwrap();
     there["threads"] = 1.into();
@@ -413,12 +416,12 @@ fn restore_into_an_empty_folder_brings_the_configuration_and_into_another_leaves
     assert_eq!(
         restored.info(&token)["name"],
         "rei",
-        "sessions come with it"
+        "sessions are restored"
     );
 }
 
 #[test]
-fn a_restore_that_breaks_off_leaves_the_old_state_whole() {
+fn a_failed_restore_leaves_the_old_state_complete() {
     let (server, target) = (Server::start(), Folder::new());
     let token = server.user("rei");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
@@ -426,8 +429,7 @@ fn a_restore_that_breaks_off_leaves_the_old_state_whole() {
     server.register("asuka");
     let data = server.data.clone();
     let server = restarted(server, |server| {
-        // A folder where the new database should be: it can be neither removed as a file nor
-        // written.
+        // A folder with the name of the new database makes the restore fail.
         fs::create_dir(server.path("accountd.db.new")).unwrap();
         refused(&["restore", text(&path), "--force", "--data", text(&data.0)]);
         fs::remove_dir(server.path("accountd.db.new")).unwrap();
@@ -443,7 +445,7 @@ fn a_restore_that_breaks_off_leaves_the_old_state_whole() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_restored_with_force_alone_and_kept() {
+fn an_unreadable_database_is_replaced_only_with_force_and_kept() {
     let (server, target) = (Server::start(), Folder::new());
     server.register("rei");
     let path = backup(&server, &target.0);
@@ -465,12 +467,12 @@ fn what_cannot_be_compared_is_restored_with_force_alone_and_kept() {
 }
 
 #[test]
-fn a_log_that_is_left_is_not_played_back_into_what_is_restored() {
+fn a_leftover_log_is_not_applied_to_the_restored_database() {
     let (server, target, left) = (Server::start(), Folder::new(), Folder::new());
     server.register("rei");
     let path = backup(&server, &target.0);
     server.register("asuka");
-    // As after a crash, and with a head that SQLite does not know.
+    // As a crash leaves it, and with a damaged header.
     for name in ["accountd.db", "accountd.db-wal"] {
         fs::copy(server.path(name), left.0.join(name)).unwrap();
     }
@@ -480,7 +482,7 @@ fn a_log_that_is_left_is_not_played_back_into_what_is_restored() {
     fs::write(left.0.join("accountd.db"), bytes).unwrap();
     let error = refused(&["restore", text(&path), "--data", text(&left.0)]);
     assert!(
-        error.contains("is no SQLite database") && error.contains("--force restores"),
+        error.contains("is not a SQLite database") && error.contains("--force restores"),
         "{error}"
     );
     succeed(&["restore", text(&path), "--force", "--data", text(&left.0)]);
@@ -489,7 +491,7 @@ fn a_log_that_is_left_is_not_played_back_into_what_is_restored() {
 }
 
 #[test]
-fn check_finds_and_repairs_what_is_missing_or_left() {
+fn check_finds_and_repairs_missing_pictures_and_leftovers() {
     let server = Server::start();
     let data = text(&server.data.0);
     let token = server.user("rei");
@@ -517,7 +519,7 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
         orphan("aaaaaaaaaa1700000000.jpg", true),
         orphan(".bbbbbbbbbbbbbbbbbbbb", true),
     ];
-    // Uploads that are about to be recorded, and a file that is none of accountd's.
+    // Uploads that are not recorded yet, and a foreign file.
     let kept = [
         orphan("cccccccccc1700000000.jpg", false),
         orphan(".dddddddddddddddddddd", false),
@@ -532,9 +534,9 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
     assert_eq!((code, &*error), (1, ""), "{out}");
     for line in [
         format!("wrong: picture {gone}: it is not there\n").as_str(),
-        "wrong: picture aaaaaaaaaa1700000000.jpg: it belongs to nobody\n",
-        "wrong: picture .bbbbbbbbbbbbbbbbbbbb: it belongs to nobody\n",
-        "wrong: accountd.db.new: a command left it behind that broke off\n",
+        "wrong: picture aaaaaaaaaa1700000000.jpg: no user has it\n",
+        "wrong: picture .bbbbbbbbbbbbbbbbbbbb: no user has it\n",
+        "wrong: accountd.db.new: an interrupted command left it behind\n",
     ] {
         assert!(out.contains(line), "{out}");
     }
@@ -542,20 +544,19 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
     let out = succeed(&["check", "--repair", "--data", data]);
     assert!(
         out.contains(&format!(
-            "repaired: picture {gone}: it is not there; user 2 has the built-in one now"
+            "repaired: picture {gone}: it is not there; user 2 now has the built-in one"
         )),
         "{out}"
     );
     assert!(
-        out.contains("repaired: 2 pictures that belonged to nobody: removed")
-            && out.contains("sound: "),
+        out.contains("repaired: 2 pictures that no user had: removed") && out.contains("sound: "),
         "{out}"
     );
     assert!(left.iter().all(|path| !path.exists()) && kept.iter().all(|path| path.exists()));
     assert!(!server.path("accountd.db.new").exists());
     assert_eq!(server.info(&other)["avatar"], "admin.jpg");
     succeed(&["check", "--data", data]);
-    // A damaged picture is told and left: it may be better than none.
+    // A damaged picture is reported and stays: it may be better than none.
     let avatar = server.info(&token)["avatar"].as_str().unwrap().to_string();
     fs::write(server.path("avatars").join(&avatar), [0; 20_000]).unwrap();
     let (code, out, _) = run(&["check", "--repair", "--data", data]);
@@ -566,11 +567,11 @@ fn check_finds_and_repairs_what_is_missing_or_left() {
 }
 
 #[test]
-fn what_accountd_did_not_create_is_named_by_check_backup_restore_and_a_start() {
+fn foreign_schema_objects_are_refused_by_check_backup_restore_and_start() {
     let (server, target, elsewhere) = (Server::start(), Folder::new(), Folder::new());
     server.register("rei");
     let sound = backup(&server, &target.0);
-    // What Litestream and SQLite keep stays allowed.
+    // Tables of Litestream and SQLite are allowed.
     let theirs = "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
          CREATE TABLE _litestream_lock (id INTEGER); ANALYZE";
     server.database().execute_batch(theirs).unwrap();
@@ -598,12 +599,12 @@ fn what_accountd_did_not_create_is_named_by_check_backup_restore_and_a_start() {
     let error = refused(&["backup", text(&target.0), "--data", data]);
     assert!(
         error.contains(&format!(
-            "the copy is not sound, so there is none: accountd.db: {named}"
+            "no backup was made, since the copy is not sound: accountd.db: {named}"
         )),
         "{error}"
     );
 
-    // A backup from elsewhere, with sums that fit.
+    // A tampered backup with matching checksums.
     let broken = target.0.join("broken");
     assert!(
         Command::new("cp")
@@ -628,15 +629,14 @@ fn what_accountd_did_not_create_is_named_by_check_backup_restore_and_a_start() {
     );
     let error = refused(&["restore", text(&broken), "--data", text(&elsewhere.0)]);
     assert!(
-        error.contains(&format!("is broken: accountd.db: {named}")),
+        error.contains(&format!("is damaged: accountd.db: {named}")),
         "{error}"
     );
     assert_eq!(names(&elsewhere.0), Vec::<String>::new());
     let (code, out, _) = run(&["check", "--data", text(&broken)]);
     assert_eq!((code, out), (1, format!("wrong: accountd.db: {named}\n")));
 
-    // Under a running server it is no reason to end; a worker that takes the place of another
-    // starts.
+    // A running server goes on, and a worker that replaces another one starts.
     server.signal("HUP");
     server.lines.wait("reloaded");
     server.login("rei");
@@ -655,7 +655,7 @@ fn what_accountd_did_not_create_is_named_by_check_backup_restore_and_a_start() {
 }
 
 #[test]
-fn twins_of_an_older_version_go_through_backup_and_restore() {
+fn emails_that_differ_in_case_survive_backup_and_restore() {
     let (server, target, elsewhere) = (Server::start(), Folder::new(), Folder::new());
     ["rei", "twin"]
         .iter()
@@ -683,7 +683,7 @@ fn twins_of_an_older_version_go_through_backup_and_restore() {
 }
 
 #[test]
-fn check_says_that_a_database_is_damaged() {
+fn check_reports_a_damaged_database() {
     let server = Server::start();
     (0..40).for_each(|number| server.register(&format!("user{number}")));
     let data = server.data.clone();
@@ -691,12 +691,15 @@ fn check_says_that_a_database_is_damaged() {
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
     let db = server.database();
-    // Bytes behind SQLite's back: a session of nobody, and an index that lacks a row.
+    // A session without a user; then an index that does not match its table.
     db.execute_batch("PRAGMA foreign_keys = 0; INSERT INTO sessions VALUES (9, x'00', 4711, 1, 1)")
         .unwrap();
     let (code, out, _) = run(&["check", "--data", text(&data.0)]);
     assert!(
-        code == 1 && out.contains("wrong: database: row 9 of sessions belongs to no row of users"),
+        code == 1
+            && out.contains(
+                "wrong: database: row 9 of sessions refers to a row of users that does not exist"
+            ),
         "{out}"
     );
     db.execute_batch("DELETE FROM sessions; PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,6 +1,6 @@
-//! The command line, the start, the stop, and what stands in the way of either.
+//! The command line, and the start and stop of the server.
 
-use crate::support::{Folder, KEY, Response, Server, picture};
+use crate::support::{Folder, KEY, Response, Server, accountd, picture};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -8,19 +8,18 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
-    command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
+    crate::support::run(
+        accountd().args(arguments).envs(environment.iter().copied()),
+        b"",
+    )
 }
 
-/// Exit code and standard error of a start that does not succeed.
+/// Exit code and standard error of a command that fails.
 fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
     let output = run(arguments, environment);
     (
@@ -30,7 +29,7 @@ fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
 }
 
 #[test]
-fn help_and_version() {
+fn help_and_version_are_printed() {
     let help = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
     for word in [
         "serve",
@@ -62,35 +61,43 @@ fn the_manual_page_and_completions_are_printed() {
         "{page}"
     );
     let script = String::from_utf8(run(&["completions", "bash"], &[]).stdout).unwrap();
-    let completed = |words: &str, at: usize| {
+    let program = Path::new(env!("CARGO_BIN_EXE_accountd"));
+    let folder = program.parent().unwrap().to_str().unwrap();
+    let completed = |path: &str, words: &str, at: usize| {
         let line = format!(
-            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}; _accountd; echo \"${{COMPREPLY[*]}}\""
+            "{script}\nset -u; PATH={path}; COMP_WORDS=({words}); COMP_CWORD={at}; _accountd
+             echo \"${{COMPREPLY[*]}}\""
         );
         let output = Command::new("bash")
             .args(["--norc", "-c", &line])
             .output()
             .unwrap();
+        assert_eq!(output.stderr, b"");
         String::from_utf8(output.stdout).unwrap().trim().to_string()
     };
     for (words, at, expected) in [
         ("accountd con", 1, "config"),
         ("accountd user set", 2, "set-password"),
-        ("accountd --data x user set", 4, "set-password"),
         ("accountd --data = x user set", 5, "set-password"),
-        ("accountd user show rei --js", 4, "--json"),
         ("accountd completions ''", 2, "bash zsh fish"),
+        ("accountd dance ''", 2, ""),
     ] {
-        assert_eq!(completed(words, at), expected, "{words}");
+        assert_eq!(completed(folder, words, at), expected, "{words}");
     }
+    assert_eq!(
+        completed("/nonexistent", "accountd con", 1),
+        "",
+        "if accountd is not in PATH, nothing is completed and nothing printed"
+    );
     let (code, text) = refused(&["completions", "tcsh"], &[]);
     assert!(
-        code == 2 && text.contains("SHELL is one of bash, zsh, fish, not \"tcsh\""),
+        code == 2 && text.contains("SHELL is \"tcsh\"; it should be bash, zsh or fish"),
         "{text}"
     );
 }
 
 #[test]
-fn a_reader_who_has_enough_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure_and_a_full_disk_is() {
     let program = env!("CARGO_BIN_EXE_accountd");
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -112,10 +119,10 @@ fn a_reader_who_has_enough_is_no_failure() {
 }
 
 #[test]
-fn bad_usage_is_2_with_one_sentence() {
+fn bad_usage_exits_2_with_one_line() {
     for (arguments, sentence) in [
-        (&["dance"][..], "dance is no command"),
-        (&["--dance"], "--dance is no option"),
+        (&["dance"][..], "dance is not a command"),
+        (&["--dance"], "--dance is not an option"),
         (&["--data"], "missing argument"),
         (&["serve", "serve"], "unexpected argument"),
         (
@@ -138,7 +145,7 @@ fn bad_usage_is_2_with_one_sentence() {
 }
 
 #[test]
-fn a_wrong_configuration_is_2_with_its_place() {
+fn an_invalid_setting_exits_2_and_names_its_place() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
     fs::write(
@@ -177,7 +184,7 @@ fn a_wrong_configuration_is_2_with_its_place() {
 }
 
 #[test]
-fn a_misspelt_variable_stops_the_start_and_every_command_that_goes_by_settings() {
+fn a_misspelt_variable_is_refused_by_every_command_that_reads_settings() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
     for arguments in [
@@ -191,15 +198,15 @@ fn a_misspelt_variable_stops_the_start_and_every_command_that_goes_by_settings()
             &arguments,
             &[("ACCOUNTD_FORGET_PASSWORD_KEY_FIEL", "/run/secrets/reset")],
         );
-        let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; the nearest one \
-                        is ACCOUNTD_FORGET_PASSWORD_KEY_FILE; correct the name, or unset it\n";
+        let expected = "accountd: environment variable ACCOUNTD_FORGET_PASSWORD_KEY_FIEL is not a setting; did you mean \
+                        ACCOUNTD_FORGET_PASSWORD_KEY_FILE? Correct the name, or unset the variable\n";
         assert_eq!((code, &*text), (2, expected), "{arguments:?}");
     }
     assert!(!folder.0.join("accountd.db").exists());
 }
 
 #[test]
-fn an_empty_variable_and_those_of_kubernetes_are_in_the_way_of_nothing() {
+fn empty_variables_and_those_of_kubernetes_are_ignored() {
     let data = Arc::new(Folder::new());
     let secret = data.0.join("secret");
     fs::write(&secret, format!("\u{feff}{KEY}\r\n")).unwrap();
@@ -228,7 +235,7 @@ fn an_empty_variable_and_those_of_kubernetes_are_in_the_way_of_nothing() {
 }
 
 #[test]
-fn a_socket_path_that_is_too_long_is_said_before_the_kernel_does() {
+fn a_socket_path_over_107_bytes_is_refused_with_the_limit() {
     let folder = Folder::new();
     let data = folder.0.join("data");
     let long = |bytes: usize| {
@@ -266,7 +273,7 @@ fn a_socket_path_that_is_too_long_is_said_before_the_kernel_does() {
 }
 
 #[test]
-fn a_data_folder_may_have_any_name_that_is_a_text() {
+fn a_data_folder_can_have_any_name_that_is_utf_8() {
     let outer = Folder::new();
     let program = env!("CARGO_BIN_EXE_accountd");
     for name in [
@@ -316,7 +323,7 @@ fn a_data_folder_may_have_any_name_that_is_a_text() {
         assert_eq!(server.wait(), Some(0));
         assert!(
             folder.0.join("accountd.db").exists(),
-            "{name}: it is where it belongs"
+            "{name}: the database is in the data folder"
         );
         let backups = format!("{}-backups", name.trim_end_matches('/'));
         run(&["backup", "--", &backups]);
@@ -334,7 +341,7 @@ fn a_data_folder_may_have_any_name_that_is_a_text() {
         ]);
         assert!(run(&["user", "list"]).contains("rei"));
     }
-    // So may the file of another program, which is opened as a path as well.
+    // The same holds for the database of another program.
     rusqlite::Connection::open(outer.0.join("file:theirs"))
         .unwrap()
         .execute_batch("CREATE TABLE theirs (id)")
@@ -347,7 +354,7 @@ fn a_data_folder_may_have_any_name_that_is_a_text() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(
-        text.contains("file:theirs: is no database of Medusa"),
+        text.contains("file:theirs: is not a database of Medusa"),
         "{text}"
     );
     let (code, text) = refused(&["--data", ""], &[]);
@@ -368,7 +375,7 @@ fn a_data_folder_may_have_any_name_that_is_a_text() {
 }
 
 #[test]
-fn the_answer_to_every_captcha_is_for_tests_only() {
+fn a_fixed_captcha_answer_is_refused_on_public_addresses() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
@@ -436,7 +443,7 @@ fn the_first_start_writes_a_private_configuration() {
 }
 
 #[test]
-fn config_says_what_is_in_force_and_hides_secrets() {
+fn config_prints_values_with_their_sources_and_hides_secrets() {
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
     fs::write(
@@ -462,7 +469,7 @@ fn config_says_what_is_in_force_and_hides_secrets() {
 }
 
 #[test]
-fn a_second_server_on_a_folder_is_refused_and_names_the_first() {
+fn a_second_server_on_a_folder_is_refused_with_the_pid_of_the_first() {
     let server = Server::start();
     let (code, text) = refused(
         &[
@@ -476,7 +483,7 @@ fn a_second_server_on_a_folder_is_refused_and_names_the_first() {
     assert_eq!(code, 1);
     assert!(
         text.contains(&format!(
-            "an accountd with pid {} works on this folder already",
+            "another accountd, with pid {}, is using this folder",
             server.pid()
         )),
         "{text}"
@@ -485,8 +492,8 @@ fn a_second_server_on_a_folder_is_refused_and_names_the_first() {
 }
 
 #[test]
-fn a_folder_that_lets_others_in_is_told_and_its_lock_is_private() {
-    for (mode, told) in [
+fn a_data_folder_open_to_others_is_logged_and_its_lock_is_private() {
+    for (mode, is_logged) in [
         (0o700, false),
         (0o750, false),
         (0o710, false),
@@ -495,7 +502,7 @@ fn a_folder_that_lets_others_in_is_told_and_its_lock_is_private() {
         (0o770, true),
     ] {
         let folder = Folder::new();
-        // As older versions made it.
+        // Older versions created the lock with this mode.
         fs::write(folder.0.join("accountd.lock"), "").unwrap();
         fs::set_permissions(
             folder.0.join("accountd.lock"),
@@ -518,7 +525,7 @@ fn a_folder_that_lets_others_in_is_told_and_its_lock_is_private() {
         let lines = server.lines.all();
         assert_eq!(
             lines.iter().filter(|line| line.ends_with(&warning)).count(),
-            usize::from(told),
+            usize::from(is_logged),
             "{mode:o} {lines:#?}"
         );
     }
@@ -534,7 +541,7 @@ fn a_folder_that_lets_others_in_is_told_and_its_lock_is_private() {
 }
 
 #[test]
-fn what_is_in_the_way_of_a_start_is_1_with_one_sentence() {
+fn start_errors_exit_1_with_one_line() {
     let server = Server::start();
     let folder = Folder::new();
     let data = folder.0.to_str().unwrap();
@@ -547,7 +554,7 @@ fn what_is_in_the_way_of_a_start_is_1_with_one_sentence() {
     let (code, text) = refused(&["--data", data, "--listen", "127.0.0.1:0"], &[]);
     assert!(
         code == 1
-            && text.contains("is no SQLite database; move it away")
+            && text.contains("is not a SQLite database; move it away")
             && text.lines().count() == 1,
         "{text}"
     );
@@ -557,7 +564,7 @@ fn what_is_in_the_way_of_a_start_is_1_with_one_sentence() {
 }
 
 #[test]
-fn too_few_descriptors_are_said_at_the_start() {
+fn too_few_descriptors_are_refused_at_the_start() {
     let folder = Folder::new();
     let start = format!(
         "ulimit -n 100; exec {} --data {} --listen 127.0.0.1:0",
@@ -574,11 +581,11 @@ fn too_few_descriptors_are_said_at_the_start() {
 }
 
 #[test]
-fn a_signal_ends_it_when_everything_is_answered() {
+fn a_signal_stops_the_server_after_requests_are_answered() {
     for signal in ["TERM", "INT"] {
         let mut server = Server::start();
         let token = server.user("rei");
-        // An upload of which a part is still to come when the signal does.
+        // An upload whose body is still missing when the signal comes.
         let body = crate::support::form("file", &picture(30_000));
         let head = format!(
             "POST /api/upload_avatar HTTP/1.1\r\nHost: a\r\ntoken: {token}\r\nContent-Type: {}\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
@@ -587,7 +594,7 @@ fn a_signal_ends_it_when_everything_is_answered() {
         );
         let mut stream = server.connect();
         stream.write_all(head.as_bytes()).unwrap();
-        // The interim answer says that it is being read.
+        // The interim response shows that the server is waiting for the body.
         let mut interim = [0; 12];
         std::io::Read::read_exact(&mut stream, &mut interim).unwrap();
         server.signal(signal);
@@ -601,7 +608,7 @@ fn a_signal_ends_it_when_everything_is_answered() {
 }
 
 #[test]
-fn it_listens_on_a_unix_socket() {
+fn the_server_listens_on_a_unix_socket_and_replaces_a_stale_one() {
     let folder = Folder::new();
     let socket = folder.0.join("socket");
     let address = format!("unix:{}", socket.display());
@@ -632,7 +639,7 @@ fn it_listens_on_a_unix_socket() {
         }
     };
     ask();
-    // Killed, it leaves its socket behind; the next start takes its place.
+    // A killed server leaves its socket behind; the next start replaces it.
     child.kill().unwrap();
     child.wait().unwrap();
     drop(lines);

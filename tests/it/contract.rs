@@ -1,25 +1,26 @@
-//! The contract: the table against the document, and each row of it reached over a socket.
+//! The contract: the table equals the document, and requests over a socket reach each of its rows.
 
 use crate::support::{CAPTCHA, FORM, KEY, RESET, Response, Server, form, new_user, picture, root};
 use accountd::contract::{self, Endpoint, GET_VERIFICATION_CODE};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 
-/// Rows that no request over a socket leads to.
+/// Rows that no request over a socket can reach.
 const UNREACHABLE: [(&str, u16, &str); 2] = [
     (
         "/api/registered",
         400,
-        "kept for a panic, and none is known; `answers_of_a_panic` in src/api/mod.rs shows it",
+        "the answer to a panic, of which none is known; `answers_of_a_panic` in src/api/mod.rs tests it",
     ),
     (
         "/api/get_verification_code",
         169,
-        "drawing fails only by a panic, and none is known",
+        "drawing fails only by a panic, of which none is known",
     ),
 ];
 
-/// The document's rows: path, then code and sentence.
+/// The document's rows: code and message by path.
 fn document() -> BTreeMap<String, BTreeSet<(u16, String)>> {
     let text = std::fs::read_to_string(root().join("tests/user-api.zh.md")).unwrap();
     let mut rows: BTreeMap<String, BTreeSet<(u16, String)>> = BTreeMap::new();
@@ -35,7 +36,7 @@ fn document() -> BTreeMap<String, BTreeSet<(u16, String)>> {
             .and_then(|line| line.split_once('：'))
             && let Ok(code) = code.parse()
         {
-            // The backslash is Markdown's, so that the asterisk is one.
+            // Markdown escapes the asterisk.
             rows.entry(path.clone())
                 .or_default()
                 .insert((code, sentence.replace("\\*", "*")));
@@ -45,7 +46,7 @@ fn document() -> BTreeMap<String, BTreeSet<(u16, String)>> {
 }
 
 #[test]
-fn the_table_is_the_document() {
+fn the_table_equals_the_document() {
     let table: BTreeMap<String, BTreeSet<(u16, String)>> = contract::DOCUMENT
         .iter()
         .map(|endpoint| {
@@ -63,7 +64,7 @@ fn the_table_is_the_document() {
 }
 
 #[test]
-fn the_fields_are_the_documents() {
+fn the_fields_equal_those_of_the_document() {
     let text = std::fs::read_to_string(root().join("tests/user-api.zh.md")).unwrap();
     for (section, endpoint) in text.split("\n### ").zip(contract::DOCUMENT) {
         let body = section
@@ -88,7 +89,7 @@ fn the_fields_are_the_documents() {
     }
 }
 
-/// The rows that the cases of an endpoint have reached.
+/// Sends requests to an endpoint and collects the rows that they reach.
 struct Cases<'a> {
     server: &'a Server,
     endpoint: &'static Endpoint,
@@ -104,12 +105,12 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// A body as it is.
+    /// Posts this body.
     fn is(&mut self, code: u16, body: &Value) -> Response {
         self.text(code, &body.to_string())
     }
 
-    /// A body with a captcha that is right.
+    /// Posts this body with a solved captcha.
     fn solved(&mut self, code: u16, body: Value) -> Response {
         let body = self.server.solved(body);
         self.is(code, &body)
@@ -122,7 +123,7 @@ impl<'a> Cases<'a> {
         self.expect(code, response)
     }
 
-    /// The answer must be the row with this code, with its sentence, or the value that takes its
+    /// Checks that the response is the row with this code, with the row's message or a value in its
     /// place.
     fn expect(&mut self, code: u16, response: Response) -> Response {
         let context = format!("{} {}", self.endpoint.path, response.text());
@@ -140,7 +141,7 @@ impl<'a> Cases<'a> {
         response
     }
 
-    /// Every method but the right one, with and without the slash.
+    /// Every other method, with and without the slash at the end.
     fn methods(&mut self) {
         for method in [
             "GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW", "post",
@@ -159,7 +160,7 @@ impl<'a> Cases<'a> {
         assert_eq!(head.header("Content-Length"), get.header("Content-Length"));
     }
 
-    /// Bodies that can't be read answer like a body without fields, and say why.
+    /// Unreadable bodies get the answer to a body without fields, and a detail.
     fn unreadable(&mut self, code: u16) {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(500), "]".repeat(500));
         for body in [
@@ -180,7 +181,7 @@ impl<'a> Cases<'a> {
         assert_eq!(response.json().get("detail"), None);
     }
 
-    /// Every row of the table was reached, or is listed with its reason.
+    /// Checks that every row of the table was reached or is in [`UNREACHABLE`].
     fn complete(&self) {
         for row in self
             .endpoint
@@ -202,7 +203,7 @@ impl<'a> Cases<'a> {
     }
 }
 
-/// What makes a field absent.
+/// Values that count as an absent field.
 fn absent() -> [Value; 8] {
     [
         json!(null),
@@ -228,7 +229,7 @@ fn changed(body: &Value, name: &str, value: &Value) -> Value {
     body
 }
 
-/// The captcha's rows, and that they come before anything else.
+/// The rows of the captcha, which is checked before everything else.
 fn captcha_rows(cases: &mut Cases, body: &Value, absent_code: u16, wrong_code: u16) {
     let solved = cases.server.solved(body.clone());
     for name in contract::CAPTCHA {
@@ -237,8 +238,7 @@ fn captcha_rows(cases: &mut Cases, body: &Value, absent_code: u16, wrong_code: u
             cases.is(absent_code, &changed(&solved, name, &value));
         }
     }
-    // None of these was an answer, so the captcha is still good; now it is answered wrongly, and
-    // used up.
+    // None of these used the captcha up; a wrong answer does.
     cases.is(
         wrong_code,
         &changed(&solved, "verification_code", &json!("wrong")),
@@ -324,7 +324,7 @@ fn registered() {
     captcha_rows(&mut off, &body, 505, 504);
     cases.seen.extend(off.seen);
 
-    // Another program that writes for longer than we wait: the database can't be asked.
+    // Another program holds the write lock for longer than the server waits.
     let other = server.database();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     cases.solved(404, new_user("waits"));
@@ -358,7 +358,7 @@ fn login() {
         token.len() == 250 && token.bytes().all(|byte| byte.is_ascii_alphanumeric()),
         "{token}"
     );
-    // The case of a captcha's answer is ignored.
+    // The answer to a captcha is case-insensitive.
     cases.is(
         200,
         &changed(
@@ -422,7 +422,7 @@ fn update_show_name() {
     cases.is(404, &without(&body, "new_show_name"));
     for value in absent() {
         cases.is(404, &changed(&body, "new_show_name", &value));
-        // An unknown token comes first.
+        // The token is checked first.
         cases.is(
             403,
             &changed(
@@ -481,7 +481,7 @@ fn update_password() {
     assert_eq!(
         server.info(&token)["name"],
         "rei",
-        "a refusal ends no session"
+        "a refusal ends a session"
     );
     cases.solved(200, body);
     assert_eq!(
@@ -489,7 +489,7 @@ fn update_password() {
             .post("/api/user_info", &json!({"token": token}))
             .code(),
         403,
-        "every token has ended"
+        "a token is still valid"
     );
     assert_eq!(
         server
@@ -538,7 +538,7 @@ fn forget_password() {
     assert_eq!(
         server.info(&token)["name"],
         "rei",
-        "a refusal ends no session"
+        "a refusal ends a session"
     );
     cases.solved(200, body.clone());
     assert_eq!(
@@ -546,7 +546,7 @@ fn forget_password() {
             .post("/api/user_info", &json!({"token": token}))
             .code(),
         403,
-        "every token has ended"
+        "a token is still valid"
     );
     assert_eq!(
         server
@@ -567,7 +567,7 @@ fn forget_password() {
 }
 
 #[test]
-fn weak_passwords_are_refused_where_the_settings_say_so() {
+fn weak_passwords_are_refused_if_the_settings_say_so() {
     let server = Server::with(json!({"min_password_length": 6, "refuse_common_passwords": true}));
     server.register("rei-ayanami");
     let mut registered = Cases::of(&server, &contract::REGISTERED);
@@ -582,7 +582,7 @@ fn weak_passwords_are_refused_where_the_settings_say_so() {
         update.solved(404, changed(&change, "new_passwd", &json!(weak)));
         forget.solved(501, changed(&reset, "new_passwd", &json!(weak)));
     }
-    // An existing password is never looked at.
+    // The policy does not apply to existing passwords.
     server.login("rei-ayanami");
     registered.solved(
         200,
@@ -678,10 +678,10 @@ fn upload_avatar() {
         ),
     ] {
         let response = cases.expect(169, send(headers, body)).json();
-        let told = response["detail"]
+        let found = response["detail"]
             .as_str()
             .unwrap_or_else(|| panic!("{detail}"));
-        assert!(told.starts_with(detail), "{told}");
+        assert!(found.starts_with(detail), "{found}");
     }
     for file in [&b""[..], &[b'x'; 10_240]] {
         assert_eq!(
@@ -721,9 +721,9 @@ fn logout() {
     assert_eq!(
         server.info(&token)["name"],
         "rei",
-        "a refusal ends no session"
+        "a refusal ends a session"
     );
-    // One session at a time, whatever `everywhere` is, unless it is true.
+    // Any value of `everywhere` except true ends one session.
     for everywhere in [
         json!(null),
         json!(false),
@@ -820,4 +820,80 @@ fn get_verification_code() {
     }
     cases.seen.insert(200);
     cases.complete();
+}
+
+/// What wire.rs and the tests of src/server/head.rs leave out.
+#[test]
+fn unusual_requests_get_one_response_and_no_interim_one() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let body = json!({"token": token}).to_string();
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let chunks = format!("{:x};a=b\r\n{body}\r\n0\r\nX-Sum: abc\r\n\r\n", body.len());
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let h2c = "Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
+    let user_info = |version: &str, headers: &[&str], body: &str| {
+        format!(
+            "POST /api/user_info HTTP/{version}\r\nHost: a\r\n{}\r\n{body}",
+            headers.concat()
+        )
+    };
+    let close = "Connection: close\r\n";
+    for (what, raw, status, code) in [
+        (
+            "chunks with an extension and a trailer",
+            user_info("1.1", &[chunked, close], &chunks),
+            200,
+            200,
+        ),
+        (
+            "an upgrade to h2c with a trailer",
+            user_info("1.1", &[chunked, h2c], &chunks),
+            200,
+            200,
+        ),
+        (
+            "HTTP/1.0 with a length",
+            user_info("1.0", &[&length], &body),
+            200,
+            200,
+        ),
+        (
+            "HTTP/1.0 with Expect",
+            user_info("1.0", &[&length, "Expect: 100-continue\r\n"], &body),
+            200,
+            200,
+        ),
+        (
+            "Expect with an upload that is refused by its head",
+            format!(
+                "POST /api/upload_avatar HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{length}{close}\r\n"
+            ),
+            200,
+            404,
+        ),
+        (
+            "an unknown version",
+            user_info("1.2", &[&length], &body),
+            400,
+            400,
+        ),
+        (
+            "a first header that begins with a space",
+            "GET /health HTTP/1.1\r\n X: y\r\nHost: a\r\n\r\n".into(),
+            400,
+            400,
+        ),
+    ] {
+        let mut stream = server.connect();
+        stream.write_all(raw.as_bytes()).unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        let text = String::from_utf8(all.clone()).unwrap();
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{what}: {text}");
+        let response = Response::read(&mut &*all, false);
+        assert_eq!((response.status, response.code()), (status, code), "{what}");
+        assert_eq!(response.header("X-Content-Type-Options"), Some("nosniff"));
+        assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
+    }
 }

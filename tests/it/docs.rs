@@ -1,5 +1,4 @@
-//! The documentation: it says what the tables say, both languages say the same, and every link
-//! leads somewhere.
+//! The documentation agrees with the tables of the source, both languages agree, and links work.
 
 use crate::support::root;
 use accountd::config::{SETTINGS, Setting};
@@ -27,8 +26,8 @@ fn pages() -> BTreeSet<String> {
     found
 }
 
-/// The pages in docs/ that are for hosts and authors of clients, and so exist in both languages.
-/// Others may.
+/// The pages in docs/ that must exist in both languages, since hosts and authors of clients need
+/// them.
 const TRANSLATED: [&str; 7] = [
     "api",
     "backup",
@@ -39,7 +38,7 @@ const TRANSLATED: [&str; 7] = [
     "settings",
 ];
 
-/// The pages that exist in both languages, or should: English, then Chinese.
+/// The pages that exist or must exist in both languages: English, then Chinese.
 fn pairs() -> Vec<(String, String)> {
     let mut found = BTreeSet::from([("README.md".to_string(), "README.zh.md".to_string())]);
     found.extend(TRANSLATED.map(|page| (format!("docs/{page}.md"), format!("docs/zh/{page}.md"))));
@@ -52,7 +51,7 @@ fn pairs() -> Vec<(String, String)> {
     found.into_iter().collect()
 }
 
-/// The table of settings in docs/settings.md, as it should be.
+/// The expected table of settings in docs/settings.md.
 fn settings() -> String {
     let mut table = String::from("| setting | default | value | meaning |\n|---|---|---|---|\n");
     for setting in SETTINGS {
@@ -61,7 +60,7 @@ fn settings() -> String {
     table
 }
 
-/// A row of that table up to its last cell.
+/// A row of that table without its last cell.
 fn without_meaning(setting: &Setting) -> String {
     let default = if setting.default == "null" {
         String::new()
@@ -71,12 +70,12 @@ fn without_meaning(setting: &Setting) -> String {
     format!("| `{}` | {default} | {} | ", setting.name, setting.kind)
 }
 
-/// A message in which Markdown finds no markup.
+/// A message with Markdown's characters escaped.
 fn plain(message: &str) -> String {
     message.replace('*', "\\*").replace('~', "\\~")
 }
 
-/// The table of codes in docs/api.md, as it should be.
+/// The expected table of codes in docs/api.md.
 fn codes() -> String {
     let mut table = String::from("| path | code | message |\n|---|---|---|\n");
     for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
@@ -103,7 +102,7 @@ fn codes() -> String {
 }
 
 #[test]
-fn the_pages_say_what_the_tables_say() {
+fn the_pages_have_the_tables_of_the_source() {
     let help = format!("```\n{}```\n", accountd::cli::help());
     for (page, what) in [
         ("docs/settings.md", settings()),
@@ -126,7 +125,7 @@ fn the_pages_say_what_the_tables_say() {
 }
 
 #[test]
-fn the_readme_has_each_interface_and_the_right_defaults() {
+fn the_readme_has_each_interface_and_the_current_defaults() {
     let readme = read("README.md");
     for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
         let row = format!("\n| `{} {}", endpoint.method, endpoint.path);
@@ -150,18 +149,18 @@ fn the_readme_has_each_interface_and_the_right_defaults() {
             .any(|one| row.starts_with(&format!("| `{}` | `{}` | ", one.name, one.default)));
         assert!(
             fresh,
-            "README.md: no such setting, or another default: {row}"
+            "README.md: unknown setting, or another default: {row}"
         );
     }
 }
 
 #[test]
-fn every_script_is_explained() {
+fn docs_testing_has_a_row_for_every_script() {
     let testing = read("docs/testing.md");
     for entry in fs::read_dir(root().join("scripts")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        // A file without a first line that names its interpreter is what others share.
+        // A file that names no interpreter in its first line is not a script.
         if (name.ends_with(".sh") || name.ends_with(".py"))
             && fs::read(&path).unwrap().starts_with(b"#!")
         {
@@ -173,7 +172,7 @@ fn every_script_is_explained() {
     }
 }
 
-/// What lies between backticks.
+/// The text between backticks.
 fn code_in(text: &str) -> impl Iterator<Item = String> {
     text.split('`')
         .skip(1)
@@ -181,7 +180,7 @@ fn code_in(text: &str) -> impl Iterator<Item = String> {
         .map(|code| code.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Numbers in digits.
+/// The numbers that are written in digits.
 fn numbers_in(text: &str) -> impl Iterator<Item = String> {
     let digits = text.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ',');
     digits
@@ -189,9 +188,9 @@ fn numbers_in(text: &str) -> impl Iterator<Item = String> {
         .filter(|digits| !digits.is_empty())
 }
 
-/// What a page has in every language, by section: the heading's level, code blocks, the code in the
-/// first cell of each row of a table, then code and numbers of all other text in the order of the
-/// alphabet. Beside it the heading itself.
+/// The parts of a page that must be the same in every language, by section: the heading's level,
+/// code blocks, the code in the first cell of each table row, then code and numbers in all other
+/// text, sorted. The heading itself is returned beside them.
 fn skeleton(page: &str) -> Vec<(&str, Vec<String>)> {
     let mut sections: Vec<(&str, Vec<String>, String)> = Vec::new();
     let mut in_block = false;
@@ -230,7 +229,7 @@ fn skeleton(page: &str) -> Vec<(&str, Vec<String>)> {
 }
 
 #[test]
-fn both_languages_say_the_same() {
+fn both_languages_have_the_same_structure() {
     for (name, other_name) in pairs() {
         let (english, chinese) = (read(&name), read(&other_name));
         let (left, right) = (skeleton(&english), skeleton(&chinese));
@@ -292,7 +291,7 @@ fn prose(page: &str) -> String {
     text
 }
 
-/// The anchors of a page's headings, as GitHub makes them.
+/// The anchors of a page's headings, by GitHub's rules.
 fn anchors(page: &str) -> BTreeSet<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut in_block = false;
@@ -335,7 +334,7 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut count = 0;
     for name in pages() {
         let page = read(&name);
@@ -357,14 +356,14 @@ fn every_link_leads_somewhere() {
             };
             assert!(
                 root().join(&target).exists(),
-                "{name}: {link}: there is no {}",
+                "{name}: {link}: {} does not exist",
                 target.display()
             );
             if let Some(anchor) = anchor {
                 let found = anchors(&read(target.to_str().unwrap()));
                 assert!(
                     found.contains(anchor),
-                    "{name}: {link}: no such heading; there are {found:?}"
+                    "{name}: {link}: the page has no such heading; it has {found:?}"
                 );
             }
         }
@@ -373,7 +372,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn anchors_are_those_of_github() {
+fn anchors_follow_githubs_rules() {
     let page = "# One\n\n## systemd, OpenRC and BusyBox\n\n```\n# no heading\n```\n## A client from `/openapi.json`\n## One\n## 限制 一\n";
     let expected = [
         "one",

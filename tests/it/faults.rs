@@ -1,12 +1,11 @@
-//! What the server itself gets wrong: a clear answer, a line in the log, and nothing of the cause
-//! for the client.
+//! Errors of the server: the response is clear and reveals no cause, and the log has a line.
 
 use crate::support::{CAPTCHA, FORM, KEY, RESET, Response, Server, form, new_user, picture};
 use serde_json::{Value, json};
 use std::fs;
 use std::thread;
 
-/// Names that only a leak would show a client.
+/// Checks that the response has no word that only a leak would contain.
 fn tells_nothing(response: &Response) {
     let text = response.text();
     for word in [
@@ -22,7 +21,7 @@ fn tells_nothing(response: &Response) {
 }
 
 #[test]
-fn a_database_that_fails_is_told_as_each_interface_tells_it() {
+fn a_database_error_gets_the_answer_of_each_interface() {
     let server = Server::start();
     let token = server.user("rei");
     server
@@ -67,11 +66,7 @@ fn a_database_that_fails_is_told_as_each_interface_tells_it() {
             "ALTER TABLE hidden RENAME TO users; ALTER TABLE hidden_too RENAME TO sessions",
         )
         .unwrap();
-    assert_eq!(
-        server.info(&token)["name"],
-        "rei",
-        "well again without a restart"
-    );
+    assert_eq!(server.info(&token)["name"], "rei", "no restart is needed");
 }
 
 #[test]
@@ -90,7 +85,7 @@ fn an_upload_that_cannot_be_recorded_leaves_no_file() {
 }
 
 #[test]
-fn a_folder_that_went_away_comes_back() {
+fn an_upload_recreates_a_deleted_avatars_folder() {
     let server = Server::start();
     let token = server.user("rei");
     assert_eq!(server.upload(&token, &picture(20_000)).code(), 200);
@@ -105,10 +100,10 @@ fn a_folder_that_went_away_comes_back() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_a_fault_of_the_upload_alone() {
+fn an_unwritable_avatars_folder_affects_only_uploads() {
     let server = Server::start();
     let token = server.user("rei");
-    // A file where the folder should be: nobody can write into it, not even root.
+    // A file in place of the folder: not even root can create files in it.
     fs::write(server.path("avatars"), "").unwrap();
     let response = server.upload(&token, &picture(20_000));
     assert_eq!((response.status, response.code()), (200, 169));
@@ -117,7 +112,7 @@ fn a_folder_that_cannot_be_written_is_a_fault_of_the_upload_alone() {
     assert_eq!(server.info(&token)["name"], "rei");
 }
 
-/// Every interface, with what is right and with what is wrong, at the most verbose level.
+/// Sends valid and invalid requests to every interface at the most verbose log level.
 #[test]
 fn secrets_reach_no_log() {
     let server = Server::start();
@@ -217,7 +212,7 @@ fn secrets_reach_no_log() {
             &form("file", &file),
         );
     }
-    // What breaks off, and what is refused before anybody looks at it.
+    // A truncated body, and a request that is refused by its head.
     server.send(
         "POST",
         "/api/login",
@@ -240,7 +235,7 @@ fn secrets_reach_no_log() {
     for secret in secrets {
         assert!(!lines.concat().contains(&secret), "{secret} in {lines:#?}");
     }
-    // Nothing that anybody sent begins a line of its own.
+    // No line begins with text that a client sent.
     let own = |line: &&String| !line.starts_with("20") && !line.contains("listening on");
     let strange: Vec<&String> = lines.iter().skip(3).filter(own).collect();
     assert_eq!(strange, Vec::<&String>::new());
@@ -263,10 +258,10 @@ fn a_database_that_another_process_has_locked_can_be_read() {
     server
         .lines
         .wait("error /api/update_show_name: database is locked");
-    // Whoever lets it go within a second is waited for.
+    // Writers wait up to a second for the lock.
     thread::scope(|scope| {
-        // More than there are threads to answer. Nobody who reads waits behind them, or they would
-        // have given up before the last of these.
+        // More writers than threads. Readers do not wait behind them, or the writers would time out
+        // before the last read.
         let change = || server.post("/api/update_show_name", &change);
         let waiting: Vec<_> = (0..12).map(|_| scope.spawn(change)).collect();
         for _ in 0..50 {
@@ -281,7 +276,7 @@ fn a_database_that_another_process_has_locked_can_be_read() {
 }
 
 #[test]
-fn a_database_that_is_cut_short_under_a_server_is_a_fault_and_ends_nothing() {
+fn a_truncated_database_is_an_error_and_no_worker_ends() {
     let mut server = Server::start();
     let tokens: Vec<String> = (0..60)
         .map(|nth| server.user(&format!("rei {nth}")))
@@ -311,7 +306,7 @@ fn a_database_that_is_cut_short_under_a_server_is_a_fault_and_ends_nothing() {
         tells_nothing(&response);
         faults += usize::from(response.status == 500);
     }
-    assert!(faults > 0, "nothing of {} bytes was missing", whole.len());
+    assert!(faults > 0, "no read of {} bytes failed", whole.len());
     let change = server.post(
         "/api/update_show_name",
         &json!({"token": tokens[59], "new_show_name": "a"}),
@@ -323,12 +318,12 @@ fn a_database_that_is_cut_short_under_a_server_is_a_fault_and_ends_nothing() {
 }
 
 #[test]
-fn damage_is_a_fault_and_a_line_and_never_repaired() {
+fn a_damaged_database_is_logged_and_never_changed() {
     let mut server = Server::start();
     let token = server.user("rei");
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
-    // Every page but the first, which names the tables.
+    // All pages except the first, which has the names of the tables.
     let file = server.path("accountd.db");
     let mut bytes = fs::read(&file).unwrap();
     bytes[4096..].fill(0x5a);

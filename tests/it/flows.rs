@@ -1,4 +1,4 @@
-//! What people do with accounts, from one end to the other.
+//! What users do with accounts, over several requests.
 
 use crate::support::{RESET, Server, form, new_user, picture};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn a_login_replaces_the_earlier_token() {
 }
 
 #[test]
-fn of_several_sessions_the_oldest_goes_first() {
+fn a_login_above_the_limit_ends_the_oldest_session() {
     let server = Server::with(json!({"sessions_per_user": 3}));
     let first = server.user("rei");
     let others: Vec<String> = (0..3).map(|_| server.login("rei")).collect();
@@ -76,7 +76,7 @@ fn a_token_expires() {
 }
 
 #[test]
-fn a_copied_database_opens_no_session_and_tells_no_password() {
+fn the_database_has_no_token_and_no_password_in_clear() {
     let mut server = Server::start();
     let token = server.user("rei");
     let database = server.database();
@@ -101,7 +101,7 @@ fn a_copied_database_opens_no_session_and_tells_no_password() {
     assert_eq!(
         std::fs::metadata(server.path("accountd.db-wal")).map_or(0, |log| log.len()),
         0,
-        "all is in one file"
+        "the write-ahead log is not empty"
     );
     let files = std::fs::read(server.path("accountd.db")).unwrap();
     for secret in ["a password", &token] {
@@ -144,7 +144,7 @@ fn a_login_rewrites_a_password_of_the_other_scheme() {
 }
 
 #[test]
-fn a_digest_that_is_replaced_leaves_no_trace() {
+fn a_replaced_password_digest_leaves_no_trace_in_the_file() {
     let mut server = Server::start();
     for (name, password) in [("asuka", "x"), ("rei", "a password"), ("misato", "y")] {
         let mut user = new_user(name);
@@ -169,7 +169,7 @@ fn a_digest_that_is_replaced_leaves_no_trace() {
 }
 
 #[test]
-fn argon2id_from_the_start() {
+fn argon2id_works_in_every_interface() {
     let server = Server::with(json!({"password_hash": "argon2id"}));
     let token = server.user("rei");
     assert_eq!(
@@ -201,7 +201,7 @@ fn argon2id_from_the_start() {
 }
 
 #[test]
-fn an_avatar_replaces_the_one_before() {
+fn an_avatar_replaces_the_previous_one() {
     let server = Server::start();
     let token = server.user("rei");
     let mut names: Vec<String> = Vec::new();
@@ -245,7 +245,7 @@ fn an_avatar_replaces_the_one_before() {
 }
 
 #[test]
-fn the_picture_of_a_new_user_is_there_from_the_start() {
+fn the_default_avatar_is_always_served() {
     let server = Server::start();
     let response = server.send("GET", "/s/admin.jpg", &[], b"");
     assert_eq!(
@@ -274,7 +274,7 @@ fn the_picture_of_a_new_user_is_there_from_the_start() {
     }
 }
 
-/// Runs so many at the same instant and collects what they come to.
+/// Runs `count` threads at the same time and collects their results.
 fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(count);
     thread::scope(|scope| {
@@ -331,7 +331,7 @@ fn one_password_is_changed_once() {
 }
 
 #[test]
-fn log_ins_at_once_while_their_row_is_rewritten_all_succeed() {
+fn concurrent_log_ins_succeed_while_their_row_is_rewritten() {
     let server = Server::with(json!({"password_hash": "argon2id", "sessions_per_user": 6}));
     let md5 = accountd::config::Scheme::Md5.hash("a password");
     for user in 0..6 {
@@ -367,12 +367,12 @@ fn log_ins_at_once_while_their_row_is_rewritten_all_succeed() {
             .database()
             .query_row(audit, [], |row| row.get::<_, u32>(0)),
         Ok(0),
-        "none counts as a failure"
+        "a log-in counts as a failure"
     );
 }
 
 #[test]
-fn emails_that_differ_by_case_are_one_and_older_twins_stay() {
+fn emails_are_case_insensitive_and_older_duplicates_still_work() {
     let server = Server::start();
     server.register("rei");
     let mut user = new_user("asuka");
@@ -382,7 +382,7 @@ fn emails_that_differ_by_case_are_one_and_older_twins_stay() {
         604
     );
     server.register("asuka");
-    // As an older version would have taken it.
+    // Older versions accepted it.
     let twin = "UPDATE users SET email = 'REI@Example.ORG' WHERE name = 'asuka'";
     server.database().execute(twin, []).unwrap();
     let reset = |name: &str, email: &str| {
@@ -408,7 +408,7 @@ fn emails_that_differ_by_case_are_one_and_older_twins_stay() {
 }
 
 #[test]
-fn of_many_uploads_at_once_one_file_is_left() {
+fn concurrent_uploads_leave_one_file() {
     let server = Server::start();
     let token = server.user("rei");
     let body = form("file", &picture(20_000));
@@ -426,7 +426,7 @@ fn of_many_uploads_at_once_one_file_is_left() {
 }
 
 #[test]
-fn guessing_is_slow_and_the_owner_gets_in() {
+fn guessers_wait_and_the_owner_can_log_in() {
     let server = Server::with(json!({"throttle": true, "trusted_proxies": ["127.0.0.1"]}));
     server.register("rei");
     let ask = |path: &str, body: Value, from: &str| {
@@ -470,7 +470,7 @@ fn guessing_is_slow_and_the_owner_gets_in() {
         ask("/api/forget_password", reset.clone(), "192.0.2.3").status,
         429
     );
-    // Another name beside it makes no other reset key.
+    // The limit counts guesses at the reset key, whatever the name.
     let named = |name: &str| json!({"key": "x", "name": name, "email": "a", "new_passwd": "b"});
     for nth in 0..3 {
         assert_eq!(
@@ -482,7 +482,7 @@ fn guessing_is_slow_and_the_owner_gets_in() {
         ask("/api/forget_password", named("another"), "192.0.2.5").status,
         429
     );
-    // Three wrong ones are forgiven by the right one.
+    // A correct password resets the count.
     for _ in 0..3 {
         assert_eq!(login("x", "192.0.2.4").code(), 604);
         assert_eq!(login("x", "192.0.2.4").code(), 604);

@@ -1,4 +1,4 @@
-//! Moving in from Medusa: what is taken, what is skipped and why; and MD5 digests wrapped in place.
+//! The import from Medusa, and `harden`.
 
 use crate::backup::{refused, succeed};
 use crate::support::{Folder, Server, picture};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Medusa's table, as its installations have it.
+/// Medusa's table, as in existing installations.
 const TABLE: &str = "CREATE TABLE UserInfo (
     id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT, uid_update_time TEXT, key TEXT, key_update_time TEXT,
     name TEXT, name_update_time TEXT, token TEXT, token_update_time TEXT, show_name TEXT, show_name_update_time TEXT,
@@ -36,7 +36,7 @@ impl Medusa {
         self.folder.0.join("avatars")
     }
 
-    /// A user as Medusa has them.
+    /// Adds a user as Medusa stores them.
     fn add(&self, id: i64, name: &str, avatar: &str) {
         let digest = digest();
         self.db
@@ -66,7 +66,7 @@ impl Medusa {
     }
 }
 
-/// What is stored of [`new_user`]'s password where the document's scheme is in force.
+/// The MD5 digest of the password of each user in these tests.
 fn digest() -> String {
     accountd::config::Scheme::Md5.hash("a password")
 }
@@ -75,7 +75,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Imports into the folder of a running server.
+/// Imports into the data folder of a running server, and returns the report.
 fn import(server: &Server, medusa: &Medusa, more: &[&str]) -> Value {
     let (file, data) = (medusa.path(), server.data.0.clone());
     let out = succeed(
@@ -94,8 +94,8 @@ fn import(server: &Server, medusa: &Medusa, more: &[&str]) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
-/// What is said of a user.
-fn said<'a>(report: &'a Value, list: &str, name: &str) -> Vec<&'a str> {
+/// The remarks about a user in one list of a report.
+fn remarks_on<'a>(report: &'a Value, list: &str, name: &str) -> Vec<&'a str> {
     let of = |remark: &&Value| remark["name"] == name;
     report[list]
         .as_array()
@@ -107,7 +107,7 @@ fn said<'a>(report: &'a Value, list: &str, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn users_move_in_with_everything_and_log_in_with_their_old_passwords() {
+fn imported_users_keep_their_data_and_passwords() {
     let (server, medusa) = (Server::start(), Medusa::new());
     let photo =
         fs::read(crate::support::root().join("tests/pictures/progressive-gps.jpg")).unwrap();
@@ -151,14 +151,14 @@ fn users_move_in_with_everything_and_log_in_with_their_old_passwords() {
     assert_eq!(
         server.info(&server.login("shinji"))["id"],
         8,
-        "ids go on behind the imported ones"
+        "new ids continue after the imported ones"
     );
     assert_eq!(
         server
             .post("/api/user_info", &json!({"token": "a token"}))
             .code(),
         403,
-        "tokens are not taken"
+        "tokens are not imported"
     );
 
     let report = import(&server, &medusa, &["--avatars", text(&avatars)]);
@@ -173,7 +173,7 @@ fn users_move_in_with_everything_and_log_in_with_their_old_passwords() {
 }
 
 #[test]
-fn who_does_not_fit_is_skipped_with_the_reason() {
+fn users_that_cannot_be_imported_are_skipped_with_the_reason() {
     let (server, medusa) = (Server::start(), Medusa::new());
     server.register("rei");
     for (id, name) in [
@@ -219,44 +219,44 @@ fn who_does_not_fit_is_skipped_with_the_reason() {
     medusa.set(i64::MAX, "creation_time", "yesterday");
     let report = import(&server, &medusa, &[]);
     for (name, why) in [
-        ("rei", "its name is another user's, with another email"),
-        ("email", "its email is another user's"),
-        ("\r\n", "its name is empty"),
-        ("nopass", "its password is not there"),
-        ("bcrypt", "its password is no MD5 digest"),
-        ("long", "its email has 266 characters, more than 254"),
-        ("blob", "its email is no text that fits"),
-        ("", "its name is no text that fits"),
-        ("twin", "its name is another user's, with another email"),
-        ("latin", "its email is no text that fits"),
+        ("rei", "another user, with another email, has the name"),
+        ("email", "another user has the email"),
+        ("\r\n", "the name is empty"),
+        ("nopass", "the password is missing"),
+        ("bcrypt", "the password is not an MD5 digest"),
+        ("long", "the email has 266 characters, more than 254"),
+        ("blob", "the email is not text, or is far too long"),
+        ("", "the name is not text, or is far too long"),
+        ("twin", "another user, with another email, has the name"),
+        ("latin", "the email is not text, or is far too long"),
     ] {
-        assert_eq!(said(&report, "skipped", name), [why], "{name}");
+        assert_eq!(remarks_on(&report, "skipped", name), [why], "{name}");
     }
     assert_eq!(report["skipped"].as_array().unwrap().len(), 10);
     assert_eq!(
         (&report["taken"], &report["there_already"]),
         (&3.into(), &0.into())
     );
-    let said = said(&report, "remarks", "last");
+    let remarks = remarks_on(&report, "remarks", "last");
     for what in [
-        "has the id 12 here",
-        "has a fresh key",
-        "is shown by the name",
-        "is registered as of today",
+        "got the new id 12",
+        "got a new key",
+        "got the name as display name",
+        "got today as time of registration",
     ] {
         assert!(
-            said.iter().any(|one| one.contains(what)),
-            "{what}: {said:?}"
+            remarks.iter().any(|one| one.contains(what)),
+            "{what}: {remarks:?}"
         );
     }
-    // What a terminal would obey is escaped.
+    // Control characters are escaped.
     medusa.set(11, "email", "rei@example.org");
     medusa.set(11, "name", "other\u{1b}[2J");
     let (file, data) = (medusa.path(), server.data.0.clone());
     let out = succeed(&["import-medusa", text(&file), "--data", text(&data)]);
     assert!(
         !out.contains('\u{1b}')
-            && out.contains("skipped: other\\u{1b}[2J (id 11): its email is another user's"),
+            && out.contains("skipped: other\\u{1b}[2J (id 11): another user has the email"),
         "{out}"
     );
     assert!(!out.contains(&digest()) && !out.contains("a token"));
@@ -264,7 +264,7 @@ fn who_does_not_fit_is_skipped_with_the_reason() {
 }
 
 #[test]
-fn users_whose_emails_differ_by_case_alone_are_all_taken_and_told() {
+fn users_whose_emails_differ_only_in_case_are_all_imported_and_reported() {
     let (server, medusa) = (Server::start(), Medusa::new());
     server.register("rei");
     for (id, name, email) in [
@@ -283,14 +283,13 @@ fn users_whose_emails_differ_by_case_alone_are_all_taken_and_told() {
         (&3.into(), &1.into()),
         "{report}"
     );
-    let of = |id| {
-        format!("has the email of the user with the id {id} here, but for upper and lower case")
-    };
-    assert_eq!(said(&report, "remarks", "twin"), [of(1)]);
-    assert_eq!(said(&report, "remarks", "other"), [of(8)]);
+    let of =
+        |id| format!("has an email that differs only in case from that of the user with id {id}");
+    assert_eq!(remarks_on(&report, "remarks", "twin"), [of(1)]);
+    assert_eq!(remarks_on(&report, "remarks", "other"), [of(8)]);
     assert_eq!(
-        said(&report, "skipped", "same"),
-        ["its email is another user's"]
+        remarks_on(&report, "skipped", "same"),
+        ["another user has the email"]
     );
     for (name, email) in [("twin", "Rei@Example.org"), ("other", "Asuka@example.org")] {
         assert_eq!(server.info(&server.login(name))["email"], email);
@@ -304,7 +303,7 @@ fn users_whose_emails_differ_by_case_alone_are_all_taken_and_told() {
 }
 
 #[test]
-fn a_picture_that_is_not_fit_leaves_the_built_in_one() {
+fn a_user_with_an_unusable_picture_gets_the_built_in_one() {
     let (server, medusa) = (Server::start(), Medusa::new());
     let outside = medusa.folder.0.join("outside.png");
     fs::write(&outside, picture(20_000)).unwrap();
@@ -338,27 +337,30 @@ fn a_picture_that_is_not_fit_leaves_the_built_in_one() {
     for (name, why) in [
         (
             "text",
-            "has the built-in picture: text.jpg: the file is not a JPEG, PNG, GIF or WebP picture",
+            "got the built-in picture: text.jpg: the file is not a JPEG, PNG, GIF or WebP picture",
         ),
         (
             "missing",
-            "has the built-in picture: missing.jpg: it is not there",
+            "got the built-in picture: missing.jpg: the file does not exist",
         ),
         (
             "large",
-            "has the built-in picture: large.png: it has 11534336 bytes, more than max_avatar_bytes",
+            "got the built-in picture: large.png: it has 11534336 bytes, more than max_avatar_bytes",
         ),
         (
             "out",
-            "has the built-in picture: ../outside.png: it is no name of a file",
+            "got the built-in picture: ../outside.png: its name is not a plain file name",
         ),
         (
             "folder",
-            "has the built-in picture: folder.png: it is no file",
+            "got the built-in picture: folder.png: it is not a regular file",
         ),
-        ("link", "has the built-in picture: link.png: it is no file"),
+        (
+            "link",
+            "got the built-in picture: link.png: it is not a regular file",
+        ),
     ] {
-        assert_eq!(said(&report, "remarks", name), [why]);
+        assert_eq!(remarks_on(&report, "remarks", name), [why]);
     }
     assert_eq!(report["remarks"].as_array().unwrap().len(), 6);
     assert_eq!(server.avatars().len(), 1);
@@ -389,7 +391,7 @@ fn a_dry_run_and_a_failure_change_nothing() {
             .unwrap()
     };
     assert_eq!((users(), server.avatars().len()), (0, 0));
-    // The second user is refused by our database: the first one is not taken either.
+    // If the database refuses the second user, the first one is not imported either.
     let trigger = "CREATE TRIGGER no BEFORE INSERT ON users WHEN NEW.name = 'asuka' BEGIN SELECT RAISE(FAIL, 'no'); END";
     server.database().execute_batch(trigger).unwrap();
     let (file, data) = (medusa.path(), server.data.0.clone());
@@ -401,7 +403,7 @@ fn a_dry_run_and_a_failure_change_nothing() {
         "--data",
         text(&data),
     ]);
-    assert!(error.contains("nobody was taken: no"), "{error}");
+    assert!(error.contains("no user was imported: no"), "{error}");
     assert_eq!((users(), server.avatars().len()), (0, 0));
     server.database().execute_batch("DROP TRIGGER no").unwrap();
     import(&server, &medusa, &[]);
@@ -409,20 +411,24 @@ fn a_dry_run_and_a_failure_change_nothing() {
 }
 
 #[test]
-fn what_is_no_database_of_medusa_is_refused_and_never_written() {
+fn other_files_are_refused_and_not_written() {
     let server = Server::start();
     let data = server.data.0.clone();
     let folder = Folder::new();
     let file = folder.0.join("Medusa.db");
     let import = || refused(&["import-medusa", text(&file), "--data", text(&data)]);
     assert!(import().contains("cannot be read: No such file"));
-    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0, "none is made");
+    assert_eq!(
+        fs::read_dir(&folder.0).unwrap().count(),
+        0,
+        "no file is created"
+    );
     fs::write(
         &file,
         "no database at all, but long enough to be one: ".repeat(100),
     )
     .unwrap();
-    assert!(import().contains("is no SQLite database"));
+    assert!(import().contains("is not a SQLite database"));
     fs::remove_file(&file).unwrap();
     let db = Connection::open(&file).unwrap();
     db.execute_batch("CREATE TABLE Users (id)").unwrap();
@@ -438,14 +444,14 @@ fn what_is_no_database_of_medusa_is_refused_and_never_written() {
 }
 
 #[test]
-fn medusa_may_be_at_work_or_have_left_a_log() {
+fn a_database_in_use_or_with_a_leftover_log_is_imported() {
     let (server, medusa) = (Server::start(), Medusa::new());
     medusa
         .db
         .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
         .unwrap();
     medusa.add(1, "rei", "admin.jpg");
-    // It stands in the log alone, and somebody writes at this moment.
+    // The user is in the write-ahead log only, and another transaction is open.
     medusa
         .db
         .execute_batch("BEGIN IMMEDIATE; INSERT INTO UserInfo (name) VALUES ('half')")
@@ -453,7 +459,7 @@ fn medusa_may_be_at_work_or_have_left_a_log() {
     assert_eq!(import(&server, &medusa, &[])["taken"], 1);
     medusa.db.execute_batch("ROLLBACK").unwrap();
     medusa.add(2, "asuka", "admin.jpg");
-    // As a crash leaves it: a database and its log, and nobody who has them open.
+    // As a crash leaves it: a database with a log, which no process has open.
     let left = Medusa::new();
     for name in ["Medusa.db", "Medusa.db-wal"] {
         fs::copy(medusa.folder.0.join(name), left.folder.0.join(name)).unwrap();
@@ -469,7 +475,7 @@ fn medusa_may_be_at_work_or_have_left_a_log() {
         "the file was written"
     );
     server.login("asuka");
-    // As a stop leaves it: nothing beside it, and nothing that an import would leave there.
+    // As a clean stop leaves it: without a log. The import leaves no file beside it.
     let done = Medusa::new();
     done.db
         .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
@@ -483,7 +489,7 @@ fn medusa_may_be_at_work_or_have_left_a_log() {
         "--data",
         text(&server.data.0),
     ]);
-    assert!(out.starts_with("1 user taken"), "{out}");
+    assert!(out.starts_with("1 user imported"), "{out}");
     assert_eq!(
         fs::read_dir(&folder.0).unwrap().count(),
         2,
@@ -492,7 +498,7 @@ fn medusa_may_be_at_work_or_have_left_a_log() {
 }
 
 #[test]
-fn harden_wraps_every_digest_beside_the_server_and_all_log_in() {
+fn harden_wraps_every_digest_and_all_users_can_log_in() {
     let server = Server::with(json!({"password_hash": "argon2id"}));
     let data = server.data.0.clone();
     let medusa = Medusa::new();
@@ -501,7 +507,7 @@ fn harden_wraps_every_digest_beside_the_server_and_all_log_in() {
     }
     let out = succeed(&["import-medusa", text(&medusa.path()), "--data", text(&data)]);
     assert!(
-        out.contains("12 users taken") && out.contains("accountd harden wraps them now"),
+        out.contains("12 users imported") && out.contains("accountd harden wraps them now"),
         "{out}"
     );
     let token = server.login("user1");
@@ -522,15 +528,19 @@ fn harden_wraps_every_digest_beside_the_server_and_all_log_in() {
     );
     assert_eq!(
         succeed(&["harden", "--data", text(&data)]),
-        "11 digests: wrapped, none is left\n"
+        "wrapped 11 digests; none is left\n"
     );
     assert!(
         passwords()
             .iter()
             .all(|stored| stored.starts_with("$argon2id$"))
     );
-    assert_eq!(passwords()[0], before[0], "what was wrapped stays");
-    assert_eq!(server.info(&token)["name"], "user1", "sessions stay");
+    assert_eq!(
+        passwords()[0],
+        before[0],
+        "wrapped digests stay as they are"
+    );
+    assert_eq!(server.info(&token)["name"], "user1", "sessions stay valid");
     server.login("user2");
     let wrong = server.post_solved(
         "/api/login",
@@ -539,12 +549,12 @@ fn harden_wraps_every_digest_beside_the_server_and_all_log_in() {
     assert_eq!(wrong.code(), 604);
     assert_eq!(
         succeed(&["harden", "--data", text(&data)]),
-        "0 digests: wrapped, none is left\n"
+        "wrapped 0 digests; none is left\n"
     );
 }
 
 #[test]
-fn harden_is_refused_where_log_ins_would_undo_it() {
+fn harden_is_refused_if_log_ins_would_undo_it() {
     let server = Server::start();
     server.register("rei");
     let data = server.data.0.clone();
@@ -557,7 +567,7 @@ fn harden_is_refused_where_log_ins_would_undo_it() {
 }
 
 #[test]
-fn harden_can_be_interrupted_and_goes_on() {
+fn an_interrupted_harden_can_be_continued() {
     let server = Server::with(json!({"password_hash": "argon2id"}));
     let data = server.data.0.clone();
     let medusa = Medusa::new();
@@ -580,14 +590,7 @@ fn harden_can_be_interrupted_and_goes_on() {
     while wrapped() == 0 {
         std::thread::yield_now();
     }
-    let pid = child.id().to_string();
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-s", "INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    crate::support::signal(child.id(), "INT");
     // A password that changes before it is wrapped stays as it was changed.
     let change =
         json!({"username": "user400", "old_passwd": "a password", "new_passwd": "changed"});
@@ -600,7 +603,9 @@ fn harden_can_be_interrupted_and_goes_on() {
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut error).unwrap();
     let done = wrapped();
     assert!(
-        done < 400 && error.contains("interrupted: ") && error.contains("another run goes on"),
+        done < 400
+            && error.contains("interrupted: ")
+            && error.contains("run the command again to continue"),
         "{done} {error}"
     );
     let login = server.post_solved(

@@ -9,6 +9,7 @@ mod docs;
 mod faults;
 mod flows;
 mod import;
+mod imports;
 mod metrics;
 mod page;
 mod proxy;

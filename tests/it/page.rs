@@ -1,5 +1,5 @@
-//! The web page as it is sent: its files, what they say of the settings, and how browsers keep
-//! them. What it does in a browser, scripts/page.sh tests.
+//! The files of the web page: their headers, their dependence on settings, and caching.
+//! scripts/page.sh tests the page in a browser.
 
 use crate::support::{Response, Server, root};
 use accountd::contract::{CAPTCHA, DOCUMENT, LOGOUT};
@@ -11,7 +11,7 @@ fn get(server: &Server, path: &str) -> Response {
     server.send("GET", path, &[], b"")
 }
 
-/// What stands behind each place of this text, up to a quotation mark.
+/// The text after each `mark`, up to a quotation mark.
 fn behind<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
     text.split(mark)
         .skip(1)
@@ -19,7 +19,7 @@ fn behind<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The paths of all files: those that the page names, and those that its modules name.
+/// The paths of all files to which the page and its modules refer.
 fn paths(server: &Server) -> BTreeSet<String> {
     let index = get(server, "/").text();
     let mut found: BTreeSet<String> = ["/".to_string()].into();
@@ -37,7 +37,7 @@ fn paths(server: &Server) -> BTreeSet<String> {
 }
 
 #[test]
-fn it_is_whole_small_and_kept_to_itself() {
+fn its_files_are_complete_small_and_refer_to_no_other_host() {
     let server = Server::start();
     let mut size = 0;
     let paths = paths(&server);
@@ -75,7 +75,7 @@ fn it_is_whole_small_and_kept_to_itself() {
         );
     }
     assert!(size <= 60_000, "{size} bytes");
-    // Nothing is in the folder that nobody sends.
+    // Every file in the folder is used.
     let files = fs::read_dir(root().join("src/site/page/files"))
         .unwrap()
         .count();
@@ -83,7 +83,7 @@ fn it_is_whole_small_and_kept_to_itself() {
 }
 
 #[test]
-fn browsers_keep_it_until_it_changes() {
+fn browsers_cache_it_until_it_changes() {
     let server = Server::start();
     for path in paths(&server) {
         let response = get(&server, &path);
@@ -104,7 +104,7 @@ fn browsers_keep_it_until_it_changes() {
             200
         );
     }
-    // The same page of the same settings, and another one of others.
+    // The tag depends on the settings.
     let tag = |server: &Server, path: &str| get(server, path).header("ETag").unwrap().to_string();
     let closed = Server::with(json!({"registration_function_status": false}));
     assert_eq!(tag(&server, "/"), tag(&Server::start(), "/"));
@@ -113,7 +113,7 @@ fn browsers_keep_it_until_it_changes() {
 }
 
 #[test]
-fn get_and_head_alone_and_no_other_path() {
+fn only_get_and_head_of_known_paths_are_answered() {
     let server = Server::start();
     for path in ["/", "/?a=b", "/page/main.js", "/page/style.css?v=1"] {
         let whole = get(&server, path);
@@ -150,7 +150,7 @@ fn get_and_head_alone_and_no_other_path() {
 }
 
 #[test]
-fn it_can_be_switched_off() {
+fn it_can_be_disabled() {
     let server = Server::with(json!({"page": false}));
     for path in ["/", "/page/main.js"] {
         let response = get(&server, path);
@@ -160,12 +160,12 @@ fn it_can_be_switched_off() {
 }
 
 #[test]
-fn it_says_what_the_settings_allow() {
-    let says = |settings: Value| {
+fn it_reflects_the_settings() {
+    let attributes = |settings: Value| {
         let index = get(&Server::with(settings), "/").text();
         assert!(
             !index.contains('{') || index.matches('{').count() == 1,
-            "a place that nobody fills in"
+            "a placeholder is left"
         );
         let of = |name: &str| {
             behind(&index, &format!("data-{name}=\""))
@@ -184,22 +184,23 @@ fn it_says_what_the_settings_allow() {
         .map(of)
     };
     assert_eq!(
-        says(json!({})),
+        attributes(json!({})),
         ["open", "open", "10240", "10485760", "0", "allowed"]
     );
     assert_eq!(
-        says(
+        attributes(
             json!({"registration_function_status": false, "max_avatar_bytes": 20_000, "min_password_length": 8})
         ),
         ["closed", "open", "10240", "20000", "8", "allowed"]
     );
-    let off =
-        says(json!({"forgot_password_function_status": false, "refuse_common_passwords": true}));
+    let off = attributes(
+        json!({"forgot_password_function_status": false, "refuse_common_passwords": true}),
+    );
     assert_eq!((&*off[1], &*off[5]), ("closed", "refused"));
 }
 
 #[test]
-fn its_forms_are_those_of_the_interfaces() {
+fn its_forms_have_the_fields_of_the_interfaces() {
     let server = Server::start();
     let index = get(&server, "/").text();
     let mut forms = BTreeSet::new();
@@ -224,7 +225,7 @@ fn its_forms_are_those_of_the_interfaces() {
     for field in DOCUMENT.iter().flat_map(|endpoint| endpoint.fields) {
         assert_eq!(limits[field.name], field.limit, "{}", field.name);
     }
-    // The three without a form: to read, to upload, to log out.
+    // Three interfaces have no form: user_info, upload_avatar, logout.
     let account = get(&server, "/page/account.js").text() + &get(&server, "/page/api.js").text();
     for endpoint in DOCUMENT.iter().chain([&&LOGOUT]) {
         let name = endpoint.path.strip_prefix("/api/").unwrap();
@@ -246,7 +247,7 @@ fn behind_brace(index: &str) -> &str {
 }
 
 #[test]
-fn its_texts_are_all_there_in_both_languages() {
+fn every_text_exists_in_both_languages() {
     let server = Server::start();
     let texts = get(&server, "/page/texts.js").text();
     let index = get(&server, "/").text();

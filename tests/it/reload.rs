@@ -112,7 +112,8 @@ fn a_bad_configuration_is_reported_and_the_old_one_stays_whatever_happens() {
         server.signal("HUP");
         let line = server.lines.wait_for("error reload failed: ", nth + 1);
         assert!(
-            line.contains("config.json") && line.ends_with("; what was in force stays"),
+            line.contains("config.json")
+                && line.ends_with("; the previous configuration stays in force"),
             "{line}"
         );
         // Lines of requests come when they come.
@@ -230,6 +231,6 @@ fn without_a_supervisor_it_says_so_and_goes_on() {
     server.signal("HUP");
     server
         .lines
-        .wait("error reload failed: it takes `supervise`; what was in force stays");
+        .wait("error reload failed: it needs the setting `supervise`; the previous configuration stays in force");
     assert_eq!(server.post("/api/login", &json!({})).code(), 504);
 }

@@ -1,10 +1,9 @@
 //! The supervisor: a worker that dies, hands over or is left alone.
 
-use crate::support::{FORM, Response, Server, form, new_user, picture, request};
+use crate::support::{self, FORM, Response, Server, form, new_user, picture, request};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -19,13 +18,7 @@ pub fn children(server: &Server) -> Vec<u32> {
 }
 
 pub fn kill(pid: u32) {
-    assert!(
-        Command::new("kill")
-            .args(["-s", "KILL", &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    support::signal(pid, "KILL");
 }
 
 #[test]
@@ -261,9 +254,7 @@ fn a_start_removes_what_a_crash_left_behind() {
     }
     fs::write(server.path("avatars").join("somebody's own.txt"), "x").unwrap();
     let again = Server::on(server.data.clone());
-    again
-        .lines
-        .wait("2 pictures that belong to nobody were removed");
+    again.lines.wait("removed 2 pictures that no account uses");
     let mut files = again.avatars();
     files.sort();
     let mut expected = ["somebody's own.txt".to_string(), name.clone()];

@@ -86,13 +86,13 @@ fn what_cannot_be_served_is_refused_with_one_sentence() {
     refused(
         listener().into(),
         "2",
-        "2 sockets were passed: it serves one",
+        "2 sockets were passed, but accountd serves only one",
     );
     let datagrams = UnixDatagram::unbound().unwrap();
     refused(
         datagrams.into(),
         "1",
-        "what was passed is no socket that listens for streams",
+        "the passed socket is not a listening stream socket",
     );
     // One that was meant for another process is nobody's.
     let data = Folder::with(json!({"listen": "127.0.0.1:0"}));

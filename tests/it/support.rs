@@ -1,5 +1,5 @@
-//! A server on a free port over a fresh folder, and a client that sends what it is told to, byte by
-//! byte.
+//! The helper of the tests in Rust: servers on free ports over fresh folders, commands, and a client
+//! that sends exact bytes.
 
 use serde_json::{Value, json};
 use std::fs;
@@ -8,23 +8,23 @@ use std::net::TcpStream;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The answer of every captcha.
+/// The answer to every captcha.
 pub const CAPTCHA: &str = "k7m3xp";
-/// The registration key of every server here.
+/// The registration key of every test server.
 pub const KEY: &str = "a registration key";
-/// The reset key of every server here.
+/// The reset key of every test server.
 pub const RESET: &str = "a reset key";
-/// The socket in the data folder where the metrics are.
+/// The metrics socket in the data folder.
 const METRICS: &str = "metrics";
-/// Longer than anything here takes; a test that waits so long has failed.
+/// Longer than any wait of a test that passes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder of its own, removed at the end.
+/// A fresh folder, removed when dropped.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
@@ -37,14 +37,14 @@ impl Folder {
         Folder(path)
     }
 
-    /// A data folder with these settings beside [`settings`].
+    /// A data folder with these settings in addition to [`settings`].
     pub fn with(more: Value) -> Arc<Folder> {
         let data = Folder::new();
         data.configure(more);
         Arc::new(data)
     }
 
-    /// Writes these settings, beside [`settings`], into the folder.
+    /// Writes config.json with these settings in addition to [`settings`].
     pub fn configure(&self, more: Value) {
         let mut all = settings();
         all.as_object_mut()
@@ -60,7 +60,7 @@ impl Drop for Folder {
     }
 }
 
-/// The lines that a server has written so far.
+/// The log lines of a server.
 #[derive(Clone, Default)]
 pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
@@ -87,7 +87,7 @@ impl Lines {
         self.wait_for(text, 1)
     }
 
-    /// Waits until so many lines contain this text, and says the last of them.
+    /// Waits until `count` lines contain this text; returns the last of them.
     pub fn wait_for(&self, text: &str, count: usize) -> String {
         let found = |lines: &Vec<String>| {
             lines
@@ -113,7 +113,7 @@ pub struct Server {
     child: Child,
 }
 
-/// The configuration that tests change: everything that they need is on.
+/// The default settings of tests: every function is enabled.
 pub fn settings() -> Value {
     json!({
         "secret_key_required_for_account_registration": KEY,
@@ -129,16 +129,16 @@ impl Server {
         Server::with(json!({}))
     }
 
-    /// A server with these settings beside [`settings`].
+    /// A server with these settings in addition to [`settings`].
     pub fn with(more: Value) -> Server {
         Server::on(Folder::with(more))
     }
 
-    /// A server that has [`Server::metrics`], with these settings beside [`settings`].
+    /// A server with [`Server::metrics`] and these settings in addition to [`settings`].
     pub fn measured(more: Value) -> Server {
         let data = Folder::with(more);
         let mut command = Server::command(&data);
-        // A variable, so that a test may write the file anew.
+        // A variable, so that a test can overwrite config.json.
         command.env(
             "ACCOUNTD_METRICS_LISTEN",
             format!("unix:{}", data.0.join(METRICS).display()),
@@ -146,15 +146,15 @@ impl Server {
         Server::started(data, command)
     }
 
-    /// A server on a folder that is there.
+    /// A server on an existing folder.
     pub fn on(data: Arc<Folder>) -> Server {
         let command = Server::command(&data);
         Server::started(data, command)
     }
 
-    /// What starts a server on a folder and a free port.
+    /// The command that starts a server on a folder and a free port.
     pub fn command(data: &Folder) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
+        let mut command = accountd();
         command
             .args([
                 "serve",
@@ -168,7 +168,7 @@ impl Server {
         command
     }
 
-    /// The metrics of a server that [`Server::measured`] has started.
+    /// The metrics of a server started by [`Server::measured`].
     pub fn metrics(&self) -> String {
         let ask = || {
             let mut stream = UnixStream::connect(self.path(METRICS))?;
@@ -182,13 +182,13 @@ impl Server {
                 Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {
                     return answer.split_once("\r\n\r\n").unwrap().1.into();
                 }
-                // One process may be leaving the socket to the next.
+                // The socket may be passing from one worker to the next.
                 other => assert!(since.elapsed() < PATIENCE, "{other:?}"),
             }
         }
     }
 
-    /// A server that this command starts on a folder.
+    /// Starts a server with this command on a folder and waits until it listens.
     pub fn started(data: Arc<Folder>, mut command: Command) -> Server {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = Lines::default();
@@ -217,17 +217,10 @@ impl Server {
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(self.child.id(), name);
     }
 
-    /// Waits for the end and says the exit code.
+    /// Waits until the server exits; returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
@@ -243,10 +236,10 @@ impl Server {
         stream
     }
 
-    /// Sends these bytes on a new connection and reads one answer.
+    /// Sends these bytes on a new connection and reads one response.
     pub fn raw(&self, bytes: &[u8]) -> Response {
         let mut stream = self.connect();
-        // A server that refuses may close before it has read everything.
+        // The server may close the connection before it has read everything.
         let _ = stream.write_all(bytes);
         let head = bytes.starts_with(b"HEAD ");
         Response::read(&mut stream, head)
@@ -262,12 +255,12 @@ impl Server {
         self.raw(&request(method, path, headers, body))
     }
 
-    /// A request with a JSON body.
+    /// Posts a JSON body.
     pub fn post(&self, path: &str, body: &Value) -> Response {
         self.send("POST", path, &[], body.to_string().as_bytes())
     }
 
-    /// The key of a fresh captcha.
+    /// Fetches a captcha; returns its key.
     pub fn captcha(&self) -> String {
         let response = self.send("GET", "/api/get_verification_code/", &[], b"");
         response
@@ -276,14 +269,14 @@ impl Server {
             .to_string()
     }
 
-    /// The members with a captcha that is right.
+    /// Adds the two members of a solved captcha.
     pub fn solved(&self, mut body: Value) -> Value {
         body["verification_code_key"] = self.captcha().into();
         body["verification_code"] = CAPTCHA.into();
         body
     }
 
-    /// Posts with a captcha that is right.
+    /// Posts JSON with a solved captcha.
     pub fn post_solved(&self, path: &str, body: Value) -> Response {
         self.post(path, &self.solved(body))
     }
@@ -333,7 +326,7 @@ impl Server {
             .collect()
     }
 
-    /// A second connection to the database, as another process would have it.
+    /// Opens the database as another process would.
     pub fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path("accountd.db")).unwrap()
     }
@@ -358,7 +351,7 @@ pub fn new_user(name: &str) -> Value {
 
 pub const FORM: &str = "multipart/form-data; boundary=----XyZ";
 
-/// A multipart form with one file.
+/// A multipart body with one file.
 pub fn form(name: &str, file: &[u8]) -> Vec<u8> {
     let mut body = format!(
         "------XyZ\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n"
@@ -369,7 +362,7 @@ pub fn form(name: &str, file: &[u8]) -> Vec<u8> {
     body
 }
 
-/// A PNG of so many bytes or a little more: a picture of noise, as real as any.
+/// A PNG of noise with this many bytes or slightly more.
 pub fn picture(bytes: usize) -> Vec<u8> {
     let side = 1 + f64::from(u32::try_from(bytes).unwrap()).sqrt().ceil() as u32;
     let mut noise = vec![0; (side * side) as usize];
@@ -406,8 +399,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// Reads one answer; `bare` if it has no body whatever its head says. Interim answers are
-    /// skipped.
+    /// Reads one response and skips interim ones; `bare` means that it has no body, whatever its
+    /// Content-Length is.
     pub fn read(stream: &mut impl Read, bare: bool) -> Response {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -472,7 +465,32 @@ impl Response {
     }
 }
 
-/// The repository's root.
+/// The binary that the tests run.
+pub fn accountd() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_accountd"))
+}
+
+/// Runs a command to its end with this standard input.
+pub fn run(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that refuses may exit without reading.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: u32, name: &str) {
+    let mut command = Command::new("kill");
+    command.args(["-s", name, &pid.to_string()]);
+    assert!(command.status().unwrap().success());
+}
+
+/// The root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

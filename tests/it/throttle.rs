@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::sync::Barrier;
 use std::thread;
 
-/// A server that slows guesses down, and believes each request's `X-Forwarded-For`.
+/// A server that throttles, and trusts `X-Forwarded-For` of every request.
 fn strict(more: Value) -> Server {
     let mut settings = json!({"throttle": true, "trusted_proxies": ["127.0.0.1"]});
     settings
@@ -15,7 +15,7 @@ fn strict(more: Value) -> Server {
     Server::with(settings)
 }
 
-/// The key of a captcha that is fetched from this address.
+/// Fetches a captcha from this address; returns its key.
 fn captcha(server: &Server, from: &str) -> String {
     let response = server.send(
         "GET",
@@ -41,7 +41,7 @@ fn post(server: &Server, from: &str, path: &str, mut body: Value, captcha: &str)
     )
 }
 
-/// The same with a captcha of its own.
+/// Posts from this address with a fresh captcha.
 fn post_solved(server: &Server, from: &str, path: &str, body: Value) -> Response {
     post(server, from, path, body, &captcha(server, from))
 }
@@ -57,7 +57,7 @@ fn assert_too_often(response: &Response) {
 }
 
 #[test]
-fn guesses_at_the_registration_key_wait_longer_and_longer() {
+fn guesses_at_the_registration_key_wait_and_other_addresses_do_not() {
     let server = strict(json!({}));
     let register = |name: &str, key: &str, from: &str| {
         let mut user = new_user(name);
@@ -68,7 +68,7 @@ fn guesses_at_the_registration_key_wait_longer_and_longer() {
         assert_eq!(register(&nth.to_string(), "wrong", "192.0.2.1").code(), 403);
     }
     assert_too_often(&register("rei", KEY, "192.0.2.1"));
-    // The right key is let in from elsewhere, as often as it likes, whatever others guess.
+    // The correct key works from other addresses, without a limit.
     for nth in 0..20 {
         assert_eq!(
             register("x", "wrong", &format!("198.51.100.{nth}")).code(),
@@ -78,7 +78,7 @@ fn guesses_at_the_registration_key_wait_longer_and_longer() {
             register(&format!("user{nth}"), KEY, "192.0.2.2").code(),
             200
         );
-        // A name that is taken is not a wrong key.
+        // A taken name does not count as a wrong key.
         assert_eq!(
             register(&format!("user{nth}"), KEY, "192.0.2.2").code(),
             604
@@ -90,10 +90,10 @@ fn guesses_at_the_registration_key_wait_longer_and_longer() {
         .iter()
         .filter(|line| line.contains("sign-in from 192.0.2.1 at /api/reg"))
         .count();
-    assert_eq!(refused, 3, "what is not looked at is not a failed sign-in");
+    assert_eq!(refused, 3, "a throttled request is not a failed sign-in");
 }
 
-/// The answers to log-ins of rei with this password from one address, all at once.
+/// The codes of concurrent log-ins of rei with this password from one address.
 fn log_ins(server: &Server, count: usize, password: &str, from: &str) -> Vec<u64> {
     let body = json!({"username": "rei", "passwd": password});
     let captchas: Vec<String> = (0..count).map(|_| captcha(server, from)).collect();
@@ -115,24 +115,24 @@ fn log_ins(server: &Server, count: usize, password: &str, from: &str) -> Vec<u64
 }
 
 #[test]
-fn many_guesses_at_once_are_not_all_checked_and_an_honest_client_is_let_in() {
+fn few_of_many_concurrent_guesses_are_checked_and_the_owner_can_log_in() {
     let server = strict(json!({"password_hash": "argon2id", "sessions_per_user": 10}));
     post_solved(&server, "192.0.2.1", "/api/registered", new_user("rei"));
     let guesses = log_ins(&server, 60, "wrong", "192.0.2.2");
     let checked = guesses.iter().filter(|code| **code == 604).count();
-    // 8, and one more if the machine is so slow that the first wait is over before all have come.
+    // 8, and one more if the first wait ends before the last request arrives.
     assert!((3..=9).contains(&checked), "{guesses:?}");
     assert!(
         guesses.iter().all(|code| [604, 429].contains(code)),
         "{guesses:?}"
     );
-    // From another address, with two typing errors before.
+    // From another address, after two typos.
     assert_eq!(log_ins(&server, 2, "wrong", "192.0.2.3"), [604, 604]);
     assert_eq!(log_ins(&server, 6, "a password", "192.0.2.3"), [200; 6]);
 }
 
 #[test]
-fn a_fault_of_the_server_is_not_a_wrong_guess() {
+fn an_error_of_the_server_is_not_a_wrong_guess() {
     let server = strict(json!({}));
     let from = "192.0.2.1";
     post_solved(&server, from, "/api/registered", new_user("rei"));
@@ -158,7 +158,7 @@ fn a_fault_of_the_server_is_not_a_wrong_guess() {
 }
 
 #[test]
-fn changes_have_a_budget_and_others_change_on() {
+fn each_account_has_a_budget_of_changes() {
     let server = strict(json!({}));
     let [rei, asuka] = ["rei", "asuka"].map(|name| {
         assert_eq!(
@@ -171,7 +171,7 @@ fn changes_have_a_budget_and_others_change_on() {
             .unwrap()
             .to_string()
     });
-    // Each time from another network.
+    // Each time from a different network.
     let change = |nth: u32, path: &str, token: &str| {
         let from = format!("2001:db8:{nth:x}::1");
         let body = json!({"token": token, "new_show_name": "Rei"}).to_string();
@@ -190,7 +190,7 @@ fn changes_have_a_budget_and_others_change_on() {
     assert!(count >= 300, "{count}");
     assert_too_often(&refused);
     for path in ["/api/update_key", "/api/update_show_name"] {
-        // There is one more each second.
+        // The budget grows by one a second.
         assert!(
             (0..10).any(|nth| change(nth, path, &rei).status == 429),
             "{path}"

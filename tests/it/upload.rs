@@ -1,10 +1,9 @@
-//! Pictures as browsers, scripts and old phones send them: forms that are written in other ways,
-//! and files that are repaired.
+//! Uploads as browsers, scripts and old phones send them: variants of multipart bodies, and
+//! pictures that are repaired.
 
 use crate::support::{Response, Server, picture};
 
-/// Uploads a form with this boundary parameter and these parts, of which each has its headers, and
-/// reads the answer.
+/// Uploads a multipart body with this boundary parameter and these parts, each with its headers.
 fn upload(
     server: &Server,
     token: &str,
@@ -36,7 +35,7 @@ fn upload(
     )
 }
 
-/// The avatar that an answer names, as it is served.
+/// The served file of the avatar that a response names.
 fn served(server: &Server, response: &Response) -> Vec<u8> {
     assert_eq!(response.code(), 200, "{}", response.text());
     let path = format!("/s/{}", response.json()["message"].as_str().unwrap());
@@ -44,7 +43,7 @@ fn served(server: &Server, response: &Response) -> Vec<u8> {
 }
 
 #[test]
-fn forms_are_read_as_clients_write_them() {
+fn variants_of_multipart_bodies_are_accepted() {
     let server = Server::start();
     let token = server.user("rei");
     let file = picture(30_000);
@@ -76,7 +75,7 @@ fn forms_are_read_as_clients_write_them() {
 }
 
 #[test]
-fn what_browsers_show_is_repaired() {
+fn damaged_pictures_that_browsers_show_are_repaired() {
     let server = Server::start();
     let token = server.user("rei");
     let png = picture(30_000);
@@ -120,7 +119,7 @@ fn what_browsers_show_is_repaired() {
 }
 
 #[test]
-fn the_openapi_document_has_the_detail() {
+fn the_openapi_document_describes_the_detail() {
     let document = accountd::site::openapi::document();
     let path =
         "/paths/~1api~1upload_avatar/post/responses/200/content/application~1json/schema/oneOf";

@@ -1,4 +1,4 @@
-// What everybody is to have of the page: screen readers, keyboards, narrow screens, names in any script.
+// Accessibility: screen readers, keyboards, narrow screens, names in any script.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -17,58 +17,57 @@ after(async () => {
 
 const PICTURE = join(root, "tests/pictures/progressive-gps.jpg");
 
-for (const dark of [false, true]) {
-  for (const [language, width] of [["en", 1280], ["zh-CN", 320]]) {
-    test(`axe-core finds nothing: ${dark ? "dark" : "light"}, ${language}, ${width} pixels`, async () => {
-      const name = `user-${dark}-${width}`;
-      await server.register(name);
-      const { page, open, leave } = await person(browser, server, { language, width, dark });
-      const clean = async (what) => {
-        assert.deepEqual(await findings(page), [], what);
-        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        assert.ok(overflow <= 0, `${what} is ${overflow} pixels too wide`);
-      };
-      await open();
-      await page.locator("#sign-in .picture img").waitFor();
-      await clean("sign-in");
-      await submit(page, "login");
-      await clean("sign-in with absent fields");
-      await fill(page, "login", { username: name, passwd: "wrong", verification_code: CAPTCHA });
-      await submit(page, "login");
-      await page.locator("[data-api=login] .message.bad").waitFor();
-      await clean("sign-in refused");
-      await page.click("[href='#/register']");
-      await page.locator("#register .picture img").waitFor();
-      await clean("register");
-      await page.click("#register [href='#/sign-in']");
-      await page.click("[href='#/reset']");
-      await page.locator("#reset .picture img").waitFor();
-      await clean("reset");
-      await page.click("#reset [href='#/sign-in']");
-      await signIn(page, name);
-      await page.locator("#account .picture img").waitFor();
-      await clean("account");
-      await page.click("#fresh-key");
-      await clean("the question before a fresh key");
-      await page.click("#ask .plain");
-      await page.setInputFiles("#file", PICTURE);
-      await page.locator("#crop").waitFor();
-      await clean("crop");
-      await page.click("#away");
-      await page.click("#sign-out");
-      await page.locator("#notice.good").waitFor();
-      await clean("signed out");
-      await leave();
+// Each colour scheme, language and width once: axe-core takes seconds for a view.
+for (const [dark, language, width] of [[false, "en", 1280], [true, "zh-CN", 320]]) {
+  test(`axe-core has no objection: ${dark ? "dark" : "light"}, ${language}, ${width} pixels`, async () => {
+    const name = `user-${dark}-${width}`;
+    await server.register(name);
+    const { page, open, leave } = await person(browser, server, { language, width, dark });
+    const clean = async (what) => {
+      assert.deepEqual(await findings(page), [], what);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(overflow <= 0, `${what} is ${overflow} pixels too wide`);
+    };
+    await open();
+    await page.locator("#sign-in .picture img").waitFor();
+    await clean("sign-in");
+    await submit(page, "login");
+    await clean("sign-in with absent fields");
+    await fill(page, "login", { username: name, passwd: "wrong", verification_code: CAPTCHA });
+    await submit(page, "login");
+    await page.locator("[data-api=login] .message.bad").waitFor();
+    await clean("sign-in refused");
+    await page.click("[href='#/register']");
+    await page.locator("#register .picture img").waitFor();
+    await clean("register");
+    await page.click("#register [href='#/sign-in']");
+    await page.click("[href='#/reset']");
+    await page.locator("#reset .picture img").waitFor();
+    await clean("reset");
+    await page.click("#reset [href='#/sign-in']");
+    await signIn(page, name);
+    await page.locator("#account .picture img").waitFor();
+    await clean("account");
+    await page.click("#fresh-key");
+    await clean("the question before a fresh key");
+    await page.click("#ask .plain");
+    await page.setInputFiles("#file", PICTURE);
+    await page.locator("#crop").waitFor();
+    await clean("crop");
+    await page.click("#away");
+    await page.click("#sign-out");
+    await page.locator("#notice.good").waitFor();
+    await clean("signed out");
+    await leave();
 
-      const other = await person(browser, closed, { language, width, dark });
-      for (const view of ["register", "reset"]) {
-        await other.open(`#/${view}`);
-        await other.page.locator(`#${view} .closed`).waitFor();
-        assert.deepEqual(await findings(other.page), [], `${view}, closed`);
-      }
-      await other.leave();
-    });
-  }
+    const other = await person(browser, closed, { language, width, dark });
+    for (const view of ["register", "reset"]) {
+      await other.open(`#/${view}`);
+      await other.page.locator(`#${view} .closed`).waitFor();
+      assert.deepEqual(await findings(other.page), [], `${view}, closed`);
+    }
+    await other.leave();
+  });
 }
 
 test("the keyboard alone signs in, changes a name and signs out, in the order of the page", async () => {
@@ -87,7 +86,7 @@ test("the keyboard alone signs in, changes a name and signs out, in the order of
   assert.deepEqual(order, [
     "language", "Create an account", "Forgotten your password?", "login-username", "login-passwd", "Show", captcha, "", "stay",
   ]);
-  // What is focused is seen to be.
+  // The focus is visible.
   await page.focus("#login-username");
   await page.keyboard.type("rei");
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineWidth);
@@ -112,7 +111,7 @@ test("the keyboard alone signs in, changes a name and signs out, in the order of
   await leave();
 });
 
-test("what is said reaches a screen reader, and in its own language", async () => {
+test("messages reach a screen reader, marked with their language", async () => {
   await server.register("asuka");
   const { page, open, leave } = await person(browser, server);
   await open();
@@ -123,14 +122,14 @@ test("what is said reaches a screen reader, and in its own language", async () =
   await sentence.waitFor();
   assert.equal(await sentence.textContent(), "账号或密码错误");
   assert.equal(await sentence.getAttribute("lang"), "zh-CN");
-  // What was said already speaks the other language too.
+  // A message that is already shown changes its language too.
   await page.click("#language");
   await page.locator("[data-api=login] .message").getByText("请重新输入密码。").waitFor();
   assert.equal(await page.title(), "登录 · accountd");
   await leave();
 });
 
-test("long names in several scripts break nothing, in the direction of each", async () => {
+test("long names keep the layout, and each script its direction", async () => {
   const name = "a-name-that-goes-on-without-a-single-space-for-all-of-its-64-chars";
   await server.register(name.slice(0, 64), {
     show_name: "שלום العربية 綾波レイ Ελληνικά Donaudampfschifffahrtselektrizitäte",
@@ -147,7 +146,7 @@ test("long names in several scripts break nothing, in the direction of each", as
   }
 });
 
-test("password managers are told what each field is", async () => {
+test("each field has an autocomplete hint for password managers", async () => {
   const { page, open, leave } = await person(browser, server);
   await open();
   const kinds = await page.evaluate(() =>

@@ -1,4 +1,4 @@
-// A picture: chosen, dropped or pasted, cropped to a square, and made a file that the server takes.
+// Avatars: choosing, dropping or pasting a picture, cropping it to a square, and a file that the server accepts.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -11,7 +11,7 @@ after(async () => {
   await server?.stop();
 });
 
-/// A picture that the browser itself draws, in Base64: `colours` are its stripes from left to right, "noise" is none.
+/// A picture drawn by the browser, in Base64; `colours` are its stripes from left to right, or "noise".
 const drawn = (page, { width, height, colours, type = "image/png" }) =>
   page.evaluate(
     async ({ width, height, colours, type }) => {
@@ -44,7 +44,7 @@ const drawn = (page, { width, height, colours, type = "image/png" }) =>
 const choose = (page, base64, name = "a.png", mimeType = "image/png") =>
   page.setInputFiles("#file", { name, mimeType, buffer: Buffer.from(base64, "base64") });
 
-/// The pixels of the account's picture at these places, as parts of its side, and what is known of its file.
+/// Type and size of the account's avatar, and its pixels at these positions (fractions of its side).
 const seen = async (page, server, places) => {
   const file = await page.evaluate(async (places) => {
     const address = document.getElementById("avatar").src;
@@ -62,7 +62,7 @@ const seen = async (page, server, places) => {
 
 const near = (pixel, expected) => pixel.every((value, nth) => Math.abs(value - expected[nth]) < 24);
 
-/// Presses the button of the crop and waits until the account has another picture.
+/// Uploads the cropped picture and waits until the account has another avatar.
 const use = async (page) => {
   const before = await page.getAttribute("#avatar", "src");
   await page.click("#upload");
@@ -71,7 +71,7 @@ const use = async (page) => {
   assert.equal(await page.locator("#crop").isVisible(), false);
 };
 
-test("the middle of a picture by default, and with pointer, wheel and keyboard another part", async () => {
+test("the crop starts in the middle and moves by pointer, wheel and keyboard", async () => {
   await server.register("rei");
   const { page, open, leave } = await person(browser, server);
   await open();
@@ -85,7 +85,7 @@ test("the middle of a picture by default, and with pointer, wheel and keyboard a
   assert.ok(file.pixels.every((pixel) => near(pixel, [0, 255, 0, 255])), JSON.stringify(file));
   assert.ok(file.size > 10_240, "three stripes are a small file, which grows");
 
-  // By the keyboard alone: to the left edge, and closer.
+  // Keyboard: to the left edge, and zoomed in.
   await choose(page, wide);
   await page.locator("#crop").waitFor();
   for (let nth = 0; nth < 15; nth++) await page.keyboard.press("Shift+ArrowLeft");
@@ -98,7 +98,7 @@ test("the middle of a picture by default, and with pointer, wheel and keyboard a
   file = await seen(page, server, [[0.1, 0.5], [0.9, 0.5]]);
   assert.ok(file.pixels.every((pixel) => near(pixel, [255, 0, 0, 255])), JSON.stringify(file));
 
-  // By the pointer: the picture goes to the left, so its right end comes into view.
+  // Pointer: the picture moves left, so its right end comes into view.
   await choose(page, wide);
   await page.locator("#crop").waitFor();
   const box = await page.locator("#stage").boundingBox();
@@ -114,7 +114,7 @@ test("the middle of a picture by default, and with pointer, wheel and keyboard a
   file = await seen(page, server, [[0.1, 0.5], [0.9, 0.5]]);
   assert.ok(file.pixels.every((pixel) => near(pixel, [0, 0, 255, 255])), JSON.stringify(file));
 
-  // Away without a change.
+  // Cancelling changes nothing.
   await choose(page, wide);
   await page.locator("#crop").waitFor();
   await page.keyboard.press("Escape");
@@ -146,7 +146,7 @@ test("two fingers zoom", async () => {
   await leave();
 });
 
-test("a picture is dropped, and another one pasted", async () => {
+test("a picture can be dropped or pasted", async () => {
   await server.register("asuka");
   const { page, open, leave } = await person(browser, server);
   await open();
@@ -178,7 +178,7 @@ test("a picture is dropped, and another one pasted", async () => {
   await leave();
 });
 
-test("files stay between what the server finds too small and too large", async () => {
+test("the file that is sent is within the limits of the server", async () => {
   await server.register("shinji");
   const narrow = await serve({ max_avatar_bytes: 16_000 });
   await narrow.register("shinji");
@@ -198,14 +198,14 @@ test("files stay between what the server finds too small and too large", async (
       const file = await seen(page, where, [[0.1, 0.5]]);
       assert.ok(file.size >= least && file.size <= most, `${JSON.stringify(what)}: ${JSON.stringify(file)}`);
       assert.match(file.type, type);
-      if (what.width === 200 && where === server) assert.equal(file.pixels[0][3], 0, "what is transparent stays so");
+      if (what.width === 200 && where === server) assert.equal(file.pixels[0][3], 0, "transparent pixels stay transparent");
     }
     await leave();
   }
   await narrow.stop();
 });
 
-test("what can't be done is said", async () => {
+test("an unreadable or too large picture gets a message", async () => {
   await server.register("misato");
   const tight = await serve({ max_avatar_bytes: 10_241 });
   await tight.register("misato");
@@ -221,7 +221,7 @@ test("what can't be done is said", async () => {
   await tight.stop();
 });
 
-test("an upload shows how far it is, can be cancelled, and says what the server said", async () => {
+test("an upload shows its progress, can be cancelled, and shows the message of the server", async () => {
   await server.register("ritsuko");
   const { context, page, open, leave } = await person(browser, server, { expected: [/ERR_INTERNET_DISCONNECTED/] });
   await open();
@@ -233,7 +233,7 @@ test("an upload shows how far it is, can be cancelled, and says what the server 
     new MutationObserver(() => bar.hidden || values.push(bar.value)).observe(bar, { attributes: true });
   });
 
-  // The server does not answer: the bar is there, and a cancel ends it.
+  // While the server does not answer, the progress bar is visible and the upload can be cancelled.
   let held;
   const arrived = new Promise((resolve) => (held = resolve));
   await page.route("**/api/upload_avatar/", (route) => held(route));
@@ -255,9 +255,9 @@ test("an upload shows how far it is, can be cancelled, and says what the server 
   await page.locator("#crop .message.bad").getByText("The server can’t be reached.").waitFor();
   await context.setOffline(false);
   await use(page);
-  assert.equal(await page.evaluate(() => window.values.at(-1)), 1, "the bar has come to its end");
+  assert.equal(await page.evaluate(() => window.values.at(-1)), 1, "the progress bar is full");
 
-  // The server's own sentence, as of a file that it does not like.
+  // The message of a refusal.
   await page.route("**/api/upload_avatar/", (route) =>
     route.fulfill({ json: { message: "它实在是太小了，莎酱真的一点感觉都没有o(TヘTo)", code: 603 } }),
   );

@@ -1,4 +1,4 @@
-// Each thing that a person does with the page.
+// Everything that a user does with the page.
 
 import assert from "node:assert/strict";
 import http from "node:http";
@@ -14,13 +14,13 @@ after(async () => {
 
 const message = (page, api) => page.locator(`[data-api=${api}] .message`);
 
-/// What the page and the server say in either language.
+/// Texts of the page and of the server in both languages.
 const LANGUAGES = {
   en: { registered: "Your account is there. You can sign in now.", wrong: "Please type the password again", other: "中文" },
   "zh-CN": { registered: "账户已创建，现在可以登录。", wrong: "密码也要重新输入", other: "English" },
 };
 
-for (const [language, says] of Object.entries(LANGUAGES)) {
+for (const [language, texts] of Object.entries(LANGUAGES)) {
   test(`from nothing to signed out, in ${language}`, async () => {
     const { page, open, leave } = await person(browser, server, { language });
     const name = `rei-${language}`;
@@ -29,13 +29,13 @@ for (const [language, says] of Object.entries(LANGUAGES)) {
     await page.click("[href='#/register']");
     await page.locator("#register .picture img").waitFor();
 
-    // A wrong captcha: another picture, what was typed stays, the password does not.
+    // A wrong captcha brings a new picture; the fields keep their text except the password.
     const user = { username: name, show_name: "綾波 Rei", email: `${name}@example.org`, key: KEY };
     const first = await page.getAttribute("#register .picture img", "src");
     await fill(page, "registered", { ...user, passwd: PASSWORD, verification_code: "wrong" });
     await submit(page, "registered");
     await message(page, "registered").getByText("验证码错误或者过期！").waitFor();
-    await message(page, "registered").getByText(says.wrong).waitFor();
+    await message(page, "registered").getByText(texts.wrong).waitFor();
     await page.waitForFunction((first) => document.querySelector("#register .picture img").src !== first, first);
     for (const [field, text] of Object.entries(user)) {
       assert.equal(await page.inputValue(`[data-api=registered] [name=${field}]`), text);
@@ -48,7 +48,7 @@ for (const [language, says] of Object.entries(LANGUAGES)) {
     await fill(page, "registered", { passwd: PASSWORD, verification_code: CAPTCHA });
     await submit(page, "registered");
     await page.locator("#notice").getByText("注册成功").waitFor();
-    await page.locator("#notice").getByText(says.registered).waitFor();
+    await page.locator("#notice").getByText(texts.registered).waitFor();
     assert.equal(await page.inputValue("#login-username"), name);
 
     await signIn(page, name);
@@ -56,7 +56,7 @@ for (const [language, says] of Object.entries(LANGUAGES)) {
     assert.equal(await page.textContent("#account-email"), `${name}@example.org`);
     await page.waitForFunction(() => document.activeElement.id === "account-title");
 
-    // Signing out ends the token at the server.
+    // Signing out revokes the token.
     const token = await page.evaluate(() => sessionStorage.getItem("accountd.token"));
     assert.equal((await server.post("user_info", { token })).code, 200);
     await page.click("#sign-out");
@@ -65,7 +65,7 @@ for (const [language, says] of Object.entries(LANGUAGES)) {
     assert.equal(await page.evaluate(() => sessionStorage.length + localStorage.length), 0);
     assert.equal(await page.textContent("#account-email"), "");
 
-    // The other language, and it is remembered.
+    // The page remembers the chosen language.
     await page.click("#language");
     assert.notEqual(await page.getAttribute("html", "lang"), language);
     await page.reload();
@@ -84,7 +84,7 @@ test("a display name and a key are changed, and the key is copied", async () => 
   await message(page, "update_show_name").getByText("好诶！修改成功~").waitFor();
   assert.equal(await page.textContent("#account-title"), "碇 שינג'י");
 
-  // As many characters as the server allows, which JavaScript counts as twice as many, and one more.
+  // The longest allowed name, whose length JavaScript counts double, and one character more.
   await fill(page, "update_show_name", { new_show_name: "😀".repeat(65) });
   await submit(page, "update_show_name");
   await page.getByText("At most 64 characters; this has 65.").waitFor();
@@ -98,7 +98,7 @@ test("a display name and a key are changed, and the key is copied", async () => 
   await page.click("#copy");
   await page.getByText("Copied.").waitFor();
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
-  // Without TLS on another machine there is no such clipboard.
+  // Browsers offer no clipboard without TLS, except on localhost.
   await page.evaluate(() => delete Navigator.prototype.clipboard);
   await page.evaluate(() => document.addEventListener("copy", () => (document.title = getSelection().toString())));
   await page.click("#copy");
@@ -115,7 +115,7 @@ test("a display name and a key are changed, and the key is copied", async () => 
   await leave();
 });
 
-test("a password is changed, and one that is forgotten is reset", async () => {
+test("a password can be changed, and reset when forgotten", async () => {
   await server.register("asuka");
   const { page, open, leave } = await person(browser, server);
   await open();
@@ -148,7 +148,7 @@ test("a password is changed, and one that is forgotten is reset", async () => {
   await leave();
 });
 
-test("a click renews the captcha, and absent fields are named before anything is sent", async () => {
+test("a click renews the captcha, and empty fields are reported before anything is sent", async () => {
   const { page, open, leave } = await person(browser, server);
   await open();
   const image = page.locator("#sign-in .picture img");
@@ -169,12 +169,12 @@ test("a click renews the captcha, and absent fields are named before anything is
   await leave();
 });
 
-test("a token that has ended leads back to the sign-in", async () => {
+test("an expired session leads back to the sign-in", async () => {
   await server.register("misato");
   const { page, open, leave } = await person(browser, server);
   await open();
   await signIn(page, "misato");
-  // Another session takes its place.
+  // Another session replaces it.
   const token = await server.login("misato");
   await fill(page, "update_show_name", { new_show_name: "x" });
   await submit(page, "update_show_name");
@@ -182,7 +182,7 @@ test("a token that has ended leads back to the sign-in", async () => {
   await page.locator("#notice").getByText("Your session has ended. Please sign in again.").waitFor();
   assert.equal((await server.info(token)).show_name, "misato");
 
-  // So does one that has ended before the page opens.
+  // So does one that ended before the page opened.
   await page.evaluate(() => localStorage.setItem("accountd.token", "x"));
   await page.reload();
   await page.locator("#notice").getByText("Your session has ended.").waitFor();
@@ -190,7 +190,7 @@ test("a token that has ended leads back to the sign-in", async () => {
   await leave();
 });
 
-test("tabs share a session, and stay signed in only on request", async () => {
+test("tabs share a session, and a restarted browser is signed in only on request", async () => {
   await server.register("ritsuko");
   const { context, page, open, leave } = await person(browser, server);
   await open();
@@ -214,7 +214,7 @@ test("tabs share a session, and stay signed in only on request", async () => {
   await leave();
 });
 
-test("one session can be ended, and all of them", async () => {
+test("a user can sign out of one session or of all", async () => {
   const roomy = await serve({ sessions_per_user: 3 });
   await roomy.register("hikari");
   const other = await roomy.login("hikari");
@@ -232,7 +232,7 @@ test("one session can be ended, and all of them", async () => {
   await roomy.stop();
 });
 
-test("the wait of a 429 counts down, and the button is back", async () => {
+test("after a 429 the button counts the wait down and then works again", async () => {
   const strict = await serve({ throttle: true });
   await strict.register("kaji");
   const { page, open, leave } = await person(browser, strict, { expected: [/status of 429/] });
@@ -252,7 +252,7 @@ test("the wait of a 429 counts down, and the button is back", async () => {
   });
   await submit(page, "login");
   await message(page, "login").getByText("too many requests, try again later").waitFor();
-  // Nothing happened to what was typed, the captcha apart.
+  // The fields keep their text except the captcha.
   assert.equal(await page.inputValue("#login-passwd"), "wrong");
   await message(page, "login").getByText("You can try again now.").waitFor();
   const labels = await page.evaluate(() => window.labels);
@@ -284,7 +284,7 @@ test("longer waits count down second by second", async () => {
   await leave();
 });
 
-test("without a connection the page says so and keeps the form", async () => {
+test("without a connection the page shows a message and keeps the form", async () => {
   const { context, page, open, leave } = await person(browser, server, { expected: [/ERR_INTERNET_DISCONNECTED/] });
   await server.register("maya");
   await open();
@@ -310,7 +310,7 @@ test("without a connection the page says so and keeps the form", async () => {
   await leave();
 });
 
-test("the rules for new passwords are told", async () => {
+test("the page shows the password policy", async () => {
   const strict = await serve({ min_password_length: 10, refuse_common_passwords: true });
   await strict.register("fuyutsuki", { passwd: "long enough" });
   const { page, open, leave } = await person(browser, strict);
@@ -327,7 +327,7 @@ test("the rules for new passwords are told", async () => {
   await strict.stop();
 });
 
-test("behind a proxy the page may have a path of its own", async () => {
+test("the page works under another path behind a proxy", async () => {
   await server.register("aoba");
   const proxy = http.createServer((request, response) => {
     const path = request.url.replace(/^\/accounts\//, "/");
@@ -353,7 +353,7 @@ test("behind a proxy the page may have a path of its own", async () => {
   proxy.close();
 });
 
-test("an account that can't be read is tried again on request", async () => {
+test("an account that could not be loaded can be loaded again", async () => {
   await server.register("makoto");
   const { page, open, leave } = await person(browser, server, { expected: [/ERR_FAILED/] });
   await open();
@@ -368,7 +368,7 @@ test("an account that can't be read is tried again on request", async () => {
   await leave();
 });
 
-test("functions that are switched off say so before a form is filled in", async () => {
+test("a disabled function shows a message instead of its form", async () => {
   const closed = await serve({ registration_function_status: false, forgot_password_function_status: false });
   const { page, open, leave } = await person(browser, closed);
   await open("#/register");

@@ -1,4 +1,4 @@
-// README's picture of the page, and in a folder that is named each view, to be looked at.
+// Takes the README's picture of the page and, if a folder is named, a picture of every view.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ const [server, closed, browser] = await Promise.all([
 ]);
 await server.register("rei", { show_name: "綾波レイ Rei Ayanami" });
 
-/// Waits until captchas and pictures are there, and takes a picture.
+/// Takes a picture once captchas and images are loaded.
 async function shoot(page, path, fullPage) {
   await page.waitForFunction(() => !document.querySelector(".view:not([hidden]) .waiting"));
   await page.evaluate(() => Promise.all([...document.images].filter((image) => image.src).map((image) => image.decode())));
@@ -33,7 +33,7 @@ async function readme() {
   await leave();
 }
 
-/// Every view of a person with these wishes.
+/// Takes a picture of every view for this language, width and colour scheme.
 async function views(wishes) {
   const { language, width, dark } = wishes;
   const height = width === 320 ? 640 : 860;

@@ -1,10 +1,9 @@
-// A server on a free port over a fresh folder, a browser, and people in front of it.
+// Servers (started by scripts/harness.py), browsers, and what the tests do with the page.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -18,9 +17,8 @@ export const KEY = "a registration key";
 export const RESET = "a reset key";
 export const PASSWORD = "a password";
 
-/// Starts a server with these settings beside those that the tests need.
+/// Starts a server with these settings in addition to those that the tests need.
 export async function serve(settings = {}) {
-  const data = mkdtempSync(join(tmpdir(), "accountd-page-"));
   const all = {
     secret_key_required_for_account_registration: KEY,
     forget_password_key: RESET,
@@ -28,26 +26,14 @@ export async function serve(settings = {}) {
     throttle: false,
     ...settings,
   };
-  writeFileSync(join(data, "config.json"), JSON.stringify(all));
-  const program = process.env.ACCOUNTD ?? join(root, "target/debug/accountd");
-  const options = ["--data", data, "--listen", "127.0.0.1:0", "--captcha-answer", CAPTCHA];
-  const child = spawn(program, ["serve", ...options], { stdio: ["ignore", "ignore", "pipe"] });
-  // Whatever becomes of the tests, the server and its folder end with them.
-  process.once("exit", () => {
-    child.kill("SIGTERM");
-    rmSync(data, { recursive: true, force: true });
-  });
-  const url = await new Promise((resolve, reject) => {
-    const lines = [];
-    createInterface(child.stderr).on("line", (line) => {
-      lines.push(line);
-      if (line.startsWith("listening on ")) resolve(line.slice("listening on ".length));
-    });
-    child.once("exit", () => reject(new Error(`the server ended: ${lines.join("\n")}`)));
-  });
-  child.unref();
-  child.stderr.unref();
-  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const options = Object.entries(all).flatMap((pair) => ["--set", pair.join("=")]);
+  // It stops the server when its standard input ends, so also when this process does.
+  const harness = spawn(join(root, "scripts/harness.py"), ["serve", ...options], { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = new Promise((resolve) => harness.once("exit", resolve));
+  const line = await Promise.race([new Promise((resolve) => createInterface(harness.stdout).once("line", resolve)), ended]);
+  assert.equal(typeof line, "string", `harness.py exited with code ${line}`);
+  const url = JSON.parse(line).URL;
+  for (const handle of [harness, harness.stdin, harness.stdout]) handle.unref();
 
   async function post(api, members, solved = false) {
     if (solved) {
@@ -63,21 +49,20 @@ export async function serve(settings = {}) {
   return {
     url,
     post,
-    /// A new account, without the page.
+    /// Registers an account without the page.
     async register(username, more = {}) {
       const email = `${encodeURIComponent(username)}@example.org`;
       const user = { username, show_name: username, passwd: PASSWORD, email, key: KEY, ...more };
       assert.equal((await post("registered", user, true)).code, 200);
     },
-    /// A new session, without the page.
+    /// Logs in without the page; returns the token.
     async login(username, passwd = PASSWORD) {
       return (await post("login", { username, passwd }, true)).message;
     },
     info: async (token) => (await post("user_info", { token })).message,
     async stop() {
-      child.kill("SIGTERM");
-      await ended;
-      rmSync(data, { recursive: true, force: true });
+      harness.stdin.end();
+      assert.equal(await ended, 0);
     },
   };
 }
@@ -96,8 +81,8 @@ export const launch = () =>
     ],
   });
 
-/// A person with a browser of their own. What goes wrong unseen, an error on the console or a request to another host,
-/// fails when they leave; `expected` are console errors that are no fault.
+/// A person with a browser context. `leave` fails after an error on the console or a request to another host;
+/// `expected` are console errors that are allowed.
 export async function person(browser, server, { language = "en", width = 1280, height = 900, dark = false, touch = false, expected = [] } = {}) {
   const context = await browser.newContext({
     locale: language,
@@ -135,7 +120,7 @@ export async function person(browser, server, { language = "en", width = 1280, h
   };
 }
 
-/// What axe-core finds in what is shown.
+/// What axe-core objects to in the current view.
 export async function findings(page) {
   await page.evaluate(AXE);
   const result = await page.evaluate(() =>
@@ -145,17 +130,17 @@ export async function findings(page) {
   return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map(place).join(" | ")}`);
 }
 
-/// Types into the fields of the form of an interface, by their names on the wire.
+/// Types into the fields of an interface's form; `fields` has their names on the wire.
 export async function fill(page, api, fields) {
   for (const [name, text] of Object.entries(fields)) {
     await page.locator(`[data-api=${api}] [name=${name}]`).fill(text);
   }
 }
 
-/// Presses the button of a form.
+/// Presses the submit button of an interface's form.
 export const submit = (page, api) => page.locator(`[data-api=${api}] .buttons button`).first().click();
 
-/// Signs in by the page.
+/// Signs in through the page.
 export async function signIn(page, username, passwd = PASSWORD) {
   await fill(page, "login", { username, passwd, verification_code: CAPTCHA });
   await submit(page, "login");

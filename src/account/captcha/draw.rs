@@ -245,7 +245,7 @@ fn distance(a: Point, b: Point) -> f32 {
 mod tests {
     use super::*;
     use rand::{SeedableRng, rngs::SmallRng};
-    use std::time::{Instant, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     fn answer(rng: &mut impl Rng) -> String {
         (0..6)
@@ -308,14 +308,5 @@ mod tests {
             let path = format!("{folder}/{number:04}-{text}.png");
             std::fs::write(path, draw(&text, &mut rng)).unwrap();
         }
-        let start = Instant::now();
-        let bytes: usize = (0..20_000)
-            .map(|_| draw(&answer(&mut rng), &mut rng).len())
-            .sum();
-        let rate = 20_000.0 / start.elapsed().as_secs_f64();
-        println!(
-            "\npictures per second: {rate:.0}, of {} bytes on average",
-            bytes / 20_000
-        );
     }
 }

@@ -1,16 +1,16 @@
-//! What a backup says of itself: `backup.json`, and the checksums in `SHA256SUMS` by which damage
-//! is noticed.
+//! The manifest of a backup: the summary in `backup.json` and the checksums in `SHA256SUMS`, which
+//! reveal damage.
 //!
-//! The checksums stand in the order of their paths (of bytes): the database, its pictures in the
-//! order in which it gives them, `backup.json` and `config.json`. So both lists can be compared
-//! line by line, however long they are.
+//! The checksums are sorted by path, byte by byte: the database, its pictures, `backup.json`,
+//! `config.json`. The database returns its pictures in the same order, so both lists are compared
+//! line by line, without holding either in memory.
 
 use crate::account::avatar;
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::count;
 use crate::config;
 use crate::crypto;
-use crate::store::{self, Store, check, schema};
+use crate::store::{self, Store, integrity, schema, users};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -18,41 +18,38 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// The file of checksums, in the format of `sha256sum`.
-pub const SUMS: &str = "SHA256SUMS";
-/// The file that says what the backup is.
-pub const ABOUT: &str = "backup.json";
+pub const CHECKSUMS: &str = "SHA256SUMS";
+/// The file with the summary of the backup.
+pub const SUMMARY: &str = "backup.json";
 
-/// What `backup.json` holds.
+/// The content of `backup.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct About {
-    /// The version of the accountd that made it.
+pub struct Summary {
+    /// The version of accountd that made the backup.
     pub accountd: String,
-    /// The moment whose state it has, in Unix seconds.
+    /// When the state in the backup was current, in Unix seconds.
     pub moment: u64,
-    /// Users.
+    /// The number of users.
     pub users: u64,
-    /// Uploaded pictures.
+    /// The number of uploaded pictures.
     pub pictures: u64,
-    /// Bytes of the database and of all pictures.
+    /// The size of the database and all pictures, in bytes.
     pub bytes: u64,
 }
 
-impl About {
-    /// The moment whose state it has.
-    #[must_use]
+impl Summary {
+    /// When the state in the backup was current.
     pub fn moment(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.moment)
     }
 
-    /// How much it has, in a few words.
-    #[must_use]
+    /// The numbers of users and pictures, in a few words.
     pub fn content(&self) -> String {
         content(self.users, self.pictures)
     }
 }
 
-/// So many users and pictures, in a few words.
-#[must_use]
+/// Numbers of users and pictures, in a few words.
 pub fn content(users: u64, pictures: u64) -> String {
     format!(
         "{} and {}",
@@ -61,7 +58,7 @@ pub fn content(users: u64, pictures: u64) -> String {
     )
 }
 
-/// A line of the file of checksums.
+/// A line of `SHA256SUMS`.
 pub struct Line {
     /// SHA-256 in lower-case hex.
     pub sum: String,
@@ -70,26 +67,24 @@ pub struct Line {
 }
 
 /// The path of a picture within the backup.
-#[must_use]
-pub fn picture(name: &str) -> String {
+pub fn picture_path(name: &str) -> String {
     format!("{}/{name}", avatar::FOLDER)
 }
 
-/// A line as it is written.
-#[must_use]
+/// A line of `SHA256SUMS` as it is written.
 pub fn line(sum: &str, path: &str) -> String {
     format!("{sum}  {path}\n")
 }
 
-/// The lines of a backup's file of checksums.
-///
-/// # Errors
-/// A sentence, if it can't be read; so may each line.
+/// The lines of a backup's `SHA256SUMS`, each of which may be invalid.
 pub fn lines(backup: &Path) -> Result<impl Iterator<Item = Result<Line, String>> + use<>, String> {
-    let path = backup.join(SUMS);
+    let path = backup.join(CHECKSUMS);
     let shown = path.display().to_string();
     let file = File::open(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!("{}: is no backup: it has no {SUMS}", backup.display()),
+        io::ErrorKind::NotFound => format!(
+            "{}: is not a backup: it has no {CHECKSUMS}",
+            backup.display()
+        ),
         _ => format!("{shown}: cannot be read: {error}"),
     })?;
     Ok(BufReader::new(file)
@@ -105,41 +100,43 @@ pub fn lines(backup: &Path) -> Result<impl Iterator<Item = Result<Line, String>>
                     sum: sum.into(),
                     path: path.into(),
                 })
-                .ok_or_else(|| format!("{SUMS}: line {} is none of a backup", at + 1))
+                .ok_or_else(|| {
+                    format!(
+                        "{CHECKSUMS}: line {} is not a checksum and the path of a backup's file",
+                        at + 1
+                    )
+                })
         }))
 }
 
-/// Whether this is the path of something that a backup holds.
+/// Whether a file of a backup can have this path.
 fn is_path(path: &str) -> bool {
-    matches!(path, store::FILE | ABOUT | config::FILE)
+    matches!(path, store::FILE | SUMMARY | config::FILE)
         || path.strip_prefix("avatars/").is_some_and(avatar::is_name)
 }
 
-/// What `backup.json` says.
-///
-/// # Errors
-/// A sentence.
-pub fn about(backup: &Path) -> Result<About, String> {
-    let text = fs::read_to_string(backup.join(ABOUT))
-        .map_err(|error| format!("{ABOUT}: cannot be read: {error}"))?;
-    serde_json::from_str(&text).map_err(|error| format!("{ABOUT}: {error}"))
+/// Reads `backup.json`.
+pub fn summary(backup: &Path) -> Result<Summary, String> {
+    let text = fs::read_to_string(backup.join(SUMMARY))
+        .map_err(|error| format!("{SUMMARY}: cannot be read: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("{SUMMARY}: {error}"))
 }
 
-/// Reads a whole backup, and says what is wrong with it: nothing if it is sound.
-///
-/// # Errors
-/// A sentence, if it is no backup, or the work was interrupted.
+/// Reads a whole backup and returns its faults: none if it is sound. An error if it is not a backup,
+/// or if Ctrl-C interrupts the work.
 pub fn verify(backup: &Path, progress: &mut Progress) -> Result<Vec<String>, String> {
     let mut lines = lines(backup)?;
-    let (all, mut faults) =
-        about(backup).map_or_else(|fault| (0, vec![fault]), |about| (about.bytes, Vec::new()));
-    let ahead = next(&mut lines, &mut faults);
+    let (total, mut faults) = summary(backup).map_or_else(
+        |fault| (0, vec![fault]),
+        |summary| (summary.bytes, Vec::new()),
+    );
+    let next_line = next_valid(&mut lines, &mut faults);
     let mut check = Check {
         backup,
         lines,
-        ahead,
+        next_line,
         progress,
-        all,
+        total,
         done: 0,
         faults,
     };
@@ -147,21 +144,21 @@ pub fn verify(backup: &Path, progress: &mut Progress) -> Result<Vec<String>, Str
     Ok(check.faults)
 }
 
-/// The next line that can be read.
-fn next(
+/// The next valid line. Invalid ones become faults.
+fn next_valid(
     lines: &mut impl Iterator<Item = Result<Line, String>>,
     faults: &mut Vec<String>,
 ) -> Option<Line> {
     lines.find_map(|line| line.map_err(|fault| faults.push(fault)).ok())
 }
 
+/// A check under way.
 struct Check<'a, L> {
     backup: &'a Path,
     lines: L,
-    /// The line that comes next.
-    ahead: Option<Line>,
+    next_line: Option<Line>,
     progress: &'a mut Progress,
-    all: u64,
+    total: u64,
     done: u64,
     faults: Vec<String>,
 }
@@ -170,14 +167,14 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
     fn run(&mut self) -> Result<(), String> {
         self.expect(store::FILE)?;
         let mut result = Ok(());
-        let opened = Store::still(self.backup);
-        // A schema that can't be read is what the checks below say.
+        let opened = Store::open_immutable(self.backup);
+        // The checks below report a schema that cannot be read.
         let differences = opened.as_ref().map_or_else(
             |_| Vec::new(),
             |store| store.read(schema::differences).unwrap_or_default(),
         );
         if !differences.is_empty() {
-            // A view may stand where a table should: nothing more is asked of such a database.
+            // A view may take the place of a table, so such a database is not queried further.
             self.faults.extend(
                 differences
                     .iter()
@@ -187,7 +184,7 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
         }
         let opened = opened.map(|store| {
             let found = store
-                .read(check::faults)
+                .read(integrity::problems)
                 .unwrap_or_else(|fault| vec![fault.cause().into()]);
             self.faults.extend(
                 found
@@ -195,8 +192,8 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
                     .map(|fault| format!("{}: {fault}", store::FILE)),
             );
             let walked = store.read(|db| {
-                check::each_avatar(db, &mut |name| {
-                    result = self.expect(&picture(name));
+                users::each_avatar(db, &mut |name| {
+                    result = self.expect(&picture_path(name));
                     result.is_ok()
                 })
             });
@@ -208,11 +205,11 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
         });
         self.faults.extend(opened.err());
         result?;
-        self.expect(ABOUT)?;
+        self.expect(SUMMARY)?;
         while let Some(line) = self.take() {
             if line.path != config::FILE {
                 self.faults.push(format!(
-                    "{SUMS}: {} is too much: nothing in the backup asks for it",
+                    "{CHECKSUMS}: {} is listed, but does not belong to the backup",
                     line.path
                 ));
             }
@@ -221,28 +218,37 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
         Ok(())
     }
 
-    /// Checks the file with this path, whose line should come next; lines before it are of no use
-    /// to anybody.
+    /// Checks the file with this path, whose line should come next. Lines of other files before it
+    /// are faults.
     fn expect(&mut self, path: &str) -> Result<(), String> {
-        while self.ahead.as_ref().is_some_and(|line| &*line.path < path) {
-            let line = self.take().expect("it was looked at");
+        while self
+            .next_line
+            .as_ref()
+            .is_some_and(|line| &*line.path < path)
+        {
+            let line = self.take().expect("there is a next line");
             self.faults.push(format!(
-                "{SUMS}: {} is too much: nothing in the backup asks for it",
+                "{CHECKSUMS}: {} is listed, but does not belong to the backup",
                 line.path
             ));
             self.file(&line)?;
         }
-        if self.ahead.as_ref().is_some_and(|line| line.path == path) {
-            let line = self.take().expect("it was looked at");
+        if self
+            .next_line
+            .as_ref()
+            .is_some_and(|line| line.path == path)
+        {
+            let line = self.take().expect("there is a next line");
             return self.file(&line);
         }
-        self.faults.push(format!("{SUMS}: {path} is missing"));
+        self.faults
+            .push(format!("{CHECKSUMS}: {path} is not listed"));
         Ok(())
     }
 
     fn take(&mut self) -> Option<Line> {
-        let next = next(&mut self.lines, &mut self.faults);
-        std::mem::replace(&mut self.ahead, next)
+        let next = next_valid(&mut self.lines, &mut self.faults);
+        std::mem::replace(&mut self.next_line, next)
     }
 
     /// Compares a file with its checksum, and a picture with its name.
@@ -252,7 +258,7 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
             Ok((size, sum)) => {
                 if sum != line.sum {
                     self.faults.push(format!(
-                        "{}: is not what it was: its checksum is another",
+                        "{}: has changed since the backup: its checksum differs",
                         line.path
                     ));
                 }
@@ -260,14 +266,15 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
             }
             Err(fault) => self.faults.push(format!("{}: {fault}", line.path)),
         }
-        self.progress.show(self.done, self.all)
+        self.progress.show(self.done, self.total)
     }
 }
 
-/// Size and checksum of a file; a picture must be one. Only a picture is held in memory.
+/// The size and checksum of a file. A picture must also be a valid one; only pictures are read into
+/// memory.
 fn read(path: &Path, shown: &str) -> Result<(u64, String), String> {
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "is not there".into(),
+        io::ErrorKind::NotFound => "is missing".into(),
         _ => format!("cannot be read: {error}"),
     };
     let mut file = File::open(path).map_err(failed)?;
@@ -280,9 +287,8 @@ fn read(path: &Path, shown: &str) -> Result<(u64, String), String> {
     Ok((size, sum))
 }
 
-/// One sentence of many.
-#[must_use]
-pub fn sentence(faults: &[String]) -> String {
+/// All faults in one sentence: the first one, and how many more there are.
+pub fn in_one_sentence(faults: &[String]) -> String {
     match faults {
         [first, _, rest @ ..] => format!("{first}; and {} more", 1 + rest.len()),
         _ => faults.concat(),

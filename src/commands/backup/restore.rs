@@ -1,14 +1,14 @@
-//! `restore`: a backup put in the place of a data folder's state, which is kept aside.
+//! `restore`: replaces the state of a data folder with a backup, and keeps the previous state aside.
 
 use crate::account::avatar;
 use crate::command::{Args, Argument, Command, DATA, Failure, Opt, print};
-use crate::commands::Folder;
-use crate::commands::backup::manifest::{self, About, Line};
-use crate::commands::backup::{at, copy_file, free, sync_folder};
+use crate::commands::DataFolder;
+use crate::commands::backup::manifest::{self, Line, Summary};
+use crate::commands::backup::{at_path, copy_file, sync_folder, unused_path};
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::count;
 use crate::config;
-use crate::process::serve;
+use crate::process::data_folder;
 use crate::store::{self, Store, audit, users};
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -19,105 +19,112 @@ use std::time::SystemTime;
 const FORCE: Opt = Opt {
     name: "force",
     value: "",
-    doc: "restore even if what is there is newer, or of a newer accountd",
+    doc: "restore even if the present state is newer than the backup, unreadable, or of a newer accountd",
 };
 
 /// The row of `restore`.
 pub const RESTORE: Command = Command {
     name: "restore",
-    doc: "put a backup in the place of what the data folder holds, which is kept aside",
-    about: "Reads the whole backup first, and touches nothing if it is not sound. Refuses while a server works on the data \
-            folder, and if users were added, changed or deleted there after the backup was made, unless --force says otherwise.\n\
-            Database and pictures that were there are kept in the data folder, in before-restore- and the time (UTC); \
-            remove that folder when you do not need it. A config.json that is there stays; where there is none, it comes \
-            from the backup.\n\
-            What breaks off in the middle, by a loss of power say, leaves the old state or the new one, whole.",
+    doc: "replace the state of the data folder with a backup, and keep the previous state",
+    about: "The whole backup is verified first; if it is damaged, nothing changes. The command refuses to run while a server \
+            uses the data folder and, without --force, if users were added, changed or deleted after the backup was made.\n\
+            The previous database and pictures are kept in the data folder, in a folder called before-restore- and the time \
+            (UTC). Remove it when you no longer need it. An existing config.json stays; if there is none, the backup's is \
+            used.\n\
+            After an interruption, such as a loss of power, the folder has either the old state or the new one, complete.",
     arguments: &[Argument {
         name: "DIR",
-        doc: "the folder of one backup, accountd-…",
+        doc: "the folder of a backup, accountd-…",
     }],
     options: &[DATA, FORCE],
     exit: &[],
     examples: &[(
         "restore /srv/backups/accountd-2026-11-24T07-00-00Z --data /srv/accounts",
-        "go back to that morning",
+        "restore the state of that morning",
     )],
     run: |args: &Args| {
         let (data, backup) = (args.data(), args.path("DIR").unwrap_or_default());
         let mut progress = Progress::of_bytes("checking");
         let failed = |error| Failure::new(1, error);
-        crate::commands::as_owner(&data).map_err(failed)?;
-        let about = sound(&backup, &mut progress).map_err(failed)?;
+        crate::commands::require_owner(&data).map_err(failed)?;
+        let summary = verified(&backup, &mut progress).map_err(failed)?;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&data)
-            .map_err(at(&data))
+            .map_err(at_path(&data))
             .map_err(failed)?;
-        let _lock = serve::lock(&data)?;
-        let text =
-            run(&data, &backup, &about, args.has(FORCE.name), &mut progress).map_err(failed)?;
+        let _lock = data_folder::lock(&data)?;
+        let text = run(
+            &data,
+            &backup,
+            &summary,
+            args.has(FORCE.name),
+            &mut progress,
+        )
+        .map_err(failed)?;
         drop(progress);
-        // Done is done, whether or not it can be noted in what has come.
-        let _ = Folder::open(args)
+        // The restore has succeeded, even if the restored database cannot record it in its audit log.
+        let _ = DataFolder::open(args)
             .and_then(|mut folder| folder.change(|db, event| audit::done(db, event, None)));
         print(&text)
     },
 };
 
-/// The database before it is in its place.
+/// The name of the new database until it replaces the old one.
 pub const NEW: &str = "accountd.db.new";
-/// How the folder with the old state begins, and how it ends as long as it is not whole.
+/// The start of the name of the folder with the previous state, and the end of that name while the
+/// folder is incomplete.
 const ASIDE: (&str, &str) = ("before-restore-", ".unfinished");
-/// What may stand beside a database that was not closed.
+/// Files beside a database that was not closed.
 const LOGS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Whether this name in a data folder is of something that a restore left that broke off.
-#[must_use]
+/// Whether an interrupted restore left something with this name in a data folder.
 pub fn is_unfinished(name: &str) -> bool {
     name == NEW || (name.starts_with(ASIDE.0) && name.ends_with(ASIDE.1))
 }
 
-fn sound(backup: &Path, progress: &mut Progress) -> Result<About, String> {
+/// Verifies a backup and returns its summary.
+fn verified(backup: &Path, progress: &mut Progress) -> Result<Summary, String> {
     let faults = manifest::verify(backup, progress)?;
     if !faults.is_empty() {
         return Err(format!(
-            "{}: is broken: {}; choose another one",
+            "{}: is damaged: {}; choose another backup",
             backup.display(),
-            manifest::sentence(&faults)
+            manifest::in_one_sentence(&faults)
         ));
     }
-    manifest::about(backup)
+    manifest::summary(backup)
 }
 
 fn run(
     data: &Path,
     backup: &Path,
-    about: &About,
+    summary: &Summary,
     force: bool,
     progress: &mut Progress,
 ) -> Result<String, String> {
-    let held = avatar::lock_exclusive(data)?;
-    let aside = set_aside(data, backup, about, force)?;
+    let lock = avatar::lock_exclusive(data)?;
+    let aside = set_aside(data, backup, summary, force)?;
     progress.next("restoring");
-    if let Err(error) = put_in_place(data, backup, about, progress) {
-        // Pictures that belong to nobody are removed at the next start.
+    if let Err(error) = put_in_place(data, backup, summary, progress) {
+        // The next start removes the pictures, which no user has.
         let _ = fs::remove_file(data.join(NEW));
         let _ = aside.map(fs::remove_dir_all);
         return Err(error);
     }
-    drop(held);
-    let restored = Store::still(data)?;
-    // When in doubt, it stays; all of them are kept aside.
+    drop(lock);
+    let restored = Store::open_immutable(data)?;
+    // All pictures are kept aside as well. If the database cannot be read, they stay here too.
     avatar::sweep(data, SystemTime::now(), |name| {
         restored
             .read(|db| users::has_avatar(db, name))
             .unwrap_or(true)
     });
-    let moment = humantime::format_rfc3339_seconds(about.moment());
-    let mut text = format!("{}: {} as of {moment}\n", data.display(), about.content());
+    let moment = humantime::format_rfc3339_seconds(summary.moment());
+    let mut text = format!("{}: {} as of {moment}\n", data.display(), summary.content());
     if let Some(aside) = aside {
-        text += &format!("what was there before is kept in {}\n", aside.display());
+        text += &format!("the previous state is kept in {}\n", aside.display());
     }
     Ok(text)
 }
@@ -125,33 +132,35 @@ fn run(
 fn put_in_place(
     data: &Path,
     backup: &Path,
-    about: &About,
+    summary: &Summary,
     progress: &mut Progress,
 ) -> Result<(), String> {
-    // None of this is the new state yet: pictures that nobody names, and a file that nobody reads.
+    // Nothing of this takes effect yet: no database refers to the pictures, and the new database has
+    // a temporary name.
     let mut done = 0;
     for line in manifest::lines(backup)? {
-        done += place(data, backup, &line?)?;
-        progress.show(done, about.bytes)?;
+        done += restore_file(data, backup, &line?)?;
+        progress.show(done, summary.bytes)?;
     }
     sync_folder(&avatar::folder(data))?;
-    // A log of the old database would be played back into the new one. The old one has none, unless
-    // it is damaged.
+    // SQLite would apply a log of the old database to the new one. There is a log only if the old
+    // database is damaged.
     for log in LOGS {
         remove(&data.join(format!("{}{log}", store::FILE)))?;
     }
     sync_folder(data)?;
-    // The one step from the old state to the new one.
-    fs::rename(data.join(NEW), data.join(store::FILE)).map_err(at(data))?;
+    // This step alone replaces the old state with the new one.
+    fs::rename(data.join(NEW), data.join(store::FILE)).map_err(at_path(data))?;
     sync_folder(data)
 }
 
-/// Copies one file of the backup to where it belongs. What comes is what was checked.
-fn place(data: &Path, backup: &Path, line: &Line) -> Result<u64, String> {
+/// Copies one file of the backup to its place, unless it has changed since it was verified. Returns
+/// its size.
+fn restore_file(data: &Path, backup: &Path, line: &Line) -> Result<u64, String> {
     let from = backup.join(&line.path);
     let (fresh, to) = match line.path.as_str() {
         store::FILE => (data.join(NEW), None),
-        manifest::ABOUT => return Ok(0),
+        manifest::SUMMARY => return Ok(0),
         config::FILE if data.join(config::FILE).exists() => return Ok(0),
         config::FILE => (data.join("config.json.new"), Some(data.join(config::FILE))),
         path => (
@@ -162,78 +171,81 @@ fn place(data: &Path, backup: &Path, line: &Line) -> Result<u64, String> {
     remove(&fresh)?;
     let (size, sum) = copy_file(&from, &fresh)?;
     if sum != line.sum {
-        return Err(format!("{}: has just changed", from.display()));
+        return Err(format!(
+            "{}: has changed since it was verified; run the command again",
+            from.display()
+        ));
     }
     if let Some(to) = to {
-        fs::rename(&fresh, &to).map_err(at(&to))?;
+        fs::rename(&fresh, &to).map_err(at_path(&to))?;
     }
     Ok(size)
 }
 
-/// Refuses what must not be overwritten; the rest is linked into a folder of its own, and the
-/// database left as one file.
+/// Links the present state into a folder of its own, with the database as one file, and returns that
+/// folder. An error if the present state must not be replaced.
 fn set_aside(
     data: &Path,
     backup: &Path,
-    about: &About,
+    summary: &Summary,
     force: bool,
 ) -> Result<Option<PathBuf>, String> {
     let file = data.join(store::FILE);
     if !file.exists() {
         return Ok(None);
     }
-    let all_the_same = "--force restores the backup all the same, and keeps what is there aside";
+    let hint = "--force restores the backup anyway, and keeps the present state aside";
     let shown = file.display();
-    match compare(data, &file, backup, about, force) {
+    match close_old(data, &file, backup, summary, force) {
         Ok(true) => {}
         Ok(false) => {
             return Err(format!(
-                "{shown}: another accountd command is using it; try again"
+                "{shown}: another accountd command is using it; try again when it is done"
             ));
         }
         Err(_) if force => {}
-        Err(sentence) => return Err(format!("{sentence}; {all_the_same}")),
+        Err(sentence) => return Err(format!("{sentence}; {hint}")),
     }
-    let aside = free(data, ASIDE.0, SystemTime::now());
+    let aside = unused_path(data, ASIDE.0, SystemTime::now());
     let unfinished = PathBuf::from(format!("{}{}", aside.display(), ASIDE.1));
     let pictures = avatar::folder(&unfinished);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&pictures)
-        .map_err(at(&pictures))?;
+        .map_err(at_path(&pictures))?;
     for suffix in [""].iter().chain(&LOGS) {
         let name = format!("{}{suffix}", store::FILE);
         link(&data.join(&name), &unfinished.join(&name))?;
     }
-    for entry in fs::read_dir(avatar::folder(data)).map_err(at(data))? {
-        let entry = entry.map_err(at(data))?;
+    for entry in fs::read_dir(avatar::folder(data)).map_err(at_path(data))? {
+        let entry = entry.map_err(at_path(data))?;
         if avatar::is_name(&entry.file_name().to_string_lossy()) {
             link(&entry.path(), &pictures.join(entry.file_name()))?;
         }
     }
     sync_folder(&pictures)?;
     sync_folder(&unfinished)?;
-    fs::rename(&unfinished, &aside).map_err(at(&aside))?;
+    fs::rename(&unfinished, &aside).map_err(at_path(&aside))?;
     sync_folder(data)?;
     Ok(Some(aside))
 }
 
-/// Whether the old database may go: nobody else has it open, and it has nothing newer, unless that
-/// may be lost.
-fn compare(
+/// Closes the old database as one file, and returns whether that worked: it does not while another
+/// process has it open. An error if it has users that the backup lacks, unless `force`.
+fn close_old(
     data: &Path,
     file: &Path,
     backup: &Path,
-    about: &About,
+    summary: &Summary,
     force: bool,
 ) -> Result<bool, String> {
-    let (shown, moment) = (file.display(), about.moment());
+    let (shown, moment) = (file.display(), summary.moment());
     let unreadable = |error: &dyn std::fmt::Display| {
         format!("{shown}: cannot be compared with the backup: {error}")
     };
     let changed = changed_at(file);
-    let old = crate::commands::visit(data)?;
+    let old = crate::commands::open_existing(data)?;
     if changed > moment && !force {
         let differ = old
             .users_that_differ(backup)
@@ -244,19 +256,19 @@ fn compare(
                 humantime::format_rfc3339_seconds(moment),
             );
             return Err(format!(
-                "{shown}: is newer: {differ} added, changed or deleted there after {moment}"
+                "{shown}: is newer than the backup: {differ} added, changed or deleted after {moment}"
             ));
         }
     }
-    old.close_alone().map_err(|error| unreadable(&error))
+    old.close_exclusive().map_err(|error| unreadable(&error))
 }
 
-/// When the database was last changed: it or its log.
+/// When the database or its log was last changed.
 fn changed_at(file: &Path) -> SystemTime {
     let log = PathBuf::from(format!("{}{}", file.display(), LOGS[0]));
     let changed = |path: &Path| {
         let metadata = fs::metadata(path).ok()?;
-        // An empty log says that somebody has come, not that anything has changed.
+        // An empty log only means that the database was opened.
         metadata.modified().ok().filter(|_| metadata.len() > 0)
     };
     changed(file)
@@ -264,7 +276,7 @@ fn changed_at(file: &Path) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// A second name for a file that is there, or a copy where the file system has no second names.
+/// Makes a hard link to a file if it exists, or a copy if the file system has no hard links.
 fn link(from: &Path, to: &Path) -> Result<(), String> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -275,7 +287,7 @@ fn link(from: &Path, to: &Path) -> Result<(), String> {
 
 fn remove(path: &Path) -> Result<(), String> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at_path(path)(error)),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Talking to a person at a terminal: tables, prompts, progress.
+//! Input and output for a person at a terminal: tables, prompts, progress.
 
 pub mod progress;
 pub mod prompt;

@@ -1,5 +1,4 @@
-//! A bar on standard error for whoever waits at a terminal, and a flag for who does not want to
-//! wait any more.
+//! A progress bar on standard error, and a flag that Ctrl-C sets.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -8,17 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Between two pictures of the bar.
-const EVERY: Duration = Duration::from_millis(100);
-/// Characters of the bar.
+/// How often the bar is drawn.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Width of the bar in characters.
 const WIDTH: u64 = 30;
 
-/// What is shown of work that takes its time: on a terminal a line that is drawn anew, elsewhere
-/// nothing.
+/// The progress of a long task. On a terminal it is a line that is redrawn; elsewhere nothing is
+/// shown.
 pub struct Progress {
-    what: &'static str,
+    task: &'static str,
     unit: &'static str,
-    /// So many make one of the unit.
+    /// How many bytes or items make one unit.
     scale: u64,
     shown: Option<Instant>,
     terminal: bool,
@@ -26,27 +25,24 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of work on bytes.
-    #[must_use]
-    pub fn of_bytes(what: &'static str) -> Progress {
-        Progress::new(what, "MB", 1_000_000)
+    /// The progress of a task that is measured in bytes.
+    pub fn of_bytes(task: &'static str) -> Progress {
+        Progress::new(task, "MB", 1_000_000)
     }
 
-    /// Of work on things of this kind.
-    #[must_use]
-    pub fn of(what: &'static str, unit: &'static str) -> Progress {
-        Progress::new(what, unit, 1)
+    /// The progress of a task that is measured in items, such as users.
+    pub fn of(task: &'static str, unit: &'static str) -> Progress {
+        Progress::new(task, unit, 1)
     }
 
-    fn new(what: &'static str, unit: &'static str, scale: u64) -> Progress {
+    fn new(task: &'static str, unit: &'static str, scale: u64) -> Progress {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // Where it can't be registered, the signal ends the process at once, as it does by
-            // default.
+            // If the flag cannot be registered, the signal ends the process at once, as by default.
             let _ = flag::register(signal, interrupted.clone());
         }
         Progress {
-            what,
+            task,
             unit,
             scale,
             shown: None,
@@ -55,29 +51,25 @@ impl Progress {
         }
     }
 
-    /// Shows that so much of so much is done.
-    ///
-    /// # Errors
-    /// A sentence, if a signal (Ctrl-C) asked for an end.
+    /// Shows how much is done. An error if SIGINT (Ctrl-C) or SIGTERM has come.
     pub fn show(&mut self, done: u64, all: u64) -> Result<(), String> {
         if self.is_interrupted() {
             return Err("interrupted".into());
         }
-        if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() >= EVERY) {
+        if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() >= INTERVAL) {
             self.shown = Some(Instant::now());
             let _ = write!(io::stderr(), "\r{}\x1b[K", self.line(done, all));
         }
         Ok(())
     }
 
-    /// Says on whose behalf the bar moves from now on.
-    pub fn next(&mut self, what: &'static str) {
-        self.what = what;
+    /// Begins another task.
+    pub fn next(&mut self, task: &'static str) {
+        self.task = task;
         self.shown = None;
     }
 
-    /// Whether a signal asked for an end.
-    #[must_use]
+    /// Whether SIGINT or SIGTERM has come.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
@@ -91,11 +83,11 @@ impl Progress {
         let (
             percent,
             Progress {
-                what, unit, scale, ..
+                task, unit, scale, ..
             },
         ) = (done * 100 / all.max(1), self);
         format!(
-            "{what:<10} [{bar}] {percent:>3} %  {} of {} {unit}",
+            "{task:<10} [{bar}] {percent:>3} %  {} of {} {unit}",
             done / scale,
             all / scale
         )

@@ -1,32 +1,32 @@
-//! A password from a terminal that does not show it, or from standard input; never from an
-//! argument.
+//! Prompts: a new password, from a terminal without echo or from standard input, and a confirmation.
+//!
+//! The package rpassword (7.5.4) is not used: it shows its prompt before it turns the echo off, so
+//! that an answer typed at once is shown, and on Ctrl-C it ends the process before it restores the
+//! terminal.
 
 use crate::command::Failure;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Read, Write};
 
-/// Bytes of input at the most: four for each of the 1,024 characters that a password may have, and
-/// the end of a line.
-const MOST: u64 = 4 * 1024 + 2;
+/// The longest input in bytes: four for each of the 1,024 characters that a password may have, and
+/// the end of the line.
+const MAX_BYTES: u64 = 4 * 1024 + 2;
 
-/// Asks for a new password: twice on a terminal, otherwise it is the one line of standard input.
-///
-/// # Errors
-/// If there is none, or the two are not the same.
-pub fn ask() -> Result<String, Failure> {
+/// Reads a new password: twice if standard input is a terminal, otherwise as its one line.
+pub fn new_password() -> Result<String, Failure> {
     let bytes = if io::stdin().is_terminal() {
-        let first = hidden("new password").map_err(not_read)?;
-        if hidden("once more").map_err(not_read)? != first {
+        let first = read_hidden("new password").map_err(not_read)?;
+        if read_hidden("repeat the new password").map_err(not_read)? != first {
             return Err(Failure::new(
                 1,
-                "the two are not the same; nothing has changed".into(),
+                "the two passwords differ; nothing has changed".into(),
             ));
         }
         first
     } else {
         let mut line = Vec::new();
         io::stdin()
-            .take(MOST)
+            .take(MAX_BYTES)
             .read_to_end(&mut line)
             .map_err(not_read)?;
         let end = [&b"\r\n"[..], b"\n"]
@@ -43,11 +43,9 @@ pub fn ask() -> Result<String, Failure> {
     }
 }
 
-/// Whether whoever sits at the terminal agrees. Without a terminal nobody is asked.
-///
-/// # Errors
-/// If nobody does.
-pub fn agree(question: &str) -> Result<(), Failure> {
+/// Asks a yes-or-no question; any answer but yes is an error. If standard input is not a terminal,
+/// the answer is taken to be yes.
+pub fn confirm(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Ok(());
     }
@@ -68,33 +66,36 @@ fn refused(why: &str) -> Failure {
 }
 
 fn not_read(error: io::Error) -> Failure {
-    Failure::new(1, format!("no answer: {error}; nothing has changed"))
+    Failure::new(
+        1,
+        format!("the answer could not be read: {error}; nothing has changed"),
+    )
 }
 
-/// Reads a line that the terminal does not show. It is read byte by byte, so that the terminal is
-/// as before even when an interrupt is typed.
-fn hidden(question: &str) -> io::Result<Vec<u8>> {
+/// Reads a line without echo. Ctrl-C arrives as a byte, not as a signal, so the terminal is restored
+/// in that case too.
+fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
     let input = io::stdin();
     let before = tcgetattr(&input)?;
-    let mut quiet = before.clone();
-    quiet
+    let mut hidden = before.clone();
+    hidden
         .local_modes
         .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-    quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
-    quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
-    // What was typed before the question was shown.
-    tcsetattr(&input, OptionalActions::Flush, &quiet)?;
-    eprint!("{question}: ");
-    let line = line(&mut input.lock());
+    hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
+    hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
+    // Flush discards what was typed before the prompt.
+    tcsetattr(&input, OptionalActions::Flush, &hidden)?;
+    eprint!("{prompt}: ");
+    let line = edited_line(&mut input.lock());
     tcsetattr(&input, OptionalActions::Drain, &before)?;
     io::stderr().write_all(b"\n")?;
     line
 }
 
-/// A line of single bytes as a terminal gives them, with the keys that edit it.
-fn line(input: &mut impl Read) -> io::Result<Vec<u8>> {
+/// Reads a line byte by byte and applies the keys that edit it.
+fn edited_line(input: &mut impl Read) -> io::Result<Vec<u8>> {
     const INTERRUPT: u8 = 3;
-    const END: u8 = 4;
+    const END_OF_INPUT: u8 = 4;
     const ERASE: [u8; 2] = [8, 127];
     const KILL: u8 = 21;
     let mut line = Vec::new();
@@ -104,13 +105,13 @@ fn line(input: &mut impl Read) -> io::Result<Vec<u8>> {
         match byte[0] {
             b'\n' | b'\r' => return Ok(line),
             INTERRUPT => return Err(io::ErrorKind::Interrupted.into()),
-            END => return Err(io::ErrorKind::UnexpectedEof.into()),
+            END_OF_INPUT => return Err(io::ErrorKind::UnexpectedEof.into()),
             KILL => line.clear(),
             byte if ERASE.contains(&byte) => {
-                // A character of several bytes goes as one.
+                // Removes a whole character: the continuation bytes of UTF-8, and the first byte.
                 while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
             }
-            byte if line.len() as u64 <= MOST => line.push(byte),
+            byte if line.len() as u64 <= MAX_BYTES => line.push(byte),
             _ => {}
         }
     }
@@ -118,10 +119,10 @@ fn line(input: &mut impl Read) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::edited_line;
 
     #[test]
-    fn keys_edit_the_line() {
+    fn backspace_and_ctrl_u_edit_the_line_and_ctrl_c_and_ctrl_d_end_it() {
         for (typed, read) in [
             ("a password\nmore", "a password"),
             ("ab\u{7f}c\r", "ac"),
@@ -130,19 +131,19 @@ mod tests {
             ("wrong\u{15}right\n", "right"),
         ] {
             assert_eq!(
-                line(&mut typed.as_bytes()).unwrap(),
+                edited_line(&mut typed.as_bytes()).unwrap(),
                 read.as_bytes(),
                 "{typed:?}"
             );
         }
         assert_eq!(
-            line(&mut &b"ab\x03"[..]).unwrap_err().kind(),
+            edited_line(&mut &b"ab\x03"[..]).unwrap_err().kind(),
             std::io::ErrorKind::Interrupted
         );
         assert_eq!(
-            line(&mut &b"ab\x04"[..]).unwrap_err().kind(),
+            edited_line(&mut &b"ab\x04"[..]).unwrap_err().kind(),
             std::io::ErrorKind::UnexpectedEof
         );
-        assert!(line(&mut &b"ab"[..]).is_err());
+        assert!(edited_line(&mut &b"ab"[..]).is_err());
     }
 }

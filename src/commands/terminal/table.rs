@@ -1,47 +1,47 @@
-//! Output for people: columns that are aligned in every script, and times.
+//! Output for people: aligned columns, times, counts.
 
 pub use crate::log::escape::{json, plain};
 
 use std::time::{Duration, SystemTime};
 use unicode_width::UnicodeWidthStr;
 
-/// Unix seconds as the log writes times.
+/// A time in Unix seconds, in the format of the log.
 pub fn time(seconds: i64) -> String {
     let since = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
-/// So many of something, whose plural ends in s.
-pub fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+/// A number with its noun, whose plural ends in s.
+pub fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Rows in columns, which grow from page to page as they have to.
+/// Rows in columns. A column keeps its width from page to page, and grows for a wider cell.
 pub struct Table<const N: usize> {
     widths: [usize; N],
-    head: Option<[String; N]>,
+    header: Option<[String; N]>,
 }
 
 impl<const N: usize> Table<N> {
-    /// Columns without a head.
-    pub fn bare() -> Table<N> {
+    /// Columns without a header.
+    pub fn without_header() -> Table<N> {
         Table {
             widths: [0; N],
-            head: None,
+            header: None,
         }
     }
 
-    /// Columns whose head stands on the first page.
-    pub fn with(head: [&str; N]) -> Table<N> {
+    /// Columns with a header on the first page.
+    pub fn with_header(header: [&str; N]) -> Table<N> {
         Table {
             widths: [0; N],
-            head: Some(head.map(String::from)),
+            header: Some(header.map(String::from)),
         }
     }
 
-    /// A line for each row.
+    /// The lines of these rows.
     pub fn page(&mut self, rows: impl IntoIterator<Item = [String; N]>) -> String {
-        let rows: Vec<_> = self.head.take().into_iter().chain(rows).collect();
+        let rows: Vec<_> = self.header.take().into_iter().chain(rows).collect();
         for (column, width) in self.widths.iter_mut().enumerate() {
             *width = rows
                 .iter()
@@ -79,10 +79,10 @@ mod tests {
             row("e\u{301}", ""),
         ];
         assert_eq!(
-            Table::bare().page(rows),
+            Table::without_header().page(rows),
             "rei   1\n阿巴  2\n      3\ne\u{301}\n"
         );
-        let mut table = Table::with(["A", "B"]);
+        let mut table = Table::with_header(["A", "B"]);
         assert_eq!(table.page([row("1", "2")]), "A  B\n1  2\n");
         assert_eq!(
             table.page([row("long", "3"), row("4", "5")]),

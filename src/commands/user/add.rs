@@ -1,9 +1,9 @@
-//! The command `user add`: an account as if it had been registered.
+//! The command `user add`: adds an account as a registration would.
 
-use super::{fit, new_password, report};
+use super::{check_field, new_password, report};
 use crate::account::avatar;
 use crate::command::{Args, Argument, Command, DATA, Failure, JSON, Opt};
-use crate::commands::Folder;
+use crate::commands::DataFolder;
 use crate::contract;
 use crate::crypto;
 use crate::store::audit;
@@ -15,7 +15,7 @@ const NAME: Argument = Argument {
 };
 const EMAIL: Argument = Argument {
     name: "EMAIL",
-    doc: "the email, at most 254 characters",
+    doc: "the email address, at most 254 characters",
 };
 const SHOW_NAME: Opt = Opt {
     name: "show-name",
@@ -27,9 +27,10 @@ const SHOW_NAME: Opt = Opt {
 pub const ADD: Command = Command {
     name: "user add",
     doc: "add a user",
-    about: "As if the user had registered, but without a captcha, a registration key, or a server, and also while \
-            registration is switched off. Asks for the password, twice; where standard input is no terminal, the password \
-            is its one line.",
+    about: "Works like a registration, but needs no captcha, registration key or running server, and also works while \
+            registration is switched off.\n\
+            Asks for the password twice on a terminal, without showing it. Otherwise the password is the one line of \
+            standard input.",
     arguments: &[NAME, EMAIL],
     options: &[SHOW_NAME, JSON, DATA],
     exit: &[],
@@ -47,12 +48,12 @@ pub const ADD: Command = Command {
 };
 
 fn add(args: &Args) -> Result<(), Failure> {
-    let mut folder = Folder::open(args)?;
+    let mut folder = DataFolder::open(args)?;
     let (name, email) = (args.argument(NAME.name)?, args.argument(EMAIL.name)?);
     let show_name = args.text(SHOW_NAME.name)?.unwrap_or_else(|| name.clone());
-    fit("NAME", "username", &name)?;
-    fit("EMAIL", "email", &email)?;
-    fit("the display name", "show_name", &show_name)?;
+    check_field("NAME", "username", &name)?;
+    check_field("EMAIL", "email", &email)?;
+    check_field("the display name", "show_name", &show_name)?;
     let user = New {
         name: &name,
         show_name: &show_name,
@@ -70,7 +71,7 @@ fn add(args: &Args) -> Result<(), Failure> {
     let id = added.ok_or_else(|| {
         Failure::new(
             1,
-            "a user with this name or this email is there already".into(),
+            "a user with this name or this email already exists".into(),
         )
     })?;
     report(&folder, args, id, "added")

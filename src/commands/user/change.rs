@@ -1,23 +1,23 @@
 //! The commands `user set-password`, `rename`, `disable`, `enable` and `logout`.
 
-use super::{USER, fit, named, new_password, report};
+use super::{USER, check_field, find_account, new_password, report};
 use crate::clock;
 use crate::command::{Args, Argument, Command, DATA, Failure, ID, JSON};
-use crate::commands::{Change, Folder};
+use crate::commands::{Change, DataFolder};
 use crate::store::users::User;
 use crate::store::{accounts, audit, sessions};
 
 const NEW_NAME: Argument = Argument {
     name: "NEW_NAME",
-    doc: "the name that takes its place, at most 64 characters",
+    doc: "the new name, at most 64 characters",
 };
 
 /// `user set-password`
 pub const SET_PASSWORD: Command = Command {
     name: "user set-password",
-    doc: "set a user's password and end all sessions",
-    about: "Asks for the password, twice; where standard input is no terminal, the password is its one line. A user who is \
-            disabled stays so.",
+    doc: "set a user's password and end all of their sessions",
+    about: "Asks for the password twice on a terminal, without showing it. Otherwise the password is the one line of \
+            standard input. A disabled user stays disabled.",
     arguments: &[USER],
     options: &[ID, JSON, DATA],
     exit: &[],
@@ -29,8 +29,8 @@ pub const SET_PASSWORD: Command = Command {
         ),
     ],
     run: |args| {
-        let mut folder = Folder::open(args)?;
-        let User { id, name, .. } = named(&folder, args)?.user;
+        let mut folder = DataFolder::open(args)?;
+        let User { id, name, .. } = find_account(&folder, args)?.user;
         let password = new_password(&folder, &name)?;
         folder.change(|db, event| {
             audit::done(db, event, Some(id))?;
@@ -48,20 +48,20 @@ pub const SET_PASSWORD: Command = Command {
 /// `user rename`
 pub const RENAME: Command = Command {
     name: "user rename",
-    doc: "give a user another name to log in with",
-    about: "Sessions, password and display name stay.",
+    doc: "change the name that a user logs in with",
+    about: "Sessions, password and display name stay the same.",
     arguments: &[USER, NEW_NAME],
     options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[(
         "user rename rei ayanami",
-        "from now on rei logs in as ayanami",
+        "from now on, rei logs in as ayanami",
     )],
     run: |args| {
-        let mut folder = Folder::open(args)?;
-        let id = named(&folder, args)?.user.id;
+        let mut folder = DataFolder::open(args)?;
+        let id = find_account(&folder, args)?.user.id;
         let name = args.argument(NEW_NAME.name)?;
-        fit(NEW_NAME.name, "username", &name)?;
+        check_field(NEW_NAME.name, "username", &name)?;
         let renamed = folder.change(|db, event| {
             let renamed = accounts::rename(db, id, &name)?;
             if renamed {
@@ -71,7 +71,7 @@ pub const RENAME: Command = Command {
         })?;
         match renamed {
             true => report(&folder, args, id, "renamed"),
-            false => Err(Failure::new(1, "another user has that name".into())),
+            false => Err(Failure::new(1, "another user has this name".into())),
         }
     },
 };
@@ -79,15 +79,15 @@ pub const RENAME: Command = Command {
 /// `user disable`
 pub const DISABLE: Command = Command {
     name: "user disable",
-    doc: "end a user's sessions and let nobody in until user enable",
-    about: "To every interface the user is nobody: a log-in is answered like a wrong password, a token like an unknown one. \
-            Nothing is deleted; name and email stay taken.",
+    doc: "disable a user and end all of their sessions",
+    about: "Every interface answers as if the user did not exist: a log-in like a wrong password, a token like an unknown \
+            one. Nothing is deleted; name and email stay taken. user enable undoes it.",
     arguments: &[USER],
     options: &[ID, JSON, DATA],
     exit: &[],
-    examples: &[("user disable rei", "rei is out at once")],
+    examples: &[("user disable rei", "end rei's sessions and refuse new ones")],
     run: |args| {
-        switch(args, "disabled, every session has ended", |db, id| {
+        apply(args, "disabled, every session has ended", |db, id| {
             accounts::disable(db, id, clock::now())
         })
     },
@@ -96,34 +96,34 @@ pub const DISABLE: Command = Command {
 /// `user enable`
 pub const ENABLE: Command = Command {
     name: "user enable",
-    doc: "let a user in again who was disabled",
-    about: "With the same password; sessions from before have ended.",
+    doc: "let a disabled user log in again",
+    about: "The password is the same as before. Earlier sessions stay ended.",
     arguments: &[USER],
     options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[("user enable rei", "rei can log in again")],
-    run: |args| switch(args, "enabled", accounts::enable),
+    run: |args| apply(args, "enabled", accounts::enable),
 };
 
 /// `user logout`
 pub const LOGOUT: Command = Command {
     name: "user logout",
-    doc: "end all sessions of a user",
+    doc: "end all of a user's sessions",
     about: "The user can log in again at once.",
     arguments: &[USER],
     options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[(
         "user logout rei",
-        "every token of rei is unknown from now on",
+        "from now on, every token of rei is unknown",
     )],
-    run: |args| switch(args, "every session has ended", sessions::end_all),
+    run: |args| apply(args, "every session has ended", sessions::end_all),
 };
 
-/// Changes a user whom the command line names.
-fn switch(args: &Args, sentence: &str, change: Change) -> Result<(), Failure> {
-    let mut folder = Folder::open(args)?;
-    let id = named(&folder, args)?.user.id;
+/// Applies a change to the user that the command line names.
+fn apply(args: &Args, sentence: &str, change: Change) -> Result<(), Failure> {
+    let mut folder = DataFolder::open(args)?;
+    let id = find_account(&folder, args)?.user.id;
     folder.change(|db, event| {
         audit::done(db, event, Some(id))?;
         change(db, id)

@@ -1,25 +1,26 @@
 //! The commands `user list` and `user show`.
 
 use super::look_alikes::LookAlikes;
-use super::{USER, json, named};
+use super::{USER, find_account, json};
 use crate::clock;
 use crate::command::{Args, Command, DATA, Failure, ID, JSON, print};
-use crate::commands::Folder;
+use crate::commands::DataFolder;
 use crate::commands::terminal::table::{Table, plain, time};
 use crate::config::Scheme;
 use crate::store::accounts::{self, Account};
 
-/// Accounts that are read at once: a reader who takes time keeps nobody waiting.
+/// Accounts per query. No transaction is open while a page is printed, so a slow terminal or pipe
+/// holds up no checkpoint.
 const PAGE: i64 = 1000;
 
 /// `user list`
 pub const LIST: Command = Command {
     name: "user list",
-    doc: "print all users, a line each",
-    about: "In the order in which they registered. Sessions are the tokens that are good at this moment. Control \
-            characters, those that are not seen, and spaces at the ends of names are escaped. Names that differ in nothing \
-            but these, upper and lower case, or full-width forms are marked: STATE, or looks_like in JSON, has the ids of \
-            up to five others that look like the name.",
+    doc: "print all users, one per line",
+    about: "Users are in the order of their registration. SESSIONS counts tokens that are valid now.\n\
+            Control characters, invisible characters and spaces at the ends of names are escaped. Names that differ only \
+            in these, in upper and lower case, or in full-width forms are marked: STATE, or looks_like in JSON, has the \
+            ids of up to five other users with such a name.",
     arguments: &[],
     options: &[JSON, DATA],
     exit: &[],
@@ -27,7 +28,7 @@ pub const LIST: Command = Command {
         ("user list", "print the users of ./data"),
         (
             "user list --json | jq -r 'select(.disabled_at) | .email'",
-            "print the emails of users who are disabled",
+            "print the email addresses of disabled users",
         ),
     ],
     run: list,
@@ -36,22 +37,22 @@ pub const LIST: Command = Command {
 /// `user show`
 pub const SHOW: Command = Command {
     name: "user show",
-    doc: "print what there is to know about a user",
-    about: "Everything but what would open the account: the password and the user's key stay hidden.",
+    doc: "print a user's account",
+    about: "Password and key are never printed.",
     arguments: &[USER],
     options: &[ID, JSON, DATA],
     exit: &[],
     examples: &[
-        ("user show rei", "print the account of rei"),
+        ("user show rei", "print rei's account"),
         ("user show id:7", "print the account with the id 7"),
     ],
     run: show,
 };
 
 fn list(args: &Args) -> Result<(), Failure> {
-    let folder = Folder::open(args)?;
+    let folder = DataFolder::open(args)?;
     let look_alikes = LookAlikes::find(&folder)?;
-    let mut table = Table::with([
+    let mut table = Table::with_header([
         "ID",
         "NAME",
         "SHOW NAME",
@@ -114,7 +115,7 @@ fn row(account: &Account, looks_like: &[i64]) -> [String; 7] {
 }
 
 fn show(args: &Args) -> Result<(), Failure> {
-    let account = named(&Folder::open(args)?, args)?;
+    let account = find_account(&DataFolder::open(args)?, args)?;
     if args.has(JSON.name) {
         return print(&json(&account, None));
     }
@@ -147,5 +148,5 @@ fn show(args: &Args) -> Result<(), Failure> {
         ("sessions", format!("{sessions}{until}")),
     ]
     .map(|(name, value)| [name.into(), value]);
-    print(&Table::bare().page(rows))
+    print(&Table::without_header().page(rows))
 }

@@ -1,32 +1,29 @@
-//! Names that a person may take for each other.
+//! User names that a person may mistake for each other.
 
 use crate::command::Failure;
-use crate::commands::Folder;
-use crate::log::escape::is_unseen;
+use crate::commands::DataFolder;
+use crate::log::escape::is_invisible;
 use crate::store::accounts;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Names that are read at once.
+/// Names per query.
 const PAGE: i64 = 10_000;
-/// Others of whom the ids are shown, so that a thousand names that look alike make no list of a
-/// million ids.
+/// Ids that are shown for a name, so that a thousand look-alikes do not print a million ids.
 const SHOWN: usize = 5;
 
-/// Users whose names look like another one's.
+/// The users whose name looks like another user's.
 pub struct LookAlikes {
-    /// Hashes of skeletons that several users have, and the ids of these users.
+    /// Hashes of the skeletons that several users share, each with the id of one of these users;
+    /// sorted.
     alike: Vec<(u64, i64)>,
-    /// For each of these users, where those with the same hash begin.
+    /// For each of these users, the index of the first entry with the same hash.
     starts: HashMap<i64, usize>,
 }
 
 impl LookAlikes {
-    /// Looks at all names.
-    ///
-    /// # Errors
-    /// Whatever the database says.
-    pub fn find(folder: &Folder) -> Result<LookAlikes, Failure> {
+    /// Compares the names of all users.
+    pub fn find(folder: &DataFolder) -> Result<LookAlikes, Failure> {
         let mut all = Vec::new();
         let mut last = 0;
         loop {
@@ -39,8 +36,8 @@ impl LookAlikes {
         }
     }
 
-    /// The users whose skeleton another user has too. Sixteen bytes a user: of a million, two
-    /// skeletons have the same hash once in forty million.
+    /// The users who share a skeleton. Hashes keep this at 16 bytes a user; among a million users,
+    /// two different skeletons have the same hash with a probability of one in 40 million.
     fn among(mut all: Vec<(u64, i64)>) -> LookAlikes {
         all.sort_unstable();
         let mut found = LookAlikes {
@@ -60,7 +57,7 @@ impl LookAlikes {
         found
     }
 
-    /// The ids of some others whose names look like that of the user with this id.
+    /// The ids of at most [`SHOWN`] other users whose names look like that of this user.
     pub fn of(&self, id: i64) -> Vec<i64> {
         let Some(start) = self.starts.get(&id) else {
             return Vec::new();
@@ -81,21 +78,21 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// What is left of a name without what the eye may miss: characters that are not seen, spaces at
-/// its ends, the kind of a space, upper and lower case, full-width forms.
+/// A name without the differences that a reader may miss: invisible characters, spaces at its ends,
+/// kinds of spaces, upper and lower case, full-width forms.
 fn skeleton(name: &str) -> String {
     // Upper case first: some letters have two lower-case forms, as sigma has.
     let seen = name
         .chars()
-        .filter(|c| !is_unseen(*c))
+        .filter(|c| !is_invisible(*c))
         .map(narrow)
         .flat_map(char::to_uppercase);
     let skeleton: String = seen.flat_map(char::to_lowercase).collect();
     skeleton.trim().into()
 }
 
-/// A full-width form as the character of usual width (Unicode's block U+FF00 to U+FFEF), and any
-/// space as the usual one.
+/// A full-width form (Unicode's block U+FF00 to U+FFEF) as its ordinary character, and any space as
+/// U+0020.
 fn narrow(c: char) -> char {
     match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xff01 + u32::from('!')).unwrap_or(c),
@@ -143,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_those_of_the_others_and_not_too_many() {
+    fn a_user_gets_the_ids_of_at_most_five_others() {
         let alike = LookAlikes::among(vec![(7, 1), (9, 2), (7, 3), (8, 4), (9, 5)]);
         assert_eq!((alike.of(1), alike.of(3)), (vec![3], vec![1]));
         assert_eq!(

@@ -1,4 +1,5 @@
-"""Proxies before the server: nginx, Caddy and HAProxy, each as people set it up, and what HAProxy thinks of the server."""
+"""Proxies in front of the server: nginx, Caddy and HAProxy in common configurations, and HAProxy's
+health checks."""
 
 import os
 import random
@@ -19,7 +20,7 @@ Files = tuple[Path, Path]
 
 @dataclass
 class Route:
-    """One way through a proxy: its URL, and whether clients speak HTTP/2 over TLS there."""
+    """A port of a proxy; over TLS, clients speak HTTP/2."""
 
     name: str
     port: int
@@ -31,8 +32,8 @@ class Route:
 
 
 @dataclass
-class Front:
-    """A running proxy and the ways through it."""
+class Proxy:
+    """A running proxy and its ports."""
 
     name: str
     process: subprocess.Popen
@@ -41,7 +42,7 @@ class Front:
 
 
 def certificate(folder: Path) -> Files:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     files = folder / "certificate.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-out", files[0], "-keyout", files[1], "-days", "2", "-subj", "/CN=accountd's proxy"]
@@ -51,7 +52,8 @@ def certificate(folder: Path) -> Files:
 
 
 def nginx(folder: Path, upstream: str, files: Files) -> tuple[list[str], list[Route]]:
-    """nginx with and without its buffers, over HTTP/1.1 and HTTP/2, and as one line sets it up: HTTP/1.0 to the server."""
+    """nginx with and without buffering, over HTTP/1.1 and HTTP/2, and with proxy_pass alone
+    (HTTP/1.0 to the server)."""
     routes, servers = [], ""
     tls = f"ssl_certificate {files[0]}; ssl_certificate_key {files[1]};"
     for version in ["HTTP/1.1", "HTTP/2"]:
@@ -67,16 +69,16 @@ server {{
         proxy_buffering {buffers}; proxy_request_buffering {buffers};
     }}
 }}"""
-    routes.append(Route("nginx of one line", harness.free_port()))
+    routes.append(Route("nginx with proxy_pass alone", harness.free_port()))
     servers += f"server {{ listen 127.0.0.1:{routes[-1].port}; location / {{ proxy_pass http://{upstream}; }} }}"
     keep = f"upstream accountd {{ server {upstream}; keepalive 16; keepalive_timeout 15s; }}"
-    # Without a limit, a connection is for 1,000 requests, and HTTP/2 clients see it end.
+    # By default nginx closes a connection after 1,000 requests, which HTTP/2 clients notice.
     limits = "client_max_body_size 11m; keepalive_requests 1000000;"
     return harness.nginx_command(folder, f"{limits} {keep} {servers}"), routes
 
 
 def caddy(folder: Path, upstream: str, files: Files) -> tuple[list[str], list[Route]]:
-    """Caddy over HTTP/1.1 and HTTP/2, which hands on whatever comes at once."""
+    """Caddy over HTTP/1.1 and HTTP/2, without buffering."""
     routes = [Route("caddy HTTP/1.1", harness.free_port()), Route("caddy HTTP/2", harness.free_port(), True)]
     text = "{\n\tadmin off\n\tauto_https off\n\tservers {\n\t\tprotocols h1 h2\n\t}\n}\n"
     for route in routes:
@@ -88,14 +90,14 @@ def caddy(folder: Path, upstream: str, files: Files) -> tuple[list[str], list[Ro
 
 
 def haproxy(folder: Path, upstream: str, files: Files) -> tuple[list[str], list[Route]]:
-    """HAProxy with its own idea of a health check, over HTTP/1.1 and HTTP/2, and with few ports towards the server."""
+    """HAProxy with its default health check, over HTTP/1.1 and HTTP/2, and with few source ports."""
     routes = [
         Route("haproxy HTTP/1.1", harness.free_port()),
         Route("haproxy HTTP/2", harness.free_port(), True),
         Route("haproxy from few ports", harness.free_port()),
     ]
     (folder / "both.pem").write_bytes(files[0].read_bytes() + files[1].read_bytes())
-    # Below the ports that other clients of this machine get.
+    # Below the kernel's range of ephemeral ports.
     first = random.randrange(20_000, 32_000)
     text = f"""
 global
@@ -122,26 +124,26 @@ backend few
     return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], routes
 
 
-FRONTS = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}
+PROXIES = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}
 
 
-def start(name: str, folder: Path, server: Address, files: Files) -> Front | None:
-    """The proxy before this server, or None and a line if it is not there."""
+def start(name: str, folder: Path, server: Address, files: Files) -> Proxy | None:
+    """Starts a proxy in front of this server; returns None if it is not installed."""
     if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"):
-        print(f"SKIPPED {name}: it is not there")
+        print(f"SKIPPED {name}: not installed")
         return None
     folder.mkdir()
-    command, routes = FRONTS[name](folder, "{}:{}".format(*server), files)
+    command, routes = PROXIES[name](folder, "{}:{}".format(*server), files)
     process = harness.start_proxy(command, folder, [route.port for route in routes])
-    return Front(name, process, routes, folder)
+    return Proxy(name, process, routes, folder)
 
 
-def health(front: Front) -> dict[str, str]:
-    """What HAProxy's checks say of each of its servers, once the last of them was made: UP L7OK/204, say."""
+def health(proxy: Proxy) -> dict[str, str]:
+    """The result of HAProxy's first health check for each of its servers, for example UP L7OK/204."""
     end = time.monotonic() + 5
     while True:
         with socket.socket(socket.AF_UNIX) as control:
-            control.connect(str(front.folder / "stats"))
+            control.connect(str(proxy.folder / "stats"))
             control.sendall(b"show stat\n")
             lines = control.makefile().read().strip().splitlines()
         names = lines[0].removeprefix("# ").split(",")

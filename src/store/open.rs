@@ -1,23 +1,26 @@
-//! From a file to a connection: what is not ours is refused, what is older is brought up to date.
+//! From a file to a connection: refuses the files of other programs and newer versions, and migrates
+//! older ones.
 
-use super::schema::{MIGRATIONS, TODAY, differences, version};
-use super::{BUSY, Durable, FILE, Reader, Store};
+use super::schema::{CURRENT_VERSION, MIGRATIONS, differences, version};
+use super::{BUSY_TIMEOUT, Durable, FILE, Reader, Store};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// `acct`: how a database of ours is told from one of another program (SQLite's file format, offset
+/// `acct`: tells a database of accountd from one of another program (SQLite's file format, offset
 /// 68).
 const APPLICATION_ID: u32 = 0x6163_6374;
-/// Memory for pages of the connection that writes, in KiB: it needs the few on the way to a row.
-/// The one that reads has SQLite's default, 2,000.
-const WRITING_CACHE: i64 = 500;
+/// Page cache of the connection that writes, in KiB: a write needs only the few pages on the way to
+/// a row. The connection that reads has SQLite's default, 2,000.
+const WRITER_CACHE: i64 = 500;
 
 impl Store {
-    /// Opens the database of a data folder, or makes it; brings an older one up to date.
+    /// Opens the database of a data folder, or creates it; migrates an older one.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the file and what to do; the file has not been
@@ -25,75 +28,83 @@ impl Store {
     pub fn open(data: &Path) -> Result<Store, String> {
         let path = data.join(FILE);
         let shown = path.display();
-        refuse_foreign(&path)?;
+        create_if_missing(&path)?;
+        check_header(&path)?;
         let failed = |error| {
             format!("{shown}: cannot be opened: {error}; restore it from a backup if it is damaged")
         };
         let mut connection = connect(&path).map_err(failed)?;
-        refuse_newer(&connection, &path)?;
-        if version(&connection).map_err(failed)? != TODAY {
-            // A foreign trigger would run with the steps.
-            refuse_foreign_schema(&connection, &path)?;
+        check_version(&connection, &path)?;
+        if version(&connection).map_err(failed)? != CURRENT_VERSION {
+            // A trigger of another program would run during the migration.
+            check_schema(&connection, &path)?;
         }
-        prepare(&mut connection).map_err(failed)?;
-        Ok(Store {
-            connection,
-            durable: Durable::Now,
-            patience: BUSY,
-        })
+        set_up(&mut connection).map_err(failed)?;
+        Ok(Store::new(connection))
     }
 
-    /// Looks at a database before a server starts on it, and changes nothing: whether its schema is
-    /// accountd's own. What is added to it later ends no server, and no worker that takes the place
-    /// of another.
-    ///
-    /// # Errors
-    /// A sentence that names what is in the database and accountd did not create, or says what else
-    /// is wrong with the file.
+    /// Checks a database before a server starts on it, without changing it: the schema must be
+    /// accountd's own. Neither a running server nor a new worker looks at this again, so a foreign
+    /// object that is added later does not end the service.
     pub fn inspect(data: &Path) -> Result<(), String> {
         let path = data.join(FILE);
         if !path.exists() {
             return Ok(());
         }
-        refuse_foreign(&path)?;
+        check_header(&path)?;
         let failed = |error| format!("{}: cannot be opened: {error}", path.display());
         let connection = connect(&path).map_err(failed)?;
-        refuse_newer(&connection, &path)?;
-        refuse_foreign_schema(&connection, &path)
+        check_version(&connection, &path)?;
+        check_schema(&connection, &path)
     }
 
-    /// Opens a database that is there, as it is: an older one stays as old as it is.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with the file and what to do.
-    pub fn visit(data: &Path) -> Result<Store, String> {
+    /// Opens a database that exists, and does not migrate it.
+    pub fn open_existing(data: &Path) -> Result<Store, String> {
         let path = data.join(FILE);
-        refuse_foreign(&path)?;
+        check_header(&path)?;
         let failed = |error| format!("{}: cannot be opened: {error}", path.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_URI;
-        let connection = Connection::open_with_flags(literal(&path), flags).map_err(failed)?;
-        refuse_newer(&connection, &path)?;
-        guard(&connection).map_err(failed)?;
-        Ok(Store {
+        let connection = Connection::open_with_flags(literal_path(&path), flags).map_err(failed)?;
+        check_version(&connection, &path)?;
+        configure_writer(&connection).map_err(failed)?;
+        Ok(Store::new(connection))
+    }
+
+    /// Opens a database that no process writes, such as a backup. Writes nothing, not even a file
+    /// beside it.
+    pub fn open_immutable(folder: &Path) -> Result<Store, String> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Err(format!("{}: is not there", path.display()));
+        }
+        check_header(&path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(immutable_uri(&path), flags)
+            .map_err(|error| format!("{}: cannot be opened: {error}", path.display()))?;
+        check_version(&connection, &path)?;
+        Ok(Store::new(connection))
+    }
+
+    fn new(connection: Connection) -> Store {
+        Store {
             connection,
             durable: Durable::Now,
-            patience: BUSY,
-        })
+            busy_timeout: BUSY_TIMEOUT,
+        }
     }
 }
 
 impl Reader {
     /// Opens a database that [`Store::open`] has opened.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with the file.
     pub fn open(data: &Path) -> Result<Reader, String> {
         let path = data.join(FILE);
         let connection = connect(&path).and_then(|connection| {
             configure(&connection)?;
-            connection.busy_timeout(BUSY)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.pragma_update(None, "query_only", true)?;
             Ok(connection)
         });
@@ -109,34 +120,35 @@ impl Reader {
     }
 }
 
-/// Looks at the file's head without SQLite, which would recover or change what is not ours; makes
-/// one if there is none.
-pub(super) fn refuse_foreign(path: &Path) -> Result<(), String> {
+/// Creates an empty file that only its owner may read, unless there is a file.
+fn create_if_missing(path: &Path) -> Result<(), String> {
+    if path.exists() {
+        return Ok(());
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|error| unreadable(path, &error))
+}
+
+/// Refuses a file that is not a database of accountd by its first bytes. SQLite is not asked: it
+/// would recover or change the file of another program.
+fn check_header(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let unreadable = |error: io::Error| {
-        format!("{shown}: cannot be read: {error}; check its owner and permissions")
-    };
     let mut head = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(100).read_to_end(&mut head).map_err(unreadable)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .map_err(unreadable)?;
-            return Ok(());
-        }
-        Err(error) => return Err(unreadable(error)),
-    };
+    File::open(path)
+        .and_then(|file| file.take(100).read_to_end(&mut head))
+        .map_err(|error| unreadable(path, &error))?;
     let id = head
         .get(68..72)
         .map(|id| u32::from_be_bytes([id[0], id[1], id[2], id[3]]));
     match id {
         _ if head.is_empty() => Ok(()),
         Some(_) if !head.starts_with(b"SQLite format 3\0") => Err(format!(
-            "{shown}: is no SQLite database; move it away, or restore it from a backup if it was one"
+            "{shown}: is not a SQLite database; move it away, or restore it from a backup if it was one"
         )),
         Some(APPLICATION_ID) => Ok(()),
         Some(_) => Err(format!(
@@ -146,82 +158,107 @@ pub(super) fn refuse_foreign(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Refuses what a newer accountd wrote, and leaves its write-ahead log as it is.
-pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), String> {
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!(
+        "{}: cannot be read: {error}; check its owner and permissions",
+        path.display()
+    )
+}
+
+/// Refuses the database of a newer accountd, and leaves its write-ahead log as it is.
+fn check_version(connection: &Connection, path: &Path) -> Result<(), String> {
     let version = connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .and_then(|_| connection.busy_timeout(BUSY))
+        .and_then(|_| connection.busy_timeout(BUSY_TIMEOUT))
         .and_then(|()| version(connection))
-        .map_err(|error| {
-            format!(
-                "{}: cannot be read: {error}; restore it from a backup",
-                path.display()
-            )
-        })?;
-    if version > TODAY {
+        .map_err(|error| damaged(path, &error))?;
+    if version > CURRENT_VERSION {
         return Err(format!(
-            "{}: is of a newer accountd (its schema is {version}, this program's {TODAY}); start the newer one",
+            "{}: was written by a newer accountd (its schema is {version}, this program's {CURRENT_VERSION}); start the newer one",
             path.display(),
         ));
     }
     Ok(())
 }
 
-/// Refuses a schema that is not as accountd makes it.
-fn refuse_foreign_schema(connection: &Connection, path: &Path) -> Result<(), String> {
-    let shown = path.display();
+/// Refuses a schema that differs from the one that accountd creates.
+fn check_schema(connection: &Connection, path: &Path) -> Result<(), String> {
     let differences = connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)
         .and_then(|_| differences(connection))
-        .map_err(|error| format!("{shown}: cannot be read: {error}; restore it from a backup"))?;
+        .map_err(|error| damaged(path, &error))?;
     let Some(first) = differences.first() else {
         return Ok(());
     };
     let more = match differences.len() - 1 {
         0 => String::new(),
-        more => format!("; and {more} more, which accountd check names"),
+        more => format!("; and {more} more, which accountd check lists"),
     };
+    let shown = path.display();
     Err(format!("{shown}: {first}; {}{more}", first.remedy(path)))
 }
 
-/// A connection that asks for no mutex of SQLite's, since each is behind one of ours.
+fn damaged(path: &Path, error: &rusqlite::Error) -> String {
+    format!(
+        "{}: cannot be read: {error}; restore it from a backup",
+        path.display()
+    )
+}
+
+/// A connection without SQLite's own mutex, since each is behind one of ours.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(
-        literal(path),
+        literal_path(path),
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
 }
 
-/// A path that SQLite takes for a path: without the dot, it takes one that begins with `file:` for
-/// a URI.
-pub(super) fn literal(path: &Path) -> PathBuf {
+/// A path that SQLite takes as a path. Without the dot, it takes one that begins with `file:` as a
+/// URI.
+pub(super) fn literal_path(path: &Path) -> PathBuf {
     Path::new(".").join(path)
 }
 
-fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    guard(connection)?;
+/// The URI of a file that no process writes (SQLite's "Uniform Resource Identifiers", 3.3). SQLite
+/// takes no lock on it and makes no file beside it.
+pub(super) fn immutable_uri(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let mut uri = String::from("file:");
+    for byte in absolute.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                uri.push(char::from(*byte))
+            }
+            _ => _ = write!(uri, "%{byte:02X}"),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+fn set_up(connection: &mut Connection) -> rusqlite::Result<()> {
+    configure_writer(connection)?;
     migrate(connection)?;
-    // After the first migration, so that the head of the file names us before anything stands in a
-    // log beside it.
+    // After the first migration: the file then has our application id before there is a write-ahead
+    // log.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
 }
 
-/// What holds for every connection that writes.
-fn guard(connection: &Connection) -> rusqlite::Result<()> {
+/// The settings of every connection that writes.
+fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     configure(connection)?;
-    connection.pragma_update(None, "cache_size", -WRITING_CACHE)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // What is deleted or replaced leaves no copy in the pages that are written anyway.
+    // Deleted and replaced values leave no copy in pages that are written anyway.
     connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))
 }
 
-/// What holds for every connection.
+/// The settings of every connection.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // Otherwise SQLite plans a prepared statement anew whenever a value that is bound to it
+    // Otherwise SQLite plans a prepared statement again whenever a value that is bound to it
     // changes.
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
@@ -229,7 +266,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    if version(connection)? == TODAY {
+    if version(connection)? == CURRENT_VERSION {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -237,7 +274,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", TODAY)?;
+    transaction.pragma_update(None, "user_version", CURRENT_VERSION)?;
     transaction.commit()
 }
 
@@ -250,7 +287,7 @@ mod tests {
 
     fn refusal(data: &Path) -> String {
         let before = fs::read(data.join(FILE)).unwrap();
-        let error = Store::open(data).map(|_| ()).expect_err("a refusal");
+        let error = Store::open(data).map(drop).expect_err("it is refused");
         assert_eq!(
             before,
             fs::read(data.join(FILE)).unwrap(),
@@ -270,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_is_built_as_cargo_config_says() {
+    fn sqlite_is_built_with_the_flags_of_cargo_config() {
         let db = Connection::open_in_memory().unwrap();
         let mut statement = db.prepare("PRAGMA compile_options").unwrap();
         let options: Vec<String> = statement
@@ -291,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_database_is_ours_private_and_durable() {
+    fn a_new_database_has_our_id_private_permissions_and_synced_commits() {
         use std::os::unix::fs::PermissionsExt;
         let data = folder();
         let store = Store::open(&data).unwrap();
@@ -309,7 +346,7 @@ mod tests {
         assert_eq!((number("foreign_keys"), number("synchronous")), (1, 2));
         assert_eq!(
             (number("application_id"), number("user_version")),
-            (APPLICATION_ID, TODAY)
+            (APPLICATION_ID, CURRENT_VERSION)
         );
         assert_eq!(
             fs::metadata(data.join(FILE)).unwrap().permissions().mode() & 0o777,
@@ -321,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_refused_and_not_touched() {
+    fn a_file_of_another_program_is_refused_and_not_touched() {
         let data = folder();
         let file = data.join(FILE);
         fs::write(
@@ -329,7 +366,7 @@ mod tests {
             "no database at all, but long enough to be one: ".repeat(10),
         )
         .unwrap();
-        assert!(refusal(&data).contains("is no SQLite database; move it away"));
+        assert!(refusal(&data).contains("is not a SQLite database; move it away"));
         fs::write(&file, "SQLite format 3\0").unwrap();
         assert!(refusal(&data).contains("is cut short; restore it"));
         fs::remove_file(&file).unwrap();
@@ -348,24 +385,24 @@ mod tests {
         store
             .read(|db| db.pragma_update(None, "user_version", 99))
             .unwrap();
-        // The version stands in the write-ahead log alone, as after a crash of the newer program.
+        // The version is in the write-ahead log only, as after a crash of the newer program.
         let copy = folder();
         for name in [FILE, "accountd.db-wal"] {
             fs::copy(data.join(name), copy.join(name)).unwrap();
         }
         drop(store);
-        assert!(refusal(&data).contains("is of a newer accountd (its schema is 99"));
-        assert!(refusal(&copy).contains("is of a newer accountd"));
+        assert!(refusal(&data).contains("was written by a newer accountd (its schema is 99"));
+        assert!(refusal(&copy).contains("was written by a newer accountd"));
         assert!(fs::metadata(copy.join("accountd.db-wal")).unwrap().len() > 0);
         fs::remove_dir_all(data).unwrap();
         fs::remove_dir_all(copy).unwrap();
     }
 
     #[test]
-    fn a_schema_with_something_foreign_is_named_and_not_touched() {
+    fn a_schema_with_a_foreign_object_is_refused_and_not_touched() {
         let data = folder();
         let file = data.join(FILE);
-        assert_eq!(Store::inspect(&data), Ok(()), "none is there yet");
+        assert_eq!(Store::inspect(&data), Ok(()), "there is no file yet");
         assert!(!file.exists());
         for version in 1..=MIGRATIONS.len() {
             let old = Connection::open(&file).unwrap();
@@ -383,12 +420,12 @@ mod tests {
             let before = fs::read(&file).unwrap();
             let expected = format!(
                 "{0}: it holds the trigger c, which accountd did not create; remove it, while no server runs, with: sqlite3 '{0}' 'DROP TRIGGER \"c\"'; \
-                 and 1 more, which accountd check names",
+                 and 1 more, which accountd check lists",
                 file.display()
             );
             assert_eq!(Store::inspect(&data), Err(expected.clone()));
-            // No step runs on it. One that needs none is opened: it is looked at before a server
-            // starts.
+            // No migration runs on it. A database of the current version is opened, since
+            // `inspect` checks it before a server starts.
             match Store::open(&data) {
                 Err(error) => assert_eq!(error, expected),
                 Ok(_) => assert_eq!(version, MIGRATIONS.len()),
@@ -403,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_the_first_schema_comes_along_with_its_data() {
+    fn a_database_of_the_first_version_is_migrated_with_its_data() {
         let data = folder();
         let old = Connection::open(data.join(FILE)).unwrap();
         old.execute_batch(MIGRATIONS[0]).unwrap();
@@ -432,7 +469,7 @@ mod tests {
         assert_eq!(
             store.read(|db| sessions::owner(db, &[0; 32], 0)).unwrap(),
             None,
-            "an id alone opens nothing"
+            "an id without the digest opens nothing"
         );
         let sessions = store.read(|db| {
             db.query_row("SELECT count(*) FROM sessions", [], |row| {
@@ -441,7 +478,7 @@ mod tests {
         });
         assert_eq!(
             (sessions.unwrap(), store.read(version).unwrap()),
-            (2, TODAY)
+            (2, CURRENT_VERSION)
         );
         fs::remove_dir_all(data).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What every worker does when it starts, with a supervisor or without.
+//! Steps of the start that are the same with and without a supervisor.
 
 use crate::account::avatar;
 use crate::app::App;
@@ -10,11 +10,8 @@ use crate::store::{Durable, Reader, Store, audit, users};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// The configuration with this text of its file, over it the address of the command line.
-///
-/// # Errors
-/// What is not right about it.
-pub fn load(data: &Path, text: &str, listen: Option<String>) -> Result<Config, Failure> {
+/// Loads the configuration from the text of its file, the environment and the command line.
+pub fn load_config(data: &Path, text: &str, listen: Option<String>) -> Result<Config, Failure> {
     let arguments: Vec<_> = listen
         .map(|address| ("listen", "--listen", address))
         .into_iter()
@@ -26,26 +23,27 @@ pub fn load(data: &Path, text: &str, listen: Option<String>) -> Result<Config, F
         .map_err(|error| Failure::new(2, error))
 }
 
-/// What a serving process needs, opened.
-///
-/// # Errors
-/// If the database is not to be used.
-pub fn open(data: &Path, config: Config, captcha_answer: Option<String>) -> Result<App, Failure> {
+/// Opens the database and everything else that a serving process needs.
+pub fn open_app(
+    data: &Path,
+    config: Config,
+    captcha_answer: Option<String>,
+) -> Result<App, Failure> {
     let store = Store::open(data).map_err(|error| Failure::new(1, error))?;
     let reader = Reader::open(data).map_err(|error| Failure::new(1, error))?;
     Ok(App::new(config, data.into(), captcha_answer, store, reader))
 }
 
-/// Removes pictures from before `start` that belong to nobody, since a crash cut their upload off,
-/// and lines of the audit log that are too old.
-pub fn sweep(app: &App, start: SystemTime) {
-    // When in doubt, it stays.
+/// Removes pictures that no account uses and that are older than `start` (a crash interrupted their
+/// upload), and expired entries of the audit log.
+pub fn remove_leftovers(app: &App, start: SystemTime) {
+    // If the database cannot tell, the picture stays.
     let used = |name: &str| app.read(|db| users::has_avatar(db, name)).unwrap_or(true);
     let count = avatar::sweep(&app.data, start, used);
     if count > 0 {
         log::line(
             Level::Info,
-            &format!("{count} pictures that belong to nobody were removed"),
+            &format!("removed {count} pictures that no account uses"),
         );
     }
     if let Err(fault) = app.write(Durable::Soon, |db| {
@@ -55,9 +53,8 @@ pub fn sweep(app: &App, start: SystemTime) {
     }
 }
 
-/// One line for a panic: where it was, and nothing of what it says, which may quote what somebody
-/// sent.
-pub fn report_panics() {
+/// Logs a panic as one line with its location. Its message is left out, since it may quote a client.
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         log::line(Level::Error, &format!("panic at {place}"));

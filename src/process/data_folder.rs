@@ -1,0 +1,79 @@
+//! The data folder: its creation, its lock, its mode.
+
+use crate::command::Failure;
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// The lock file. A server holds its lock and writes its pid into it.
+const LOCK: &str = "accountd.lock";
+
+/// Creates the folder if it does not exist.
+pub(super) fn create(data: &Path) -> Result<(), Failure> {
+    if data.to_str().is_none() {
+        let why = "the path of the data folder is not UTF-8; give the folder another name";
+        return Err(Failure::new(2, format!("{}: {why}", data.display())));
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|error| failed(data, error))
+}
+
+/// A failure that names a file.
+pub(super) fn failed(path: &Path, error: io::Error) -> Failure {
+    Failure::new(1, format!("{}: {error}", path.display()))
+}
+
+/// Locks the data folder for this process until the returned file is dropped. The error names the
+/// process that holds the lock.
+pub fn lock(data: &Path) -> Result<File, Failure> {
+    let path = data.join(LOCK);
+    let failed = |error| failed(&path, error);
+    let mut options = File::options();
+    let options = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    let mut file = options.open(&path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        // Older versions created it with this mode. The lock works in any case, so errors are ignored.
+        let _ = file.set_permissions(Permissions::from_mode(0o600));
+    }
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+        Err(TryLockError::WouldBlock) => {
+            let pid = fs::read_to_string(&path).unwrap_or_default();
+            let sentence = format!(
+                "{}: another accountd, with pid {}, is using this folder",
+                data.display(),
+                pid.trim()
+            );
+            return Err(Failure::new(1, sentence));
+        }
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
+    Ok(file)
+}
+
+/// A warning if other users of the machine can access the folder: others at all, or the group for
+/// writing. The group may read, since a proxy that connects to a unix socket there may be in it.
+pub(super) fn mode_warning(data: &Path) -> Option<String> {
+    let mode = fs::metadata(data).ok()?.permissions().mode() & 0o777;
+    (mode & 0o027 != 0).then(|| {
+        let shown = data.display();
+        format!(
+            "the mode of the data folder {shown}, 0{mode:03o}, lets other users of this machine in; `chmod 700 {shown}` \
+             keeps them out"
+        )
+    })
+}
