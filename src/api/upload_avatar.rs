@@ -90,14 +90,15 @@ mod tests {
         let fixture = Fixture::with(&[("ACCOUNTD_MAX_AVATAR_BYTES", "20000")]);
         let (_, token) = fixture.signed_in("rei");
         let picture = &*Fixture::picture(110);
-        assert!((10_241..20_000).contains(&picture.len()));
+        let too_small = TOO_SMALL as usize;
+        assert!((too_small + 1..20_000).contains(&picture.len()));
         let text = vec![b'a'; 15_000];
         for (token, name, file, reason) in [
             ("", "file", picture, Reason::TokenAbsent),
             ("unknown", "file", picture, Reason::TokenUnknown),
             (&*token, "other", picture, Reason::FileUnusable),
             (&*token, "file", &text, Reason::FileUnusable),
-            (&*token, "file", &picture[..10_240], Reason::FileTooSmall),
+            (&*token, "file", &picture[..too_small], Reason::FileTooSmall),
             (&*token, "file", &[0; 20_001], Reason::FileUnusable),
         ] {
             assert_eq!(

@@ -404,7 +404,7 @@ impl Remark {
     fn new(user: &User, what: String) -> Remark {
         let text = |cell: &Cell| {
             if let Cell::Text(text) = cell {
-                text.chars().take(64).collect()
+                text.chars().take(contract::USERNAME.limit).collect()
             } else {
                 String::new()
             }

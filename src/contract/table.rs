@@ -5,12 +5,17 @@ use super::{Cost, Endpoint, Field, Reason, Row, Token, Value};
 /// The message of a fault that has no row.
 pub(super) const BROKEN: &str = "你不对劲！为什么报错了？";
 
-const USERNAME: Field = field("username", 64);
+/// The member `username`.
+pub const USERNAME: Field = field("username", 64);
 const NAME: Field = field("name", 64);
-const SHOW_NAME: Field = field("show_name", 64);
-const NEW_SHOW_NAME: Field = field("new_show_name", 64);
-const EMAIL: Field = field("email", 254);
-const PASSWD: Field = field("passwd", 1024);
+/// The member `show_name`.
+pub const SHOW_NAME: Field = field("show_name", 64);
+/// The member `new_show_name`.
+pub const NEW_SHOW_NAME: Field = field("new_show_name", 64);
+/// The member `email`.
+pub const EMAIL: Field = field("email", 254);
+/// The member `passwd`.
+pub const PASSWD: Field = field("passwd", 1024);
 const OLD_PASSWD: Field = field("old_passwd", 1024);
 const NEW_PASSWD: Field = field("new_passwd", 1024);
 /// The member `key`. A configured key has at most as many characters.
