@@ -1,6 +1,7 @@
 //! The table of settings: names, kinds, defaults and descriptions.
 
 use super::{Listen, MAX_SOCKET_PATH};
+use crate::contract;
 use serde_json::Value;
 use std::fmt;
 
@@ -37,7 +38,7 @@ pub enum Kind {
     Origins,
     /// A list of IP, IP/BITS or `unix`.
     Proxies,
-    /// 1 to 1024 characters, never shown. If it is not set, no key is accepted.
+    /// A text within the limit of [`contract::KEY`], never shown. If it is not set, no key is accepted.
     Secret,
 }
 
@@ -211,7 +212,7 @@ impl fmt::Display for Kind {
             Kind::Group => f.write_str("a group's name or number, or null"),
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
             Kind::Proxies => f.write_str("a list of IP, IP/BITS or unix"),
-            Kind::Secret => f.write_str("a text of 1 to 1024 characters"),
+            Kind::Secret => write!(f, "a text of 1 to {} characters", contract::KEY.limit),
         }
     }
 }
@@ -249,7 +250,7 @@ impl Kind {
             }
             Kind::Secret => value
                 .as_str()
-                .is_some_and(|text| (1..=1024).contains(&text.chars().count())),
+                .is_some_and(|text| (1..=contract::KEY.limit).contains(&text.chars().count())),
         }
     }
 

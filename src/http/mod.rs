@@ -1,4 +1,4 @@
-//! Requests and replies as values: nothing here knows a socket.
+//! Requests and replies as values. Nothing here uses a socket.
 
 pub mod client_address;
 pub mod network;
@@ -14,11 +14,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Seconds from one line of the log about the headers of proxies to the next: each request may be a
-/// reason for one.
-const PROXY_LINES: u64 = 60;
+/// Seconds between two log lines about the headers of proxies, since every request could cause one.
+const WARNING_INTERVAL: u64 = 60;
 
-/// A request as the interfaces see it.
+/// A request as the handlers receive it, apart from its body.
 #[derive(Default)]
 pub struct Request {
     /// The method as it was sent.
@@ -33,18 +32,19 @@ pub struct Request {
     pub if_none_match: String,
     /// The header `Origin`; empty if there is none.
     pub origin: String,
-    /// Whether `Access-Control-Request-Method` asks what an OPTIONS request may find out.
+    /// Whether the header `Access-Control-Request-Method` is there: an OPTIONS request with it is a
+    /// CORS preflight.
     pub preflight: bool,
-    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if
-    /// trusted proxies do not tell.
+    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if the
+    /// headers of trusted proxies do not name one.
     pub client: Option<IpAddr>,
     /// When the request was complete, in Unix seconds.
     pub now: i64,
-    /// The same on a clock that cannot be set.
+    /// The same time on the monotonic clock.
     pub uptime: Duration,
 }
 
-/// The headers that the server looks at, of those that do not concern the connection itself.
+/// The headers that requests are answered by. Those about the connection itself are not among them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     token: String,
@@ -57,8 +57,7 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Takes a header line, if it is one that the server looks at. Bytes that are not UTF-8 are
-    /// replaced.
+    /// Adds a header line, if it is one of these headers. Bytes that are not UTF-8 are replaced.
     pub fn add(&mut self, name: &str, value: &[u8]) {
         let text = || String::from_utf8_lossy(value).into_owned();
         match name.len() {
@@ -75,7 +74,7 @@ impl Headers {
         }
     }
 
-    /// The bytes of their values.
+    /// The length of all values together, in bytes.
     pub fn size(&self) -> usize {
         let one = [
             &self.token,
@@ -100,14 +99,15 @@ impl Headers {
         &self.origin
     }
 
-    /// The client's address behind trusted proxies, of a connection from this peer.
+    /// The client's address for a connection from `peer`, which may be a trusted proxy.
     pub fn client(&self, peer: Option<IpAddr>, trusted: &[Proxy]) -> Option<IpAddr> {
         if self.forwarded_for.is_empty() && self.forwarded.is_empty() {
             return peer;
         }
-        let list = self.forwarded_for.iter().map(String::as_str).collect();
-        let standard = self.forwarded.iter().map(String::as_str).collect();
-        let headers = client_address::Headers { list, standard };
+        let headers = client_address::Headers {
+            x_forwarded_for: self.forwarded_for.iter().map(String::as_str).collect(),
+            forwarded: self.forwarded.iter().map(String::as_str).collect(),
+        };
         client_address::client(peer, &headers, trusted).unwrap_or_else(|why| {
             warn_of_proxy(&why);
             None
@@ -115,11 +115,11 @@ impl Headers {
     }
 }
 
-/// Writes what is wrong with the headers of a proxy, unless there was such a line a moment ago.
+/// Logs what is wrong with the headers of a proxy, at most once in [`WARNING_INTERVAL`].
 fn warn_of_proxy(why: &str) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let now = clock::uptime().as_secs();
-    let due = |next| (now >= next).then_some(now + PROXY_LINES);
+    let due = |next| (now >= next).then_some(now + WARNING_INTERVAL);
     if NEXT
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due)
         .is_ok()
@@ -129,7 +129,7 @@ fn warn_of_proxy(why: &str) {
 }
 
 impl Request {
-    /// A request apart from its body.
+    /// A complete request.
     pub fn new(
         method: String,
         path: String,
@@ -160,7 +160,7 @@ impl Request {
         }
     }
 
-    /// The client's address for a line of a log, or `-`.
+    /// The client's address for a log line, or `-` if it is not known.
     pub fn source(&self) -> String {
         self.client
             .map_or_else(|| "-".into(), |client| client.to_string())
@@ -180,13 +180,13 @@ pub fn path(target: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// A path as a line of the log shows it: its beginning.
-pub fn shown(path: &str) -> String {
+/// The beginning of a path, for a log line.
+pub fn path_for_log(path: &str) -> String {
     path.chars().take(200).collect()
 }
 
-/// The `ETag` of a text. Half a SHA-256: nobody looks for two texts with one digest here.
-pub fn tag(text: &str) -> String {
+/// The `ETag` of a text: half of its SHA-256, since only accidental collisions matter here.
+pub fn etag(text: &str) -> String {
     let digits: String = crypto::sha256(text)[..16]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -194,12 +194,13 @@ pub fn tag(text: &str) -> String {
     format!("\"{digits}\"")
 }
 
-/// Whether `If-None-Match` says that the client has what carries this `ETag` (RFC 9110, 13.1.2).
-pub fn knows(if_none_match: &str, tag: &str) -> bool {
+/// Whether an `If-None-Match` header matches this `ETag`, so that the client's copy is current (RFC
+/// 9110, 13.1.2).
+pub fn etag_matches(if_none_match: &str, etag: &str) -> bool {
     if_none_match
         .split(',')
         .map(str::trim)
-        .any(|one| one.trim_start_matches("W/") == tag || one == "*")
+        .any(|one| one.trim_start_matches("W/") == etag || one == "*")
 }
 
 #[cfg(test)]
@@ -207,7 +208,7 @@ mod tests {
     use super::path;
 
     #[test]
-    fn the_path_of_a_target() {
+    fn a_path_has_neither_host_nor_query_string() {
         for (target, expected) in [
             ("/api/login", "/api/login"),
             ("/api/login/?a=/b#c", "/api/login/"),

@@ -331,7 +331,7 @@ impl Task {
             let (client, method, path) = (
                 request.source(),
                 &request.method,
-                http::shown(&request.path),
+                http::path_for_log(&request.path),
             );
             let milliseconds = elapsed.as_secs_f64() * 1e3;
             log::line(

@@ -1,4 +1,4 @@
-//! What GET serves beside the interfaces: the web page, pictures, the OpenAPI document, metrics.
+//! What GET serves besides the interfaces: the web page, avatars, the OpenAPI document, metrics.
 
 pub mod metrics;
 pub mod openapi;
@@ -19,7 +19,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// What a server with this data folder and configuration serves.
+    /// The files of a server with this data folder and configuration.
     pub fn new(data: &Path, config: &Config) -> Site {
         Site {
             data: data.into(),
