@@ -5,5 +5,6 @@ pub mod captcha;
 pub mod expiring;
 pub mod image;
 pub mod password;
+pub mod plain_name;
 pub mod policy;
 pub mod throttle;

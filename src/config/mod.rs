@@ -1,10 +1,12 @@
 //! The configuration, from the table of settings, the file, the environment and the command line.
 
 mod environment;
+mod public_url;
 mod scheme;
 mod settings;
 
 pub use environment::environment;
+pub use public_url::PublicUrl;
 pub use scheme::{ARGON2ID_PREFIX, Scheme};
 pub use settings::{Kind, SETTINGS, Setting};
 
@@ -34,6 +36,8 @@ pub struct Config {
     pub forgot_password_function_status: bool,
     pub secret_key_required_for_account_registration: Option<String>,
     pub forget_password_key: Option<String>,
+    pub usernames: Usernames,
+    pub public_url: Option<PublicUrl>,
     pub listen: Listen,
     pub socket_mode: Mode,
     pub socket_group: Option<String>,
@@ -60,6 +64,16 @@ pub struct Config {
 /// The maximum length of a unix socket's path in bytes: sockaddr_un has 108, with a null byte at the
 /// end (unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
+
+/// The names that new users may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Usernames {
+    /// Any name that is not too long, as the user API document has it.
+    Any,
+    /// Plain names alone.
+    Plain,
+}
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -429,8 +443,16 @@ mod tests {
                 "is invalid; it should be a text of 1 to 1024 characters",
             ),
             (
-                "{\"forget_password_key\": null}",
-                "is invalid; it should be a text",
+                "{\"forget_password_key\": 7}",
+                "is invalid; it should be a text of 1 to 1024 characters or null",
+            ),
+            (
+                "{\"usernames\": \"simple\"}",
+                "\"usernames\" is \"simple\"; it should be one of any, plain",
+            ),
+            (
+                "{\"public_url\": \"example.org\"}",
+                "\"public_url\" is \"example.org\"; it should be an address like https://accounts.example.org or null",
             ),
             ("[]", "expected an object of settings at line 1"),
             ("{\"threads\": 4", "EOF while parsing an object at line 1"),

@@ -1,6 +1,6 @@
 //! The table of settings: names, kinds, defaults and descriptions.
 
-use super::{Listen, MAX_SOCKET_PATH};
+use super::{Listen, MAX_SOCKET_PATH, PublicUrl};
 use crate::contract;
 use serde_json::Value;
 use std::fmt;
@@ -38,7 +38,10 @@ pub enum Kind {
     Origins,
     /// A list of IP, IP/BITS or `unix`.
     Proxies,
-    /// A text within the limit of [`contract::KEY`], never shown. If it is not set, no key is accepted.
+    /// An address like `https://accounts.example.org`, or null.
+    PublicUrl,
+    /// A text within the limit of [`contract::KEY`] or null, never shown. If it is null, no key is
+    /// accepted.
     Secret,
 }
 
@@ -48,25 +51,37 @@ pub const SETTINGS: &[Setting] = &[
         name: "registration_function_status",
         kind: Kind::Flag,
         default: "true",
-        doc: "Whether accounts can be registered.",
+        doc: "Whether accounts can be registered with the key below; invitations work in any case.",
     },
     Setting {
         name: "forgot_password_function_status",
         kind: Kind::Flag,
         default: "false",
-        doc: "Whether a forgotten password can be reset with `forget_password_key`.",
+        doc: "Whether a forgotten password can be reset with `forget_password_key`; reset links work in any case.",
     },
     Setting {
         name: "secret_key_required_for_account_registration",
         kind: Kind::Secret,
         default: "null",
-        doc: "The `key` that registration requires; the first start writes a random one to the file.",
+        doc: "The `key` that registration requires, unless it is the key of an invitation; the first start writes a random one to the file; with null only invitations work.",
     },
     Setting {
         name: "forget_password_key",
         kind: Kind::Secret,
         default: "null",
-        doc: "The `key` that a password reset requires; the first start writes a random one to the file.",
+        doc: "The `key` that a password reset requires, unless it is the key of a reset link; the first start writes a random one to the file; with null only reset links work.",
+    },
+    Setting {
+        name: "usernames",
+        kind: Kind::Word(&["any", "plain"]),
+        default: "\"any\"",
+        doc: "The names that new users may have: with `plain` only a–z, 0–9, `.`, `_` and `-`, at most 64 characters, beginning with a letter or digit; existing names stay valid.",
+    },
+    Setting {
+        name: "public_url",
+        kind: Kind::PublicUrl,
+        default: "null",
+        doc: "The address of the page as browsers see it; links of invitations and reset links begin with it.",
     },
     Setting {
         name: "listen",
@@ -212,7 +227,12 @@ impl fmt::Display for Kind {
             Kind::Group => f.write_str("a group's name or number, or null"),
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
             Kind::Proxies => f.write_str("a list of IP, IP/BITS or unix"),
-            Kind::Secret => write!(f, "a text of 1 to {} characters", contract::KEY.limit),
+            Kind::PublicUrl => f.write_str("an address like https://accounts.example.org or null"),
+            Kind::Secret => write!(
+                f,
+                "a text of 1 to {} characters or null",
+                contract::KEY.limit
+            ),
         }
     }
 }
@@ -226,7 +246,7 @@ impl Kind {
                 .as_u64()
                 .is_some_and(|number| (min..=max).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Kind::OptionalAddress if value.is_null() => true,
+            Kind::OptionalAddress | Kind::PublicUrl | Kind::Secret if value.is_null() => true,
             Kind::Address | Kind::OptionalAddress => value
                 .as_str()
                 .is_some_and(|text| text.parse::<Listen>().is_ok()),
@@ -248,6 +268,9 @@ impl Kind {
                 };
                 value.as_array().is_some_and(|all| all.iter().all(proxy))
             }
+            Kind::PublicUrl => value
+                .as_str()
+                .is_some_and(|text| text.parse::<PublicUrl>().is_ok()),
             Kind::Secret => value
                 .as_str()
                 .is_some_and(|text| (1..=contract::KEY.limit).contains(&text.chars().count())),
@@ -266,6 +289,7 @@ impl Kind {
             | Kind::OptionalAddress
             | Kind::Mode
             | Kind::Group
+            | Kind::PublicUrl
             | Kind::Secret => text.into(),
         }
     }
