@@ -184,6 +184,8 @@ pub enum Success {
         /// A PNG file.
         picture: Vec<u8>,
     },
+    /// Another success, and a value of `Set-Cookie`.
+    WithCookie(Box<Success>, String),
 }
 
 /// Why a handler has refused a request.
@@ -205,6 +207,14 @@ impl Success {
     /// A success with a value of texts and numbers.
     pub fn value(value: &impl Serialize) -> Success {
         Success::Value(to_raw_value(value).expect("texts and numbers serialise"))
+    }
+
+    /// The same success, which also sets or clears a cookie.
+    pub fn with_cookie(self, cookie: Option<String>) -> Success {
+        match cookie {
+            Some(cookie) => Success::WithCookie(self.into(), cookie),
+            None => self,
+        }
     }
 }
 

@@ -98,7 +98,7 @@ pub const LOGIN: Endpoint = Endpoint {
     method: "POST",
     summary: "A new session",
     fields: &[USERNAME, PASSWD],
-    flags: &[],
+    flags: &["cookie", "remember"],
     captcha: true,
     token: Token::None,
     cost: Cost::Hash,
@@ -349,6 +349,25 @@ pub const HEALTH: Endpoint = Endpoint {
     refusals: &[GET_ONLY],
 };
 
+/// `/api/forward_auth`: tells a proxy whether a request may pass, and as which user. An addition. It
+/// answers with HTTP statuses and headers, and takes every method, so it has no rows and is not in
+/// [`ADDITIONS`].
+pub const FORWARD_AUTH: Endpoint = Endpoint {
+    path: "/api/forward_auth",
+    method: "",
+    summary: "Whether a request that a proxy has received may pass, and as which user",
+    fields: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::None,
+    cost: Cost::Quick,
+    throttled: true,
+    audited: false,
+    value: Value::Sentence,
+    success: row(200, "", &[]),
+    refusals: &[],
+};
+
 /// The eight interfaces of the document, in the order of the document.
 pub const DOCUMENT: [&Endpoint; 8] = [
     &REGISTERED,
@@ -366,8 +385,10 @@ pub const ADDITIONS: [&Endpoint; 3] = [&GET_VERIFICATION_CODE, &LOGOUT, &HEALTH]
 
 /// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the `code`,
 /// and the message.
-pub const OUTSIDE: [(u16, &str); 5] = [
+pub const OUTSIDE: [(u16, &str); 7] = [
     (400, "malformed HTTP request"),
+    (401, "not signed in"),
+    (403, "this user may not open this address"),
     (404, "no such path"),
     (413, "request body too large"),
     (429, "too many requests, try again later"),

@@ -1,6 +1,8 @@
 //! Requests and replies as values. Nothing here uses a socket.
 
+pub mod authorization;
 pub mod client_address;
+pub mod cookie;
 pub mod network;
 mod reply;
 

@@ -37,6 +37,8 @@ pub enum Secret<'a> {
     ResetKey,
     /// The configured key that registers accounts.
     RegistrationKey,
+    /// The user key of the user with this name, even if no such user exists.
+    UserKey(&'a str),
 }
 
 /// How a guess ended.

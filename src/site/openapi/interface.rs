@@ -2,8 +2,7 @@
 
 use super::{answer_schema, bytes, fixed_answer, http_answer};
 use crate::contract::{
-    self, AVATARS, CAPTCHA, Cost, Endpoint, OUTSIDE, Reason, Row, TOO_SMALL, Token,
-    Value as ValueKind,
+    self, AVATARS, CAPTCHA, Cost, Endpoint, Reason, Row, TOO_SMALL, Token, Value as ValueKind,
 };
 use serde_json::{Map, Value, json};
 
@@ -88,10 +87,8 @@ fn responses(endpoint: &Endpoint) -> Value {
     }
     answers["content"]["application/json"]["schema"]["oneOf"] = rows.into();
     let mut responses = json!({"200": answers});
-    for (status, _) in OUTSIDE
-        .into_iter()
-        .filter(|(status, _)| *status != 404 && (*status != 429 || endpoint.throttled))
-    {
+    let throttled = [429].into_iter().filter(|_| endpoint.throttled);
+    for status in [400, 413, 503].into_iter().chain(throttled) {
         responses[status.to_string()] = http_answer(status);
     }
     for reason in [Reason::ReadFailed, Reason::WriteFailed, Reason::Panicked] {

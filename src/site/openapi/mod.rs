@@ -1,10 +1,13 @@
 //! `/openapi.json`: the contract's table as an OpenAPI 3.1 document, for generating clients.
 
+mod forward_auth;
 mod interface;
 
 use crate::account::avatar;
 use crate::account::image::Kind;
-use crate::contract::{ADDITIONS, AVATARS, Answer, DOCUMENT, Endpoint, OPENAPI, OUTSIDE, outside};
+use crate::contract::{
+    ADDITIONS, AVATARS, Answer, DOCUMENT, Endpoint, FORWARD_AUTH, OPENAPI, OUTSIDE, outside,
+};
 use crate::http::{self, Body, Reply};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
@@ -66,6 +69,7 @@ pub fn document() -> Value {
         &json!({"type": "object"}),
     );
     paths.insert(OPENAPI.into(), json!({"get": this}));
+    paths.insert(FORWARD_AUTH.path.into(), forward_auth::path());
     let responses: Map<String, Value> = OUTSIDE
         .iter()
         .map(|(status, _)| (component(*status), about_http(*status)))
