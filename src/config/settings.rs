@@ -5,9 +5,11 @@ use crate::contract;
 use serde_json::Value;
 use std::fmt;
 
-/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this table.
+/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this
+/// table.
 pub struct Setting {
-    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in capitals.
+    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in
+    /// capitals.
     pub name: &'static str,
     /// The kind of its value.
     pub kind: Kind,
@@ -38,7 +40,8 @@ pub enum Kind {
     Origins,
     /// A list of IP, IP/BITS or `unix`.
     Proxies,
-    /// A text within the limit of [`contract::KEY`], never shown. If it is not set, no key is accepted.
+    /// A text within the limit of [`contract::KEY`], never shown. If it is not set, no key is
+    /// accepted.
     Secret,
 }
 

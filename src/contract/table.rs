@@ -216,7 +216,8 @@ pub const UPDATE_KEY: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/forget_password`: a new password for a client that knows name, email and the configured key.
+/// `/api/forget_password`: a new password for a client that knows name, email and the configured
+/// key.
 pub const FORGET_PASSWORD: Endpoint = Endpoint {
     path: "/api/forget_password",
     method: "POST",
@@ -331,8 +332,8 @@ pub const LOGOUT: Endpoint = Endpoint {
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
-/// `/health`: whether requests are answered and the database can be read. An addition for monitoring and
-/// for the supervisor.
+/// `/health`: whether requests are answered and the database can be read. An addition for
+/// monitoring and for the supervisor.
 pub const HEALTH: Endpoint = Endpoint {
     path: "/health",
     method: "GET",
@@ -364,8 +365,8 @@ pub const DOCUMENT: [&Endpoint; 8] = [
 /// The interfaces that are not in the document.
 pub const ADDITIONS: [&Endpoint; 3] = [&GET_VERIFICATION_CODE, &LOGOUT, &HEALTH];
 
-/// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the `code`,
-/// and the message.
+/// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the
+/// `code`, and the message.
 pub const OUTSIDE: [(u16, &str); 5] = [
     (400, "malformed HTTP request"),
     (404, "no such path"),

@@ -35,8 +35,8 @@ pub struct Request {
     /// Whether the header `Access-Control-Request-Method` is there: an OPTIONS request with it is a
     /// CORS preflight.
     pub preflight: bool,
-    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if the
-    /// headers of trusted proxies do not name one.
+    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if
+    /// the headers of trusted proxies do not name one.
     pub client: Option<IpAddr>,
     /// When the request was complete, in Unix seconds.
     pub now: i64,
