@@ -378,7 +378,7 @@ mod tests {
             (&contract::GET_VERIFICATION_CODE, 200, 169),
         ] {
             let mut request = fixture.request(endpoint);
-            request.token = "a".into();
+            request.headers.token = "a".into();
             let key = fixture.captcha("x");
             let body = format!(
                 r#"{{"token":"a","verification_code_key":"{key}","verification_code":"x"}}"#

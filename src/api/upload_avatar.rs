@@ -21,7 +21,7 @@ pub fn handle(call: &Call, body: &mut dyn Read) -> Outcome {
     checks::owner(call)?;
     checks::budget(call, Budget::Upload)?;
     let mut upload = SpooledUpload::new(data);
-    let size = multipart::copy_file(&call.request.content_type, body, limit, &mut upload)?;
+    let size = multipart::copy_file(&call.request.headers.content_type, body, limit, &mut upload)?;
     if size <= TOO_SMALL {
         return Err(Reason::FileTooSmall.into());
     }
@@ -54,8 +54,8 @@ mod tests {
 
     fn upload(fixture: &Fixture, token: &str, name: &str, file: &[u8]) -> Outcome {
         let mut request = fixture.request(&UPLOAD_AVATAR);
-        request.token = token.into();
-        request.content_type = "multipart/form-data; boundary=XX".into();
+        request.headers.token = token.into();
+        request.headers.content_type = "multipart/form-data; boundary=XX".into();
         let head = format!(
             "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a\"\r\n\r\n"
         );
@@ -115,7 +115,7 @@ mod tests {
         let fixture = Fixture::with(&[("ACCOUNTD_MAX_AVATAR_BYTES", "20000")]);
         let (_, token) = fixture.signed_in("rei");
         let mut request = fixture.request(&UPLOAD_AVATAR);
-        request.token = token;
+        request.headers.token = token;
         let call = fixture.call(&UPLOAD_AVATAR, &request, "");
         assert!(check(&call, 20_000).is_ok());
         assert_eq!(

@@ -24,20 +24,15 @@ pub struct Request {
     pub method: String,
     /// The path without its query string.
     pub path: String,
-    /// The header `token`; empty if there is none.
-    pub token: String,
-    /// The header `Content-Type`; empty if there is none.
-    pub content_type: String,
-    /// The header `If-None-Match`; empty if there is none.
-    pub if_none_match: String,
-    /// The header `Origin`; empty if there is none.
-    pub origin: String,
-    /// Whether the header `Access-Control-Request-Method` is there: an OPTIONS request with it is a
-    /// CORS preflight.
-    pub preflight: bool,
+    /// The query string; empty if there is none.
+    pub query: String,
+    /// The headers that requests are answered by.
+    pub headers: Headers,
     /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if
     /// the headers of trusted proxies do not name one.
     pub client: Option<IpAddr>,
+    /// Whether the peer is a trusted proxy.
+    pub from_proxy: bool,
     /// When the request was complete, in Unix seconds.
     pub now: i64,
     /// The same time on the monotonic clock.
@@ -45,31 +40,71 @@ pub struct Request {
 }
 
 /// The headers that requests are answered by. Those about the connection itself are not among them.
+/// An absent header is empty.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Headers {
-    token: String,
-    content_type: String,
-    if_none_match: String,
-    origin: String,
-    preflight: bool,
+    /// `token`
+    pub token: String,
+    /// `Content-Type`
+    pub content_type: String,
+    /// `If-None-Match`
+    pub if_none_match: String,
+    /// `Origin`
+    pub origin: String,
+    /// `Host`
+    pub host: String,
+    /// `Accept`
+    pub accept: String,
+    /// `Authorization`
+    pub authorization: String,
+    /// Each line of `Cookie`.
+    pub cookies: Vec<String>,
+    /// Whether `Access-Control-Request-Method` is there: an OPTIONS request with it is a CORS
+    /// preflight.
+    pub preflight: bool,
+    /// Whether `Sec-Fetch-Mode` is there, which every browser sends and no other program.
+    pub from_browser: bool,
+    /// The request that a proxy asks about; only a trusted proxy's is to be believed.
+    pub original: Original,
     forwarded_for: Vec<String>,
     forwarded: Vec<String>,
+}
+
+/// The request that a proxy asks about in a request of its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Original {
+    /// `X-Forwarded-Method`
+    pub method: String,
+    /// `X-Forwarded-Proto`
+    pub proto: String,
+    /// `X-Forwarded-Host`
+    pub host: String,
+    /// `X-Forwarded-Uri`
+    pub uri: String,
 }
 
 impl Headers {
     /// Adds a header line, if it is one of these headers. Bytes that are not UTF-8 are replaced.
     pub fn add(&mut self, name: &str, value: &[u8]) {
         let text = || String::from_utf8_lossy(value).into_owned();
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
-            5 if name.eq_ignore_ascii_case("token") => self.token = text(),
-            6 if name.eq_ignore_ascii_case("origin") => self.origin = text(),
-            9 if name.eq_ignore_ascii_case("forwarded") => self.forwarded.push(text()),
-            12 if name.eq_ignore_ascii_case("content-type") => self.content_type = text(),
-            13 if name.eq_ignore_ascii_case("if-none-match") => self.if_none_match = text(),
-            15 if name.eq_ignore_ascii_case("x-forwarded-for") => self.forwarded_for.push(text()),
-            29 if name.eq_ignore_ascii_case("access-control-request-method") => {
-                self.preflight = true
-            }
+            4 if is("host") => self.host = text(),
+            5 if is("token") => self.token = text(),
+            6 if is("origin") => self.origin = text(),
+            6 if is("accept") => self.accept = text(),
+            6 if is("cookie") => self.cookies.push(text()),
+            9 if is("forwarded") => self.forwarded.push(text()),
+            12 if is("content-type") => self.content_type = text(),
+            13 if is("if-none-match") => self.if_none_match = text(),
+            13 if is("authorization") => self.authorization = text(),
+            14 if is("sec-fetch-mode") => self.from_browser = true,
+            15 if is("x-forwarded-for") => self.forwarded_for.push(text()),
+            15 if is("x-forwarded-uri") => self.original.uri = text(),
+            16 if is("x-forwarded-host") => self.original.host = text(),
+            17 if is("x-forwarded-proto") => self.original.proto = text(),
+            18 if is("x-forwarded-method") => self.original.method = text(),
+            29 if is("access-control-request-method") => self.preflight = true,
             _ => {}
         }
     }
@@ -81,22 +116,17 @@ impl Headers {
             &self.content_type,
             &self.if_none_match,
             &self.origin,
+            &self.host,
+            &self.accept,
+            &self.authorization,
+            &self.original.method,
+            &self.original.proto,
+            &self.original.host,
+            &self.original.uri,
         ];
-        one.into_iter()
-            .chain(&self.forwarded_for)
-            .chain(&self.forwarded)
-            .map(String::len)
-            .sum()
-    }
-
-    /// The header `token`; empty if there is none.
-    pub fn token(&self) -> &str {
-        &self.token
-    }
-
-    /// The header `Origin`; empty if there is none.
-    pub fn origin(&self) -> &str {
-        &self.origin
+        let lists = [&self.cookies, &self.forwarded_for, &self.forwarded];
+        let lists = lists.into_iter().flatten();
+        one.into_iter().chain(lists).map(String::len).sum()
     }
 
     /// The client's address for a connection from `peer`, which may be a trusted proxy.
@@ -129,37 +159,6 @@ fn warn_of_proxy(why: &str) {
 }
 
 impl Request {
-    /// A complete request.
-    pub fn new(
-        method: String,
-        path: String,
-        headers: Headers,
-        client: Option<IpAddr>,
-        now: i64,
-        uptime: Duration,
-    ) -> Request {
-        let Headers {
-            token,
-            content_type,
-            if_none_match,
-            origin,
-            preflight,
-            ..
-        } = headers;
-        Request {
-            method,
-            path,
-            token,
-            content_type,
-            if_none_match,
-            origin,
-            preflight,
-            client,
-            now,
-            uptime,
-        }
-    }
-
     /// The client's address for a log line, or `-` if it is not known.
     pub fn source(&self) -> String {
         self.client
@@ -178,6 +177,12 @@ pub fn path(target: &str) -> &str {
         .split(['?', '#'])
         .next()
         .unwrap_or_default()
+}
+
+/// The query string of a request target, without its question mark.
+pub fn query(target: &str) -> &str {
+    let target = target.split('#').next().unwrap_or_default();
+    target.split_once('?').map_or("", |(_, query)| query)
 }
 
 /// The beginning of a path, for a log line.

@@ -33,13 +33,13 @@ impl Site {
             return outside(404).into();
         }
         if let Some(name) = request.path.strip_prefix(AVATARS) {
-            return avatar::serve(&self.data, name, &request.if_none_match);
+            return avatar::serve(&self.data, name, &request.headers.if_none_match);
         }
         if request.path == OPENAPI {
-            return openapi::serve(&request.if_none_match);
+            return openapi::serve(&request.headers.if_none_match);
         }
         let page = self.page.as_ref();
-        page.and_then(|page| page.serve(&request.path, &request.if_none_match))
+        page.and_then(|page| page.serve(&request.path, &request.headers.if_none_match))
             .unwrap_or_else(|| outside(404).into())
     }
 }

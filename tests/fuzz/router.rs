@@ -3,7 +3,7 @@
 
 mod stage;
 
-use accountd::http::{self, Request};
+use accountd::http::{self, Headers, Request};
 use libfuzzer_sys::fuzz_target;
 use stage::{Stage, endpoint};
 use std::cell::RefCell;
@@ -29,7 +29,10 @@ fuzz_target!(|data: &[u8]| {
     let request = Request {
         method: method.into(),
         path: path.clone(),
-        preflight,
+        headers: Headers {
+            preflight,
+            ..Headers::default()
+        },
         ..Request::default()
     };
     let (status, _) = STAGE.with_borrow_mut(|stage| stage.answer(request, b"{}"));
