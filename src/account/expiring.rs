@@ -222,7 +222,8 @@ mod tests {
                 1000,
             );
         }
-        // An eviction leaves 875 entries, and each of three networks keeps at least a third of them.
+        // An eviction leaves 875 entries, and each of three networks keeps at least a third of
+        // them.
         assert!((0..300).filter(|nth| map.take(nth, 1000).is_some()).count() >= 875 / 3);
     }
 

@@ -12,8 +12,8 @@ use std::hint::black_box;
 use std::sync::LazyLock;
 use std::thread;
 
-/// Argon2id with 19 MiB, two passes and one lane: the first choice in OWASP's password storage cheat
-/// sheet.
+/// Argon2id with 19 MiB, two passes and one lane: the first choice in OWASP's password storage
+/// cheat sheet.
 const ARGON2_KIB: u32 = 19 * 1024;
 const ARGON2_PASSES: u32 = 2;
 const ARGON2_LANES: u32 = 1;
@@ -39,13 +39,13 @@ impl Scheme {
     }
 }
 
-/// An Argon2id hash with the parameters above that no password matches. Verifying it takes as long as
-/// verifying a user's hash.
+/// An Argon2id hash with the parameters above that no password matches. Verifying it takes as long
+/// as verifying a user's hash.
 const DUMMY_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Whether a password matches the stored hash. If any user has an Argon2id hash, each refusal computes
-/// exactly one, so that its time reveals neither whether the user exists nor which scheme the user's
-/// row has.
+/// Whether a password matches the stored hash. If any user has an Argon2id hash, each refusal
+/// computes exactly one, so that its time reveals neither whether the user exists nor which scheme
+/// the user's row has.
 pub fn verify(stored: Option<&str>, password: &str, argon2id_in_use: bool) -> bool {
     let digest = md5_hex(password);
     let stored = stored.unwrap_or_default();

@@ -5,8 +5,8 @@ use crate::config::Config;
 /// One password per line, in lower case. The comment lines at the top start with `#`.
 static COMMON: &str = include_str!("common-passwords.txt");
 
-/// Checks a new password of the user with this name. The error completes a sentence that starts with
-/// "the password".
+/// Checks a new password of the user with this name. The error completes a sentence that starts
+/// with "the password".
 pub fn check(config: &Config, password: &str, name: &str) -> Result<(), &'static str> {
     if password.chars().count() < config.min_password_length {
         return Err("has fewer characters than min_password_length requires");

@@ -6,9 +6,11 @@ use crate::contract;
 use serde_json::Value;
 use std::fmt;
 
-/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this table.
+/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this
+/// table.
 pub struct Setting {
-    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in capitals.
+    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in
+    /// capitals.
     pub name: &'static str,
     /// The kind of its value.
     pub kind: Kind,

@@ -41,16 +41,16 @@ pub enum Reason {
     TokenAbsent,
     /// The token is unknown or has expired.
     TokenUnknown,
-    /// The part `file` is missing, the body is malformed, the file is over the limit, or it is not a
-    /// picture in one of the four formats.
+    /// The part `file` is missing, the body is malformed, the file is over the limit, or it is not
+    /// a picture in one of the four formats.
     FileUnusable,
     /// The file has [`TOO_SMALL`] bytes or less.
     FileTooSmall,
-    /// There were too many wrong guesses, or a budget is used up; the client may try again after this
-    /// number of seconds. There is no row for it: the answer is HTTP 429.
+    /// There were too many wrong guesses, or a budget is used up; the client may try again after
+    /// this number of seconds. There is no row for it: the answer is HTTP 429.
     TooOften(u64),
-    /// This worker has passed its captchas and its counts of guesses to the next one, which answers the
-    /// client's next connection. There is no row for it: the answer is HTTP 503.
+    /// This worker has passed its captchas and its counts of guesses to the next one, which answers
+    /// the client's next connection. There is no row for it: the answer is HTTP 503.
     Moved,
     /// A server fault: the database could not be read.
     ReadFailed,

@@ -216,7 +216,8 @@ pub const UPDATE_KEY: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/forget_password`: a new password for a client that knows name, email and the configured key.
+/// `/api/forget_password`: a new password for a client that knows name, email and the configured
+/// key.
 pub const FORGET_PASSWORD: Endpoint = Endpoint {
     path: "/api/forget_password",
     method: "POST",
@@ -331,8 +332,8 @@ pub const LOGOUT: Endpoint = Endpoint {
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
-/// `/health`: whether requests are answered and the database can be read. An addition for monitoring and
-/// for the supervisor.
+/// `/health`: whether requests are answered and the database can be read. An addition for
+/// monitoring and for the supervisor.
 pub const HEALTH: Endpoint = Endpoint {
     path: "/health",
     method: "GET",

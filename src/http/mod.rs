@@ -30,8 +30,8 @@ pub struct Request {
     pub query: String,
     /// The headers that requests are answered by.
     pub headers: Headers,
-    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if the
-    /// headers of trusted proxies do not name one.
+    /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if
+    /// the headers of trusted proxies do not name one.
     pub client: Option<IpAddr>,
     /// Whether the peer is a trusted proxy.
     pub from_proxy: bool,

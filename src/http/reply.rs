@@ -63,7 +63,8 @@ impl Reply {
     }
 
     /// The bytes to send, with the body if it is in memory, and otherwise the file to send after
-    /// them. `connection` is the value of the header `Connection`, which is left out if it is empty.
+    /// them. `connection` is the value of the header `Connection`, which is left out if it is
+    /// empty.
     pub fn into_wire(
         self,
         head_only: bool,

@@ -39,7 +39,8 @@ const TEMPORARY_LENGTH: usize = 20;
 /// Bytes read or written at a time. Between two chunks the thread yields, so that short requests do
 /// not wait for an upload.
 const CHUNK: usize = 64 * 1024;
-/// Held while an upload is in memory as a whole, so that only one is: it may have 10 MiB.
+/// Held while an upload is in memory as a whole, so that only one is: it may have
+/// `max_avatar_bytes`, 10 MiB by default.
 static UPLOAD_IN_MEMORY: Mutex<()> = Mutex::new(());
 
 /// Whether `name` has the format of the names that [`store`] makes.
@@ -125,9 +126,9 @@ pub fn lock_exclusive(data: &Path) -> Result<File, String> {
                 thread::sleep(Duration::from_millis(1))
             }
             Err(TryLockError::WouldBlock) => {
-                let shown = folder.display();
+                let path = folder.display();
                 return Err(format!(
-                    "{shown}: another accountd backup or import is using it; try again when it is done"
+                    "{path}: another accountd backup or import is using it; try again when it is done"
                 ));
             }
         }

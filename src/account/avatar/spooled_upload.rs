@@ -10,8 +10,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::thread;
 
-/// The longest upload in bytes that stays in memory. Most avatars are shorter, and as many as may be
-/// uploaded at the same time need little memory.
+/// The longest upload in bytes that stays in memory. Most avatars are shorter, and as many as may
+/// be uploaded at the same time need little memory.
 const MAX_IN_MEMORY: usize = 128 * 1024;
 
 /// The bytes of an upload. When it is dropped, nothing is left on disk.

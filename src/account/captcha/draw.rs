@@ -18,8 +18,8 @@ const FULL: f32 = 15.0;
 /// Half the line width in pixels: of the glyphs, and of the thin noise.
 const GLYPH_RADIUS: f32 = 1.5;
 const NOISE_RADIUS: f32 = 0.5;
-/// Half the width in pixels of the cuts through the glyphs. People read over them, while programs lose
-/// the outlines of the characters.
+/// Half the width in pixels of the cuts through the glyphs. People read over them, while programs
+/// lose the outlines of the characters.
 const CUT_RADIUS: f32 = 0.45;
 /// The most pixels per grid unit of the font, and the widest line of text in pixels.
 const MAX_SCALE: f32 = 2.6;
@@ -29,8 +29,8 @@ const GAP: f32 = 2.6;
 
 type Point = (f32, f32);
 
-/// Returns a PNG file of [`WIDTH`] by [`HEIGHT`] pixels that shows `text`: 1 to 12 of the characters
-/// a-z and 0-9. Any other character is skipped.
+/// Returns a PNG file of [`WIDTH`] by [`HEIGHT`] pixels that shows `text`: 1 to 12 of the
+/// characters a-z and 0-9. Any other character is skipped.
 pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
     let mut canvas = Canvas {
         ink: true,
@@ -90,8 +90,8 @@ fn width(strokes: &[&[u8]]) -> f32 {
     f32::from(right.unwrap_or(0))
 }
 
-/// Draws the noise: two cuts through the glyphs, a curve as thick as the glyphs that joins them into
-/// one shape, thin lines and arcs, and specks.
+/// Draws the noise: two cuts through the glyphs, a curve as thick as the glyphs that joins them
+/// into one shape, thin lines and arcs, and specks.
 fn draw_noise(canvas: &mut Canvas, rng: &mut impl Rng) {
     for height in [22.0, 40.0] {
         let cut =
@@ -197,8 +197,8 @@ impl Canvas {
         }
     }
 
-    /// Four bits per pixel and no row filter: the fast compression works on runs of background, which
-    /// are zero bytes, and a filter would break these up.
+    /// Four bits per pixel and no row filter: the fast compression works on runs of background,
+    /// which are zero bytes, and a filter would break these up.
     fn encode(&self) -> Result<Vec<u8>, png::EncodingError> {
         let tint = |shade: u8, i: usize| {
             BACKGROUND[i] + (INK[i] - BACKGROUND[i]) * f32::from(shade) / FULL

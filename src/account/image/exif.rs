@@ -5,8 +5,8 @@ const ORIENTATION: u16 = 0x0112;
 /// The TIFF field type of a 16-bit number.
 const SHORT: u16 = 3;
 
-/// The orientation in a TIFF block, with or without the `Exif` identifier before it, if it rotates or
-/// mirrors the picture (2 to 8).
+/// The orientation in a TIFF block, with or without the `Exif` identifier before it, if it rotates
+/// or mirrors the picture (2 to 8).
 pub(super) fn orientation(block: &[u8]) -> Option<u8> {
     let tiff = match block.split_first_chunk() {
         Some(([b'E', b'x', b'i', b'f', 0, _], tiff)) => tiff,

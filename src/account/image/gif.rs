@@ -74,8 +74,8 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
     })
 }
 
-/// Reads the signature, the logical screen and the global colour table. Returns the width and height
-/// of the screen.
+/// Reads the signature, the logical screen and the global colour table. Returns the width and
+/// height of the screen.
 fn screen(scanner: &mut Scanner) -> Option<(u32, u32)> {
     scanner.take(SIGNATURE)?;
     let width = number(scanner)?;

@@ -3,7 +3,8 @@
 
 use super::scanner::Scanner;
 
-/// The longest profile that is kept, in bytes. Those of printing presses have up to about 3 million.
+/// The longest profile that is kept, in bytes. Those of printing presses have up to about 3
+/// million.
 pub(super) const MAX_LENGTH: usize = 4 * 1024 * 1024;
 
 /// The length of the header (ICC.1:2022, 7.2). The number of tags follows it.

@@ -106,8 +106,8 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
     let mut head = Head::default();
     let mut size = None;
     let mut has_scan = false;
-    // Browsers show the beginning of a file that ends or is damaged after the start of a scan. So the
-    // file is taken to end at the first damage.
+    // Browsers show the beginning of a file that ends or is damaged after the start of a scan. So
+    // the file is taken to end at the first damage.
     while let Some((start, code, body)) = segment(&mut scanner) {
         match code {
             EOI => break,
@@ -147,8 +147,8 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
 /// Reads a marker and its segment. Returns the position of the marker, its code, and the segment's
 /// data after the length.
 fn segment<'a>(scanner: &mut Scanner<'a>) -> Option<(usize, u8, &'a [u8])> {
-    // Any number of fill bytes may precede a code (T.81, B.1.1.2), and some cameras and editors write
-    // other bytes before a marker. Browsers skip both.
+    // Any number of fill bytes may precede a code (T.81, B.1.1.2), and some cameras and editors
+    // write other bytes before a marker. Browsers skip both.
     let [mut before, mut code] = scanner.array()?;
     while before != 0xFF || code == 0xFF || code == 0 {
         before = code;

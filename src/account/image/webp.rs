@@ -192,8 +192,8 @@ mod tests {
         new_chunk(b"VP8X", &[flags, 0, 0, 0, 2, 0, 0, 1, 0, 0])
     }
 
-    /// A frame of 1 x 1 pixel with these chunks. `left` is its distance from the left, in units of two
-    /// pixels.
+    /// A frame of 1 x 1 pixel with these chunks. `left` is its distance from the left, in units of
+    /// two pixels.
     fn frame_at(left: u8, chunks: &[&[u8]]) -> Vec<u8> {
         let body = [&[0, left, 0, 0, 0, 0], &[0; 10][..], &chunks.concat()].concat();
         new_chunk(b"ANMF", &body)

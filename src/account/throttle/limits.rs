@@ -49,9 +49,9 @@ pub struct Rate {
 }
 
 impl Kind {
-    /// The rate of one source, or of all clients for the kinds that are not per network. The numbers
-    /// are for many people who share an address (a campus, a mobile carrier); one person never
-    /// reaches a limit.
+    /// The rate of one source, or of all clients for the kinds that are not per network. The
+    /// numbers are for many people who share an address (a campus, a mobile carrier); one person
+    /// never reaches a limit.
     fn of_source(self) -> Rate {
         let (burst, interval) = match self {
             // 100 in the first hour, as the longest wait allows too, then 40 an hour.

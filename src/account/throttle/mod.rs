@@ -1,7 +1,8 @@
 //! The rate limits: growing waits after wrong guesses, and budgets for costly requests.
 //!
-//! A guess is charged when it is admitted, so that concurrent guesses count each other, and refunded
-//! if it was right or turned out not to be a guess. Each is one step under the throttle's lock.
+//! A guess is charged when it is admitted, so that concurrent guesses count each other, and
+//! refunded if it was right or turned out not to be a guess. Each is one step under the throttle's
+//! lock.
 
 mod limits;
 mod table;
@@ -67,14 +68,14 @@ pub struct Throttle {
     secret: u64,
     /// Budgets of requests that cost the client nothing: captchas.
     free: Table,
-    /// Guesses, and budgets of requests that need a solved captcha or a token. Their table is separate,
-    /// so that free requests evict none of them.
+    /// Guesses, and budgets of requests that need a solved captcha or a token. Their table is
+    /// separate, so that free requests evict none of them.
     paid: Table,
 }
 
 impl Throttle {
-    /// An empty throttle. Secrets are hashed with the key `secret`, so that clients cannot construct
-    /// collisions with each other's entries.
+    /// An empty throttle. Secrets are hashed with the key `secret`, so that clients cannot
+    /// construct collisions with each other's entries.
     pub fn new(enabled: bool, secret: u64) -> Throttle {
         Throttle {
             enabled,
@@ -84,8 +85,8 @@ impl Throttle {
         }
     }
 
-    /// Charges a source for one guess at each of these secrets. If it must wait first, the error is the
-    /// wait, and nothing is charged.
+    /// Charges a source for one guess at each of these secrets. If it must wait first, the error is
+    /// the wait, and nothing is charged.
     pub fn admit(
         &mut self,
         secrets: &[Secret],
@@ -154,8 +155,8 @@ impl Throttle {
         }
     }
 
-    /// Charges the budgets of a source and of the networks around it for one request. If one of them is
-    /// used up, the error is the wait, and nothing is charged.
+    /// Charges the budgets of a source and of the networks around it for one request. If one of
+    /// them is used up, the error is the wait, and nothing is charged.
     pub fn spend(&mut self, budget: Budget, source: Source, now: Duration) -> Result<(), Duration> {
         if !self.enabled {
             return Ok(());
@@ -410,8 +411,8 @@ mod tests {
                 now += Duration::from_millis(random(20_000));
                 let name = random(4).to_string();
                 let source = from(&format!("2001:db8:0:{:x}::", random(3) * 0x80));
-                // Refunded guesses have another secret: a pending guess at the same one would rightly
-                // delay the others.
+                // Refunded guesses have another secret: a pending guess at the same one would
+                // rightly delay the others.
                 let (secret, attempts) = (Secret::Password(&name), [Secret::Password("another")]);
                 if random(2) == 0 {
                     pending.extend(one.admit(&attempts, source, now));
@@ -475,8 +476,8 @@ mod tests {
         }
     }
 
-    /// Eighty sources in as many networks each guess once at rei's password, in this second. Returns how
-    /// many guesses are admitted.
+    /// Eighty sources in as many networks each guess once at rei's password, in this second.
+    /// Returns how many guesses are admitted.
     fn botnet(throttle: &mut Throttle, second: u64) -> usize {
         let sources = (0..80).map(|nth| from(&format!("198.51.{nth}.1")));
         sources

@@ -26,8 +26,8 @@ pub struct Key {
     pub about: u64,
 }
 
-/// The state of a key. Times are in milliseconds on the monotonic clock. The names of the fields are
-/// the format of the state that one worker sends to the next.
+/// The state of a key. Times are in milliseconds on the monotonic clock. The names of the fields
+/// are the format of the state that one worker sends to the next.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When the budget is full again.
@@ -95,8 +95,8 @@ impl Entry {
         self.charge(key.rate(), now);
     }
 
-    /// The entry with its pending guesses counted as wrong, for the next worker, which never learns how
-    /// they end.
+    /// The entry with its pending guesses counted as wrong, for the next worker, which never learns
+    /// how they end.
     fn settled(mut self, key: &Key) -> Entry {
         while self.pending > 0 {
             self.confirm(key, self.begun);
@@ -116,8 +116,8 @@ impl Table {
         (spent + rate.interval).saturating_sub(u64::from(rate.burst) * rate.interval)
     }
 
-    /// How long the source of this key must wait before its next guess, and whether it has a free guess
-    /// left.
+    /// How long the source of this key must wait before its next guess, and whether it has a free
+    /// guess left.
     pub fn guess_wait(&self, key: &Key, now: u64) -> (u64, bool) {
         let entry = self.0.get(key).copied().unwrap_or_default();
         let (wrong, concurrency_wait) = (entry.wrong(now), millis(CONCURRENCY_WAIT));
@@ -175,9 +175,9 @@ impl Table {
         })
     }
 
-    /// Removes blank entries and then, if that is not enough, the oldest entries of the networks with
-    /// most entries. Entries with pending guesses stay, since these must be settled; there are no
-    /// more of them than requests in progress.
+    /// Removes blank entries and then, if that is not enough, the oldest entries of the networks
+    /// with most entries. Entries with pending guesses stay, since these must be settled; there are
+    /// no more of them than requests in progress.
     fn evict(&mut self, now: u64) {
         // Into a new map: removals from a full one leave tombstones, which would make it grow.
         let full = std::mem::replace(&mut self.0, HashMap::with_capacity(MAX_ENTRIES));
@@ -186,7 +186,8 @@ impl Table {
         let surplus = (self.0.len() + EVICTION_SIZE).saturating_sub(MAX_ENTRIES);
         if surplus > 0 {
             let settled = self.0.iter().filter(|(_, entry)| entry.pending == 0);
-            // Of entries with the same time, those about no single secret or account are kept longest.
+            // Of entries with the same time, those about no single secret or account are kept
+            // longest.
             let order = |key: &Key, entry: &Entry| 2 * entry.used + u64::from(key.about == 0);
             let settled = settled
                 .map(|(key, entry)| (key.network, order(key, entry), *key))

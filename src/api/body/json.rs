@@ -37,8 +37,8 @@ impl JsonBody {
         self.error.as_deref()
     }
 
-    /// The text of a member. It is empty if the member is absent: missing, not a string, empty, or only
-    /// CR and LF.
+    /// The text of a member. It is empty if the member is absent: missing, not a string, empty, or
+    /// only CR and LF.
     pub fn text(&self, name: &str) -> &str {
         let text = self.members.get(name).and_then(Value::as_str);
         text.filter(|text| !is_absent(text)).unwrap_or_default()

@@ -38,8 +38,8 @@ fn pick<T: Copy>(entries: &[(Network, u64, T)], level: usize, count: usize, pick
     };
     let limit = limit(entries.len(), count, above);
     // The limit may evict a few entries too many, so as many groups keep one more than the limit.
-    // These are first the entries of the network itself, which count for all clients in it, then the
-    // groups with the newest entries.
+    // These are first the entries of the network itself, which count for all clients in it, then
+    // the groups with the newest entries.
     let mut spared = above(limit) - count;
     groups.sort_by_cached_key(|group| {
         let is_whole = level > 0 && at(&group[0], level) == at(&group[0], level - 1);

@@ -87,8 +87,8 @@ impl Network {
         }
     }
 
-    /// The network `level` levels below the widest one around this network, or this network if there
-    /// are fewer levels.
+    /// The network `level` levels below the widest one around this network, or this network if
+    /// there are fewer levels.
     fn at_level(self, level: usize) -> Network {
         let found = self.wider().get(level);
         found.map_or(self, |&(width, bits)| Network {

@@ -26,9 +26,9 @@ const FILES: [(&str, &str); 13] = [
     ("texts.js", include_str!("files/texts.js")),
 ];
 
-/// What a browser may do with the page: run its scripts, show its pictures and the one that is being
-/// cropped, and send requests to this server. Inline scripts, other origins, frames, and text as
-/// markup are forbidden.
+/// What a browser may do with the page: run its scripts, show its pictures and the one that is
+/// being cropped, and send requests to this server. Inline scripts, other origins, frames, and text
+/// as markup are forbidden.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -89,7 +89,8 @@ impl Page {
     }
 }
 
-/// The text of `/`. Without a configured key, a function is shown as closed, since no key is accepted.
+/// The text of `/`. Without a configured key, a function is shown as closed, since no key is
+/// accepted.
 fn index(config: &Config) -> String {
     let open = |on: bool, key: &Option<String>| {
         if on && key.is_some() {

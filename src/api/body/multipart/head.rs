@@ -91,8 +91,8 @@ pub(super) fn parameter(header: &[u8], expected: &str) -> Option<Vec<u8>> {
 
 /// A quoted value, and the rest of the header after the `;`.
 ///
-/// Old browsers write a quote in a name as `\"`, new ones as `%22`, which is not decoded; scripts do
-/// not escape it. So a quote ends the value only if a `;` or the end of the header follows. Some
+/// Old browsers write a quote in a name as `\"`, new ones as `%22`, which is not decoded; scripts
+/// do not escape it. So a quote ends the value only if a `;` or the end of the header follows. Some
 /// scripts write the last quote twice.
 fn quoted(text: &[u8], has_escapes: bool) -> Option<(Vec<u8>, &[u8])> {
     let mut value = Vec::new();

@@ -15,9 +15,9 @@ const MAX_OVERHEAD: u64 = 1024 * 1024;
 
 /// Copies the part `file` of a form to `target` and returns its size in bytes.
 ///
-/// # Errors
-/// [`Reason::FileUnusable`] with a detail if the part is missing or larger than `limit` bytes, or if
-/// the form is malformed or incomplete; [`Reason::WriteFailed`] with the cause if writing fails.
+/// # Errors [`Reason::FileUnusable`] with a detail if the part is missing or larger than `limit`
+/// bytes, or if the form is malformed or incomplete; [`Reason::WriteFailed`] with the cause if
+/// writing fails.
 pub fn copy_file(
     content_type: &str,
     body: &mut dyn Read,
@@ -89,8 +89,8 @@ fn unreadable() -> Refusal {
     Refusal::unusable("the form cannot be read")
 }
 
-/// The boundary in `multipart/form-data; boundary=…`: 1 to 70 characters (RFC 2046, 5.1.1), possibly
-/// quoted.
+/// The boundary in `multipart/form-data; boundary=…`: 1 to 70 characters (RFC 2046, 5.1.1),
+/// possibly quoted.
 fn boundary(content_type: &str) -> Result<String, &'static str> {
     let kind = content_type.split(';').next().unwrap_or_default();
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {

@@ -86,8 +86,8 @@ impl<R: Read> Parts<R> {
         Ok(())
     }
 
-    /// How many of the next bytes are certainly before a boundary; 0 if it comes next. Looks at about
-    /// `limit` bytes.
+    /// How many of the next bytes are certainly before a boundary; 0 if it comes next. Looks at
+    /// about `limit` bytes.
     fn bytes_before_boundary(&mut self, limit: usize) -> io::Result<usize> {
         // The last buffered bytes may be the beginning of a boundary and its CRLF.
         let margin = self.boundary.len() + 1;
@@ -132,8 +132,8 @@ impl<R: Read> Parts<R> {
         Ok(())
     }
 
-    /// What a boundary begins, and the length of the header block up to the data. `None` if the block is
-    /// not buffered completely.
+    /// What a boundary begins, and the length of the header block up to the data. `None` if the
+    /// block is not buffered completely.
     fn next_part(&self) -> Result<Option<(usize, Kind)>, &'static str> {
         let bytes = &self.buffered()[..self.buffered().len().min(MAX_HEAD)];
         if bytes.starts_with(b"--") {
@@ -197,8 +197,8 @@ impl<R: Read> Read for Parts<R> {
             }
             self.rewrite()?;
         }
-        // `multipart` mistakes the CR before a boundary for data if a read returns nothing else. Its
-        // reads have room for at least 1,024 bytes, so one read returns the whole replacement.
+        // `multipart` mistakes the CR before a boundary for data if a read returns nothing else.
+        // Its reads have room for at least 1,024 bytes, so one read returns the whole replacement.
         let count = self.rewritten.len().min(out.len());
         out[..count].copy_from_slice(&self.rewritten[..count]);
         self.rewritten.drain(..count);

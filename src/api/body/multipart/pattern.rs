@@ -1,7 +1,7 @@
 //! A substring search that looks at few of the bytes.
 
-/// Bytes to search for, with their shift table (R. N. Horspool, "Practical fast searching in strings",
-/// 1980).
+/// Bytes to search for, with their shift table (R. N. Horspool, "Practical fast searching in
+/// strings", 1980).
 pub(super) struct Pattern {
     bytes: Vec<u8>,
     /// How far to shift the window, by the last byte in it.

@@ -44,7 +44,7 @@ function retry(load) {
   message.append(button);
 }
 
-/// Connects the account view. `leave(how)` is called when the session has ended; `how` is what is shown then.
+/// Connects the account view. `leave(how)` is called when the session has ended, with what to show.
 export function wireAccount(leave) {
   const ended = (answer) => leave({ answer, name: "expired" });
 
@@ -138,7 +138,7 @@ export function wireAccount(leave) {
 
   element("file").addEventListener("change", ({ target }) => {
     if (target.files[0]) take(target.files[0]);
-    // So that choosing the same file again is a change.
+    // Choosing the same file again is a change then.
     target.value = "";
   });
   const shown = () => !view.hidden;

@@ -1,7 +1,7 @@
 // Requests to the server's interfaces.
 //
-// An answer is { api, status, code, message }, with `wait` in seconds if the status is 429. If the server did not answer,
-// it is { api, offline: true }.
+// An answer is { api, status, code, message }, for status 429 with `wait` in seconds; without an
+// answer of the server it is { api, offline: true }.
 
 const OFFLINE = (api) => ({ api, offline: true });
 
@@ -12,7 +12,7 @@ function read(api, status, text, retryAfter) {
     if (status === 429) answer.wait = Math.max(1, Number(retryAfter) || 1);
     return answer;
   } catch {
-    // The answer is from something else, such as a proxy.
+    // Something else has answered: a proxy, say.
     return OFFLINE(api);
   }
 }
@@ -40,7 +40,7 @@ export async function captcha() {
   }
 }
 
-/// Uploads a picture. `progress` is called with the part that is sent, from 0 to 1; `started` is called with a function
+/// Uploads a picture. `progress` gets the part that is sent, from 0 to 1, and `started` a function
 /// that aborts the upload.
 export function upload(token, file, progress, started) {
   const api = "upload_avatar";

@@ -128,8 +128,8 @@ dialog.addEventListener("close", () => {
   pointers.clear();
 });
 
-/// Opens a file for cropping; throws if the browser cannot read it. `done` is called with the answer with code 200,
-/// `ended` with the answer that refuses the token.
+/// Opens a file for cropping; throws if the browser cannot read it. `done` is called with the
+/// answer with code 200, `ended` with one that refuses the token.
 export async function crop(file, { done, ended }) {
   if (dialog.open) return;
   const picture = new Image();

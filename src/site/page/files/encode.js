@@ -7,8 +7,8 @@ const state = document.documentElement.dataset;
 export const TOO_SMALL = Number(state.tooSmall);
 export const LARGEST = Number(state.largest);
 
-/// Sides in pixels: the smallest, the usual and the largest one that are tried. A JPEG with the largest side is never too
-/// small, since each of its blocks has at least two bits.
+/// Sides in pixels: the smallest, the usual and the largest one. A JPEG with the largest side is
+/// never too small, since each of its blocks has at least two bits.
 const [LEAST, USUAL, MOST] = [16, 512, 2048];
 /// The size in bytes to aim for if the first file is too small or too large.
 const MIDDLE = Math.sqrt(TOO_SMALL * LARGEST);
@@ -31,7 +31,7 @@ async function fit(view, type, ground) {
   return null;
 }
 
-/// Encodes a view as { file, side }, or null if no file has an accepted size. A transparent picture becomes a PNG, if one
-/// has an accepted size, and otherwise a JPEG on white, like most pages.
+/// Encodes a view as { file, side }, or null if no file has an accepted size. A transparent picture
+/// becomes a PNG if possible, and otherwise a JPEG on white, like most pages.
 export const encoded = async (view) =>
   (isTransparent(view) && (await fit(view, "image/png", null))) || fit(view, "image/jpeg", "#fff");

@@ -11,8 +11,8 @@ const state = document.documentElement.dataset;
 const LIMITS = JSON.parse(state.limits);
 const HAN = /\p{Script=Han}/u;
 
-/// Shows an answer: the server's message, and below it a hint of the page, if there is one. `name` is the hint's name; by
-/// default it is found by the answer.
+/// Shows the server's message and below it a hint of the page, if there is one. `name` is the
+/// hint's name; by default the answer selects it.
 export function show(place, { answer, name, values = [], good = false }) {
   const lines = [];
   if (answer?.message && typeof answer.message === "string") {
@@ -48,10 +48,10 @@ export function hush(place) {
 
 const button = (form) => form.querySelector(".buttons button:not([type])");
 
-/// Whether a button is disabled. It is not `disabled` in HTML, so that it keeps the focus.
+/// Whether a button is disabled. HTML's `disabled` would take the focus from it.
 export const isHeld = (button) => button.getAttribute("aria-disabled") === "true";
 
-/// Disables a button and shows the text with this name on it; without a name, enables it again.
+/// Disables a button and shows the named text on it; without a name, enables it.
 export function hold(button, name, ...values) {
   button.dataset.usual ??= button.dataset.t;
   button.setAttribute("aria-disabled", name ? "true" : "false");
@@ -68,7 +68,7 @@ export async function countDown(button, seconds) {
   hold(button);
 }
 
-/// Adds a button to a password field that shows or hides the password. Returns a function that hides it.
+/// Adds a button that shows or hides a password. Returns a function that hides it.
 function reveal(input) {
   const toggle = document.createElement("button");
   toggle.type = "button";
@@ -119,8 +119,8 @@ function mark(input, what) {
 
 const fields = (form) => [...form.querySelectorAll(".field input[name]")];
 
-/// Connects a form. `members` returns the members to send in addition to the fields; `done` is called with an answer with
-/// code 200, `ended` with one that refuses the token. Returns functions to call when the form is shown or hidden.
+/// Connects a form. `members` returns what to send besides the fields; `done` is called with an
+/// answer with code 200, `ended` with one that refuses the token.
 export function wire(form, { members = () => ({}), done, ended }) {
   const api = form.dataset.api;
   const place = form.querySelector(".message");
@@ -177,11 +177,11 @@ export function wire(form, { members = () => ({}), done, ended }) {
 
   return {
     form,
-    /// To be called when the form is shown: fetches a captcha.
+    /// For when the form is shown: fetches a captcha.
     open() {
       picture?.fetchOnce();
     },
-    /// To be called when the form is hidden: removes passwords and messages.
+    /// For when the form is hidden: removes passwords and messages.
     leave() {
       clear();
       if (!isHeld(button(form))) hush(place);

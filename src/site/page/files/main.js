@@ -11,7 +11,7 @@ const section = (name) => document.getElementById(name);
 const form = (api) => document.querySelector(`[data-api=${api}]`);
 
 const stay = section("stay");
-// The views. The name of each is the id of its section, its part of the address, and the name of its title.
+// The views, by the name that section, address and title share.
 const parts = {
   "sign-in": wire(form("login"), {
     done({ message }) {

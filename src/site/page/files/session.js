@@ -1,7 +1,8 @@
 // The session's token: where it is stored, and how the tabs of a browser share it.
 //
-// It is stored for the tab (sessionStorage) or, if the user wants to stay signed in, on the device (localStorage). Tabs
-// send it to each other: by default a user has one session, so that a sign-in in a second tab would end that of the first.
+// It is stored for the tab (sessionStorage) or, if the user wants to stay signed in, on the device
+// (localStorage). Tabs send it to each other: by default a user has one session, and a sign-in in a
+// second tab would end that of the first.
 
 import { recall, remember } from "./storage.js";
 
@@ -20,7 +21,7 @@ function keep(value, stay) {
 /// The token, or null.
 export const current = () => token;
 
-/// Stores a new token, on the device if the user wants to stay signed in.
+/// Stores a new token, on the device if `stay` is true.
 export function open(value, stay) {
   keep(value, stay);
   channel.postMessage({ token: value, stays: stay });

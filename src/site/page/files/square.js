@@ -1,7 +1,7 @@
 // The visible square of a picture.
 //
-// A view is { picture, width, height, x, y, zoom }: the picture and its size, the centre of the square in pixels of the
-// picture, and the zoom factor, which is 1 for the largest square.
+// A view is { picture, width, height, x, y, zoom }: the picture and its size, the centre of the
+// square in pixels of the picture, and the zoom factor, which is 1 for the largest square.
 
 /// The side of the square in pixels of the picture.
 export const sideOf = ({ width, height, zoom }) => Math.min(width, height) / zoom;
@@ -16,7 +16,8 @@ export function paint(canvas, view, margin) {
   context.drawImage(view.picture, at(view.x), at(view.y), view.width * scale, view.height * scale);
 }
 
-/// Paints the square on a new canvas with `pixels` a side, over the colour `ground`, if it is not null.
+/// Paints the square on a new canvas with `pixels` a side, over the colour `ground`, if it is not
+/// null.
 export function canvasOf(view, pixels, ground) {
   const canvas = new OffscreenCanvas(pixels, pixels);
   if (ground) {
