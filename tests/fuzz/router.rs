@@ -38,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
     let (status, _) = STAGE.with_borrow_mut(|stage| stage.answer(request, b"{}"));
     let expected = match status {
         200 => known || is_file,
+        401 | 403 => accountd::api::is_forward_auth(&path),
         204 => method == "OPTIONS" && (preflight || matches!(&*path, "/" | "*")),
         404 => !known && (!is_file || path.starts_with("/page/")),
         _ => false,
