@@ -17,22 +17,15 @@ use crate::http::authorization::Authorization;
 use crate::http::{Body, Original, Reply, Request};
 use crate::log::{self, Level};
 use crate::store::forward_auth::{self, ForwardedUser};
+use std::borrow::Cow;
 use std::fmt::Write;
+
+/// No proxy and no browser may keep a decision.
+const NO_STORE: (&str, Cow<str>) = ("Cache-Control", Cow::Borrowed("no-store"));
 
 /// Answers the question of a proxy, or of the page that has set the cookie.
 pub fn answer(app: &App, request: &Request) -> Reply {
-    let mut reply = match decide(app, request) {
-        Ok(user) => pass(&user),
-        Err(reply) => reply,
-    };
-    if !reply
-        .headers
-        .iter()
-        .any(|(name, _)| *name == "Cache-Control")
-    {
-        reply.headers.push(("Cache-Control", "no-store".into()));
-    }
-    reply
+    decide(app, request).map_or_else(|refusal| refusal, pass)
 }
 
 fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
@@ -60,11 +53,8 @@ fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
         log::line(Level::Error, &text);
         return Err(forbidden(request, &user, &[]));
     }
-    if !groups.is_empty()
-        && !groups
-            .iter()
-            .any(|group| user.groups.iter().any(|own| own == group))
-    {
+    let is_member = |group: &&str| user.groups.split(',').any(|own| own == *group);
+    if !groups.is_empty() && !groups.iter().any(is_member) {
         return Err(forbidden(request, &user, &groups));
     }
     Ok(user)
@@ -141,26 +131,31 @@ fn refused(call: &Call, refusal: Refusal) -> Reply {
 }
 
 /// The request may pass.
-fn pass(user: &ForwardedUser) -> Reply {
+fn pass(user: ForwardedUser) -> Reply {
     let headers = vec![
-        ("Remote-User", user.name.clone().into()),
-        ("Remote-Name", header_text(&user.show_name).into()),
-        ("Remote-Email", header_text(&user.email).into()),
-        ("Remote-Groups", user.groups.join(",").into()),
+        ("Remote-User", user.name.into()),
+        ("Remote-Name", header_text(user.show_name).into()),
+        ("Remote-Email", header_text(user.email).into()),
+        ("Remote-Groups", user.groups.into()),
+        NO_STORE,
     ];
     Reply::empty(200, headers)
 }
 
-/// A text without control characters, which could end a header.
-fn header_text(text: &str) -> String {
-    let visible: String = text.chars().filter(|c| !c.is_control()).collect();
-    visible.trim().into()
+/// A text without control characters, which could end a header, and without spaces around it.
+fn header_text(text: String) -> String {
+    if text.contains(char::is_control) || text.trim().len() < text.len() {
+        let visible: String = text.chars().filter(|c| !c.is_control()).collect();
+        visible.trim().into()
+    } else {
+        text
+    }
 }
 
 /// The client has to sign in first: it is redirected to the page, or told so.
 fn sign_in(app: &App, request: &Request) -> Reply {
     if let Some(location) = sign_in_address(app, request) {
-        return Reply::empty(303, vec![("Location", location.into())]);
+        return Reply::empty(303, vec![("Location", location.into()), NO_STORE]);
     }
     let mut reply = Reply::from(outside(401));
     // A browser would show a dialog of its own for this challenge, also for requests of scripts.
@@ -246,6 +241,7 @@ fn forbidden(request: &Request, user: &ForwardedUser, groups: &[&str]) -> Reply 
     );
     let headers = vec![
         ("Content-Type", "text/html; charset=utf-8".into()),
+        NO_STORE,
         (
             "Content-Security-Policy",
             "default-src 'none'; frame-ancestors 'none'".into(),
@@ -456,7 +452,7 @@ mod tests {
             (" 阿巴 ", "阿巴"),
             ("", ""),
         ] {
-            assert_eq!(header_text(text), expected);
+            assert_eq!(header_text(text.into()), expected);
         }
     }
 
