@@ -7,7 +7,7 @@ use super::{Handler, handler};
 use crate::account::throttle::Source;
 use crate::app::App;
 use crate::config::{self, Scheme};
-use crate::contract::{Endpoint, Outcome, Reason, Success};
+use crate::contract::{self, Endpoint, Outcome, Reason, Success};
 use crate::crypto;
 use crate::http::Request;
 use crate::store::{Durable, Reader, Store, sessions, users};
@@ -117,7 +117,7 @@ impl Fixture {
             email: &format!("{name}@example.org"),
             password,
             key: "user key",
-            avatar: crate::account::avatar::DEFAULT,
+            avatar: contract::DEFAULT_AVATAR,
         };
         let added = self
             .app

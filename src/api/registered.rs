@@ -2,9 +2,8 @@
 
 use super::call::Call;
 use super::checks;
-use crate::account::avatar;
 use crate::account::throttle::{Budget, Secret};
-use crate::contract::{KEY_LENGTH, Outcome, Reason, Success};
+use crate::contract::{DEFAULT_AVATAR, KEY_LENGTH, Outcome, Reason, Success};
 use crate::crypto;
 use crate::store::{Durable, users};
 
@@ -26,7 +25,7 @@ pub fn handle(call: &Call) -> Outcome {
         email: body.text("email"),
         password: &config.password_hash.hash(body.text("passwd")),
         key: &crypto::random_alphanumeric(KEY_LENGTH),
-        avatar: avatar::DEFAULT,
+        avatar: DEFAULT_AVATAR,
     };
     match checks::write(call, Durable::Now, |db| {
         users::add(db, &user, call.request.now)

@@ -158,6 +158,9 @@ pub const CAPTCHA_KEY_LENGTH: usize = 250;
 /// The members for a captcha: its key and its answer.
 pub const CAPTCHA: [&str; 2] = ["verification_code_key", "verification_code"];
 
+/// The name of a new user's picture, which is part of the program.
+pub const DEFAULT_AVATAR: &str = "admin.jpg";
+
 /// The largest file in bytes that is too small for an avatar.
 pub const TOO_SMALL: u64 = 10_240;
 

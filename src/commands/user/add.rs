@@ -1,7 +1,6 @@
 //! The command `user add`: adds an account as a registration would.
 
 use super::{check_field, new_password, report};
-use crate::account::avatar;
 use crate::command::{Args, Argument, Command, DATA, Failure, JSON, Opt};
 use crate::commands::DataFolder;
 use crate::contract;
@@ -60,7 +59,7 @@ fn add(args: &Args) -> Result<(), Failure> {
         email: &email,
         password: &new_password(&folder, &name)?,
         key: &crypto::random_alphanumeric(contract::KEY_LENGTH),
-        avatar: avatar::DEFAULT,
+        avatar: contract::DEFAULT_AVATAR,
     };
     let added = folder.change(|db, event| {
         let added = users::add(db, &user, event.at)?;
