@@ -1,6 +1,6 @@
 //! The command `user add`: adds an account as a registration would.
 
-use super::{check_field, new_password, report};
+use super::{check_field, check_name, new_password, report};
 use crate::command::{Args, Argument, Command, DATA, Failure, JSON, Opt};
 use crate::commands::DataFolder;
 use crate::contract;
@@ -50,7 +50,7 @@ fn add(args: &Args) -> Result<(), Failure> {
     let mut folder = DataFolder::open(args)?;
     let (name, email) = (args.argument(NAME.name)?, args.argument(EMAIL.name)?);
     let show_name = args.text(SHOW_NAME.name)?.unwrap_or_else(|| name.clone());
-    check_field("NAME", "username", &name)?;
+    check_name(&folder, NAME.name, &name)?;
     check_field("EMAIL", "email", &email)?;
     check_field("the display name", "show_name", &show_name)?;
     let user = New {
