@@ -1,4 +1,4 @@
-//! Accounts apart from where they are stored: passwords, captchas, pictures, limits.
+//! Everything about accounts except the database: passwords, captchas, pictures, rate limits.
 
 pub mod avatar;
 pub mod captcha;

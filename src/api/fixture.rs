@@ -7,7 +7,7 @@ use super::{Handler, handler};
 use crate::account::throttle::Source;
 use crate::app::App;
 use crate::config::{self, Scheme};
-use crate::contract::{Endpoint, Outcome, Reason, Success};
+use crate::contract::{self, Endpoint, Outcome, Reason, Success};
 use crate::crypto;
 use crate::http::Request;
 use crate::store::{
@@ -106,7 +106,7 @@ impl Fixture {
     pub fn captcha(&self, answer: &str) -> String {
         let key = crypto::random_alphanumeric(20);
         let mut captchas = self.app.captchas().unwrap();
-        captchas.put(crypto::sha256(&key), answer.into(), Source::of(None), NOW);
+        captchas.insert(crypto::sha256(&key), answer.into(), Source::of(None), NOW);
         key
     }
 
@@ -119,7 +119,7 @@ impl Fixture {
             email: &format!("{name}@example.org"),
             password,
             key: "user key",
-            avatar: crate::account::avatar::DEFAULT,
+            avatar: contract::DEFAULT_AVATAR,
         };
         let added = self
             .app

@@ -3,10 +3,10 @@
 use super::call::Call;
 use super::checks;
 use super::key::{self, Key};
+use crate::account::plain_name;
 use crate::account::throttle::{Budget, Secret};
-use crate::account::{avatar, plain_name};
 use crate::config::Usernames;
-use crate::contract::{KEY_LENGTH, Outcome, Reason, Refusal, Success};
+use crate::contract::{DEFAULT_AVATAR, KEY_LENGTH, Outcome, Reason, Refusal, Success};
 use crate::crypto;
 use crate::store::{Durable, invitations, users};
 
@@ -34,7 +34,7 @@ pub fn handle(call: &Call) -> Outcome {
         email: body.text("email"),
         password: &config.password_hash.hash(body.text("passwd")),
         key: &crypto::random_alphanumeric(KEY_LENGTH),
-        avatar: avatar::DEFAULT,
+        avatar: DEFAULT_AVATAR,
     };
     let mut reason = Reason::Taken;
     let added = checks::write(call, Durable::Now, |db| {

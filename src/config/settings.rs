@@ -1,12 +1,16 @@
 //! The table of settings: names, kinds, defaults and descriptions.
 
+use super::cookie_domain::is_domain;
 use super::{Listen, MAX_SOCKET_PATH, PublicUrl};
+use crate::contract;
 use serde_json::Value;
 use std::fmt;
 
-/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this table.
+/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this
+/// table.
 pub struct Setting {
-    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in capitals.
+    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in
+    /// capitals.
     pub name: &'static str,
     /// The kind of its value.
     pub kind: Kind,
@@ -39,7 +43,10 @@ pub enum Kind {
     Proxies,
     /// An address like `https://accounts.example.org`, or null.
     PublicUrl,
-    /// 1 to 1024 characters or null, never shown. If it is null, no text equals it.
+    /// A domain of at least two labels, or null.
+    Domain,
+    /// A text within the limit of [`contract::KEY`] or null, never shown. If it is null, no key is
+    /// accepted.
     Secret,
 }
 
@@ -82,6 +89,12 @@ pub const SETTINGS: &[Setting] = &[
         doc: "The address of the page as browsers see it; links of invitations and reset links begin with it.",
     },
     Setting {
+        name: "cookie_domain",
+        kind: Kind::Domain,
+        default: "null",
+        doc: "The domain on whose hosts a sign-in at the web page opens programs behind `/api/forward_auth`; null for the page's own host.",
+    },
+    Setting {
         name: "listen",
         kind: Kind::Address,
         default: "\"127.0.0.1:9999\"",
@@ -121,7 +134,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "sessions_per_user",
         kind: Kind::Number(1, 1000),
         default: "1",
-        doc: "How many tokens of a user are valid at the same time; another log-in ends the oldest.",
+        doc: "How many tokens of a user are valid at the same time; another log-in ends the oldest. If `cookie_domain` is set, the default is 10.",
     },
     Setting {
         name: "password_hash",
@@ -226,7 +239,14 @@ impl fmt::Display for Kind {
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
             Kind::Proxies => f.write_str("a list of IP, IP/BITS or unix"),
             Kind::PublicUrl => f.write_str("an address like https://accounts.example.org or null"),
-            Kind::Secret => f.write_str("a text of 1 to 1024 characters or null"),
+            Kind::Domain => f.write_str(
+                "a domain of at least two labels like example.org, without a dot before it, a port or a scheme, or null",
+            ),
+            Kind::Secret => write!(
+                f,
+                "a text of 1 to {} characters or null",
+                contract::KEY.limit
+            ),
         }
     }
 }
@@ -240,7 +260,11 @@ impl Kind {
                 .as_u64()
                 .is_some_and(|number| (min..=max).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Kind::OptionalAddress | Kind::PublicUrl | Kind::Secret if value.is_null() => true,
+            Kind::OptionalAddress | Kind::PublicUrl | Kind::Domain | Kind::Secret
+                if value.is_null() =>
+            {
+                true
+            }
             Kind::Address | Kind::OptionalAddress => value
                 .as_str()
                 .is_some_and(|text| text.parse::<Listen>().is_ok()),
@@ -265,9 +289,10 @@ impl Kind {
             Kind::PublicUrl => value
                 .as_str()
                 .is_some_and(|text| text.parse::<PublicUrl>().is_ok()),
+            Kind::Domain => value.as_str().is_some_and(is_domain),
             Kind::Secret => value
                 .as_str()
-                .is_some_and(|text| (1..=1024).contains(&text.chars().count())),
+                .is_some_and(|text| (1..=contract::KEY.limit).contains(&text.chars().count())),
         }
     }
 
@@ -283,6 +308,7 @@ impl Kind {
             | Kind::OptionalAddress
             | Kind::Mode
             | Kind::Group
+            | Kind::Domain
             | Kind::PublicUrl
             | Kind::Secret => text.into(),
         }

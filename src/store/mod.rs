@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod backup;
+pub mod forward_auth;
 mod group_commit;
 pub mod groups;
 pub mod integrity;

@@ -955,7 +955,7 @@ fn commands_check_the_password_policy() {
     for (password, sentence) in [
         (
             "short",
-            "the password has fewer characters than min_password_length asks for",
+            "the password has fewer characters than min_password_length requires",
         ),
         ("Password", "the password is one of the most common"),
     ] {

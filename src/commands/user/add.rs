@@ -1,7 +1,6 @@
 //! The command `user add`: adds an account as a registration would.
 
 use super::{check_field, check_name, new_password, report};
-use crate::account::avatar;
 use crate::command::{Args, Argument, Command, DATA, Failure, JSON, Opt};
 use crate::commands::DataFolder;
 use crate::contract;
@@ -60,7 +59,7 @@ fn add(args: &Args) -> Result<(), Failure> {
         email: &email,
         password: &new_password(&folder, &name)?,
         key: &crypto::random_alphanumeric(contract::KEY_LENGTH),
-        avatar: avatar::DEFAULT,
+        avatar: contract::DEFAULT_AVATAR,
     };
     let added = folder.change(|db, event| {
         let added = users::add(db, &user, event.at)?;
@@ -75,4 +74,25 @@ fn add(args: &Args) -> Result<(), Failure> {
         )
     })?;
     report(&folder, args, id, "added")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::user::change::NEW_NAME;
+    use crate::contract::{Field, SHOW_NAME as SHOW_NAME_FIELD, USERNAME};
+
+    #[test]
+    fn the_help_states_the_limits_of_the_contract() {
+        let fields: [(&str, Field); 4] = [
+            (NAME.doc, USERNAME),
+            (NEW_NAME.doc, USERNAME),
+            (EMAIL.doc, contract::EMAIL),
+            (SHOW_NAME.doc, SHOW_NAME_FIELD),
+        ];
+        for (doc, field) in fields {
+            let limit = format!("at most {} characters", field.limit);
+            assert!(doc.contains(&limit), "{doc}");
+        }
+    }
 }
