@@ -20,10 +20,8 @@ struct Link {
 
 pub fn handle(call: &Call) -> Outcome {
     call.body.require(call.endpoint.fields)?;
-    // A guess at both, since a key of either kind would be found. The owner of one key must not be
-    // forgiven guesses at others.
-    let secrets = [Secret::RegistrationKey, Secret::ResetKey];
-    let link = checks::attempt_that(call, &secrets, |_| false, || find(call))?;
+    // The owner of one key is forgiven no guesses at others.
+    let link = checks::attempt_that(call, &[Secret::Link], |_| false, || find(call))?;
     Ok(Success::value(&link))
 }
 
@@ -77,20 +75,20 @@ mod tests {
     }
 
     #[test]
-    fn any_other_key_is_refused_and_counts_as_a_guess_at_both_kinds() {
+    fn any_other_key_is_refused_and_counts_as_a_guess_at_links_alone() {
         let fixture = Fixture::new();
         fixture.invitation("an invitation", 1, &[]);
         assert_eq!(refused(ask(&fixture, "")), Reason::FieldAbsent);
         for key in ["a", KEY, "an invitation "] {
             assert_eq!(refused(ask(&fixture, key)), Reason::LinkUnknown, "{key}");
         }
-        // The right key neither waits for more than the guesses did, nor forgives them.
         assert_eq!(refused(ask(&fixture, "an invitation")), Reason::TooOften(1));
+        // A person who has opened old links can still register and reset.
         let key = json!({"key": KEY, "name": "rei", "email": "rei@example.org", "new_passwd": "a"});
         let key = key.to_string();
         let outcome =
             fixture.with_captcha(&crate::contract::FORGET_PASSWORD, &key[1..key.len() - 1]);
-        assert_eq!(refused(outcome), Reason::TooOften(1));
+        assert_eq!(refused(outcome), Reason::UserUnknown);
     }
 
     #[test]

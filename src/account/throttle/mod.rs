@@ -40,6 +40,18 @@ pub enum Secret<'a> {
     RegistrationKey,
     /// The user key of the user with this name, even if no such user exists.
     UserKey(&'a str),
+    /// The key of any invitation or reset link, asked about without a captcha.
+    Link,
+}
+
+impl Secret<'_> {
+    /// Whether a guess costs the client nothing: it needs neither a solved captcha nor a token.
+    fn is_free(&self) -> bool {
+        match self {
+            Secret::Password(_) | Secret::ResetKey | Secret::RegistrationKey => false,
+            Secret::UserKey(_) | Secret::Link => true,
+        }
+    }
 }
 
 /// How a guess ended.
@@ -59,6 +71,8 @@ pub struct Guess {
     keys: Vec<Key>,
     /// When it was admitted.
     at: u64,
+    /// Whether its entries are in the table of free requests.
+    is_free: bool,
 }
 
 /// The wrong guesses and budgets of all sources. Times come from the caller and are monotonic.
@@ -66,9 +80,9 @@ pub struct Throttle {
     enabled: bool,
     /// The key of the hashes. The next worker takes it over with the entries.
     secret: u64,
-    /// Budgets of requests that cost the client nothing: captchas.
+    /// Guesses and budgets of requests that cost the client nothing, such as captchas.
     free: Table,
-    /// Guesses, and budgets of requests that need a solved captcha or a token. Their table is
+    /// Guesses and budgets of requests that need a solved captcha or a token. Their table is
     /// separate, so that free requests evict none of them.
     paid: Table,
 }
@@ -97,6 +111,7 @@ impl Throttle {
         if !self.enabled {
             return Ok(Guess::default());
         }
+        let is_free = secrets.iter().any(Secret::is_free);
         let mut wait = 0;
         let mut keys: Vec<Key> = source
             .with_wider()
@@ -118,7 +133,8 @@ impl Throttle {
                 network: source,
                 about,
             };
-            let (guess_wait, is_free) = self.paid.guess_wait(&of_source, at);
+            let table = self.table(is_free);
+            let (guess_wait, has_free_guess) = table.guess_wait(&of_source, at);
             wait = wait.max(guess_wait);
             // The guesses of other sources do not lock out a source with a free guess left, for
             // example the account's owner.
@@ -127,30 +143,30 @@ impl Throttle {
                 network: Network::EVERYWHERE,
                 about,
             };
-            if !is_free || self.paid.wait(&of_all, at) == 0 {
+            if !has_free_guess || table.wait(&of_all, at) == 0 {
                 keys.push(of_all);
             }
         }
-        let waits = keys.iter().map(|key| self.paid.wait(key, at));
+        let table = self.table(is_free);
+        let waits = keys.iter().map(|key| table.wait(key, at));
         let wait = waits.fold(wait, u64::max);
         if wait > 0 {
             return Err(Duration::from_millis(wait));
         }
         for key in &keys {
-            self.paid.begin(*key, at);
+            table.begin(*key, at);
         }
-        Ok(Guess { keys, at })
+        Ok(Guess { keys, at, is_free })
     }
 
     /// Settles a guess: a wrong one stays charged, any other is refunded. After a right one, the
     /// source's earlier wrong guesses are forgotten.
     pub fn settle(&mut self, guess: Guess, verdict: Verdict) {
+        let table = self.table(guess.is_free);
         for key in &guess.keys {
             match verdict {
-                Verdict::Wrong => self.paid.confirm(key, guess.at),
-                Verdict::Right | Verdict::Unknown => {
-                    self.paid.refund(key, verdict == Verdict::Right)
-                }
+                Verdict::Wrong => table.confirm(key, guess.at),
+                Verdict::Right | Verdict::Unknown => table.refund(key, verdict == Verdict::Right),
             }
         }
     }
@@ -182,11 +198,7 @@ impl Throttle {
                 about: id.cast_unsigned(),
             });
         }
-        let table = if budget == Budget::Captcha {
-            &mut self.free
-        } else {
-            &mut self.paid
-        };
+        let table = self.table(budget == Budget::Captcha);
         let now = millis(now);
         let wait = keys
             .iter()
@@ -213,6 +225,14 @@ impl Throttle {
         self.secret = secret;
         self.free.restore(free.0);
         self.paid.restore(paid.0);
+    }
+
+    fn table(&mut self, is_free: bool) -> &mut Table {
+        if is_free {
+            &mut self.free
+        } else {
+            &mut self.paid
+        }
     }
 
     fn hash(&self, value: &impl Hash) -> u64 {
@@ -287,7 +307,13 @@ mod tests {
 
     #[test]
     fn waits_grow_after_three_wrong_guesses() {
-        for secret in [rei(), Secret::ResetKey, Secret::RegistrationKey] {
+        for secret in [
+            rei(),
+            Secret::ResetKey,
+            Secret::RegistrationKey,
+            Secret::UserKey("rei"),
+            Secret::Link,
+        ] {
             let (mut throttle, source, mut now) =
                 (Throttle::new(true, 1), from("192.0.2.1"), seconds(0));
             for expected in [0, 0, 1, 3, 5, 10, 20, 40, 40] {
@@ -696,7 +722,7 @@ mod tests {
     }
 
     #[test]
-    fn captcha_requests_do_not_evict_guesses() {
+    fn free_requests_do_not_evict_guesses_that_cost_a_captcha() {
         let mut throttle = Throttle::new(true, 1);
         for _ in 0..3 {
             assert!(wrong(&mut throttle, rei(), from("192.0.2.1"), seconds(0)).is_zero());
@@ -705,6 +731,9 @@ mod tests {
         for nth in 0..40_000 {
             let source = from(&format!("2001:db8:{nth:x}::"));
             assert_eq!(throttle.spend(Budget::Captcha, source, seconds(0)), Ok(()));
+            for secret in [Secret::Link, Secret::UserKey("rei")] {
+                assert!(wrong(&mut throttle, secret, source, seconds(0)).is_zero());
+            }
         }
         assert_eq!(
             wrong(&mut throttle, rei(), from("192.0.2.1"), seconds(0)),
