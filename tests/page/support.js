@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import http from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -67,6 +68,56 @@ export async function serve(settings = {}) {
   };
 }
 
+/// A server behind a proxy that guards programs as docs/forward-auth.md tells nginx to: auth.example.test leads to the
+/// server, and every other host is a program that is shown to signed-in users. `options` changes what the proxy does:
+/// `drops`, a path of the server that is answered with 404; `cookies`, whether it passes cookies on to the browser;
+/// `forwards`, whether it passes them on to the server.
+export async function gate(settings = {}) {
+  const options = { drops: "", cookies: true, forwards: true };
+  let server;
+  const pass = (request, response) => {
+    const { method, url: path, headers } = request;
+    const onward = http.request(server.url + path, { method, headers }, (answer) => {
+      const kept = Object.entries(answer.headers).filter(([name]) => options.cookies || name !== "set-cookie");
+      response.writeHead(answer.statusCode, Object.fromEntries(kept));
+      answer.pipe(response);
+    });
+    request.pipe(onward);
+  };
+  const guard = async ({ headers, url: path }, response) => {
+    const cookie = options.forwards && headers.cookie ? { cookie: headers.cookie } : {};
+    const answer = await fetch(`${server.url}/api/forward_auth/`, { headers: cookie });
+    if (answer.status === 401) {
+      return response.writeHead(303, { Location: `${url}/#return=http://${headers.host}${path}` }).end();
+    }
+    response.writeHead(answer.status, { "Content-Type": "text/html" });
+    const name = answer.headers.get("Remote-User");
+    response.end(`<link rel=icon href=data:,><title>${headers.host}</title><p>${path} for ${name}</p>`);
+  };
+  const proxy = http.createServer((request, response) => {
+    if (!request.headers.host.startsWith("auth.")) return guard(request, response);
+    if (request.url === options.drops) return response.writeHead(404).end();
+    return pass(request, response);
+  });
+  await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const { port } = proxy.address();
+  const url = `http://auth.example.test:${port}`;
+  server = await serve({ public_url: url, cookie_domain: "example.test", ...settings });
+  return {
+    ...server,
+    url,
+    options,
+    /// Its address without the proxy.
+    direct: server.url,
+    program: (host) => `http://${host}.example.test:${port}`,
+    async stop() {
+      proxy.closeAllConnections();
+      proxy.close();
+      await server.stop();
+    },
+  };
+}
+
 export const launch = () =>
   chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -78,12 +129,14 @@ export const launch = () =>
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      "--host-resolver-rules=MAP *.example.test 127.0.0.1",
     ],
   });
 
 /// A person with a browser context. `leave` fails after an error on the console or a request to another host;
-/// `expected` are console errors that are allowed.
-export async function person(browser, server, { language = "en", width = 1280, height = 900, dark = false, touch = false, expected = [] } = {}) {
+/// `expected` are console errors that are allowed, `others` the origins of programs to which the page may lead.
+export async function person(browser, server, wishes = {}) {
+  const { language = "en", width = 1280, height = 900, dark = false, touch = false, expected = [], others = [] } = wishes;
   const context = await browser.newContext({
     locale: language,
     viewport: { width, height },
@@ -102,7 +155,7 @@ export async function person(browser, server, { language = "en", width = 1280, h
     page.on("pageerror", (error) => faults.push(String(error)));
     page.on("request", (request) => {
       const url = new URL(request.url());
-      if (url.origin !== server.url && url.protocol !== "blob:") faults.push(`a request to ${url}`);
+      if (![server.url, ...others].includes(url.origin) && url.protocol !== "blob:") faults.push(`a request to ${url}`);
     });
   };
   context.on("page", watch);
