@@ -15,36 +15,28 @@ use crate::contract::{FORWARD_AUTH, Reason, Refusal, Success, outside};
 use crate::crypto;
 use crate::http::authorization::Authorization;
 use crate::http::{Body, Original, Reply, Request};
-use crate::log::{self, Level};
+use crate::log::{self, Level, Limited};
 use crate::store::forward_auth::{self, ForwardedUser};
+use std::borrow::Cow;
 use std::fmt::Write;
+
+/// Why proxies get no answer that they can use. Every client can cause these lines.
+static WARNINGS: Limited = Limited::new();
+
+/// No proxy and no browser may keep a decision.
+const NO_STORE: (&str, Cow<str>) = ("Cache-Control", Cow::Borrowed("no-store"));
 
 /// Answers the question of a proxy, or of the page that has set the cookie.
 pub fn answer(app: &App, request: &Request) -> Reply {
-    let mut reply = match decide(app, request) {
-        Ok(user) => pass(&user),
-        Err(reply) => reply,
-    };
-    if !reply
-        .headers
-        .iter()
-        .any(|(name, _)| *name == "Cache-Control")
-    {
-        reply.headers.push(("Cache-Control", "no-store".into()));
-    }
-    reply
+    decide(app, request).map_or_else(|refusal| refusal, pass)
 }
 
 fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
     let groups = required_groups(&request.query).map_err(|parameter| {
-        let path = FORWARD_AUTH.path;
-        log::line(
-            Level::Error,
-            &format!(
-                "{path}: a proxy asks with the parameter {parameter:?}, but only group=NAME is known; every request is \
-                 refused until its configuration is corrected"
-            ),
-        );
+        let shown: String = parameter.chars().take(80).collect();
+        warn(&format!(
+            "the parameter {shown:?} is not group=NAME, so every request is refused; correct the proxy's configuration"
+        ));
         Reply::from(outside(403))
     })?;
     let call = Call::new(app, &FORWARD_AUTH, request, JsonBody::default());
@@ -53,21 +45,21 @@ fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
         return Err(sign_in(app, request));
     };
     if !plain_name::is_plain(&user.name) {
-        let text = format!(
-            "{}: user {} has a name that programs behind a proxy could take for another one; rename the user",
-            FORWARD_AUTH.path, user.id
-        );
-        log::line(Level::Error, &text);
+        warn(&format!(
+            "the name of user {} is not plain, so programs could take it for another one; rename the user",
+            user.id
+        ));
         return Err(forbidden(request, &user, &[]));
     }
-    if !groups.is_empty()
-        && !groups
-            .iter()
-            .any(|group| user.groups.iter().any(|own| own == group))
-    {
+    let is_member = |group: &&str| user.groups.split(',').any(|own| own == *group);
+    if !groups.is_empty() && !groups.iter().any(is_member) {
         return Err(forbidden(request, &user, &groups));
     }
     Ok(user)
+}
+
+fn warn(text: &str) {
+    WARNINGS.line(Level::Error, &format!("{}: {text}", FORWARD_AUTH.path));
 }
 
 /// The groups of which one is needed, from the proxy's configuration: `group=NAME`, repeatedly. A
@@ -141,26 +133,31 @@ fn refused(call: &Call, refusal: Refusal) -> Reply {
 }
 
 /// The request may pass.
-fn pass(user: &ForwardedUser) -> Reply {
+fn pass(user: ForwardedUser) -> Reply {
     let headers = vec![
-        ("Remote-User", user.name.clone().into()),
-        ("Remote-Name", header_text(&user.show_name).into()),
-        ("Remote-Email", header_text(&user.email).into()),
-        ("Remote-Groups", user.groups.join(",").into()),
+        ("Remote-User", user.name.into()),
+        ("Remote-Name", header_text(user.show_name).into()),
+        ("Remote-Email", header_text(user.email).into()),
+        ("Remote-Groups", user.groups.into()),
+        NO_STORE,
     ];
     Reply::empty(200, headers)
 }
 
-/// A text without control characters, which could end a header.
-fn header_text(text: &str) -> String {
-    let visible: String = text.chars().filter(|c| !c.is_control()).collect();
-    visible.trim().into()
+/// A text without control characters, which could end a header, and without spaces around it.
+fn header_text(text: String) -> String {
+    if text.contains(char::is_control) || text.trim().len() < text.len() {
+        let visible: String = text.chars().filter(|c| !c.is_control()).collect();
+        visible.trim().into()
+    } else {
+        text
+    }
 }
 
 /// The client has to sign in first: it is redirected to the page, or told so.
 fn sign_in(app: &App, request: &Request) -> Reply {
     if let Some(location) = sign_in_address(app, request) {
-        return Reply::empty(303, vec![("Location", location.into())]);
+        return Reply::empty(303, vec![("Location", location.into()), NO_STORE]);
     }
     let mut reply = Reply::from(outside(401));
     // A browser would show a dialog of its own for this challenge, also for requests of scripts.
@@ -191,13 +188,11 @@ fn sign_in_address(app: &App, request: &Request) -> Option<String> {
         None => asked.origin() == page.origin(),
     };
     if !gets_the_cookie {
-        let text = format!(
-            "{}: {} does not get the cookie of {}; set \"cookie_domain\" to a domain of both",
-            FORWARD_AUTH.path,
+        warn(&format!(
+            "{} does not get the cookie of {}; set \"cookie_domain\" to a domain of both",
             asked.origin(),
             page.origin()
-        );
-        log::line(Level::Error, &text);
+        ));
         return None;
     }
     let address = percent_encode(&format!("{}{uri}", asked.origin()));
@@ -246,6 +241,7 @@ fn forbidden(request: &Request, user: &ForwardedUser, groups: &[&str]) -> Reply 
     );
     let headers = vec![
         ("Content-Type", "text/html; charset=utf-8".into()),
+        NO_STORE,
         (
             "Content-Security-Policy",
             "default-src 'none'; frame-ancestors 'none'".into(),
@@ -456,7 +452,7 @@ mod tests {
             (" 阿巴 ", "阿巴"),
             ("", ""),
         ] {
-            assert_eq!(header_text(text), expected);
+            assert_eq!(header_text(text.into()), expected);
         }
     }
 

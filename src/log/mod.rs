@@ -2,12 +2,13 @@
 
 pub mod escape;
 
+use crate::clock;
 use crate::sync::lock;
 use escape::is_invisible;
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -59,6 +60,31 @@ pub fn set_level(level: Level) {
 /// Whether lines of this level are written.
 pub fn wants(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Seconds between two lines of one [`Limited`].
+const INTERVAL: u64 = 60;
+
+/// Lines that any client can cause: at most one a minute is written.
+pub struct Limited(AtomicU64);
+
+impl Limited {
+    /// No line was written yet.
+    pub const fn new() -> Limited {
+        Limited(AtomicU64::new(0))
+    }
+
+    /// Writes a line, unless there was one less than a minute ago.
+    pub fn line(&self, level: Level, text: &str) {
+        let now = clock::uptime().as_secs();
+        let due = |next| (now >= next).then_some(now + INTERVAL);
+        let update = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due);
+        if update.is_ok() {
+            line(level, text);
+        }
+    }
 }
 
 /// Writes one line: the time (UTC), the level and the text with invisible characters escaped.
