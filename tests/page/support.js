@@ -1,7 +1,7 @@
 // Servers (started by scripts/harness.py), browsers, and what the tests do with the page.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import { createRequire } from "node:module";
@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
+const BINARY = join(root, "target/release/accountd");
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export const CAPTCHA = "k7m3xp";
@@ -33,7 +34,7 @@ export async function serve(settings = {}) {
   const ended = new Promise((resolve) => harness.once("exit", resolve));
   const line = await Promise.race([new Promise((resolve) => createInterface(harness.stdout).once("line", resolve)), ended]);
   assert.equal(typeof line, "string", `harness.py exited with code ${line}`);
-  const url = JSON.parse(line).URL;
+  const { URL: url, DATA: data } = JSON.parse(line);
   for (const handle of [harness, harness.stdin, harness.stdout]) handle.unref();
 
   async function post(api, members, solved = false) {
@@ -46,6 +47,10 @@ export async function serve(settings = {}) {
     const response = await fetch(`${url}/api/${api}/`, { method: "POST", body: JSON.stringify(members) });
     return response.json();
   }
+
+  /// Runs a command of an administrator; returns its output.
+  const command = (...words) =>
+    execFileSync(BINARY, [...words, "--data", data], { stdio: ["ignore", "pipe", "ignore"], encoding: "utf8" });
 
   return {
     url,
@@ -60,6 +65,9 @@ export async function serve(settings = {}) {
     async login(username, passwd = PASSWORD) {
       return (await post("login", { username, passwd }, true)).message;
     },
+    command,
+    /// Creates a link by a command: its key, and more.
+    link: (...words) => JSON.parse(command(...words, "--json")),
     info: async (token) => (await post("user_info", { token })).message,
     async stop() {
       harness.stdin.end();

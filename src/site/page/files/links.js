@@ -1,7 +1,7 @@
 // Links with a key for a form: invitations, and links that reset a password.
 
 import { call } from "./api.js";
-import { show } from "./forms.js";
+import { countDown, show } from "./forms.js";
 import { say } from "./texts.js";
 
 function sentence(name, ...values) {
@@ -64,6 +64,7 @@ export function wireLinks(view, part, { kind, isOpen, linkKey }) {
     reveal(true);
     // Nothing is known of the link. It may be valid.
     if (!link) show(form.querySelector(".message"), { answer });
+    if (answer.wait) countDown(form.querySelector(".buttons button"), answer.wait);
   }
 
   async function open() {
@@ -72,7 +73,7 @@ export function wireLinks(view, part, { kind, isOpen, linkKey }) {
       known = { key: "", answer: null };
       return openWithout();
     }
-    if (known.key !== wanted || known.answer.code !== 200) {
+    if (known.key !== wanted || ![200, 404].includes(known.answer.code)) {
       form.hidden = lead.hidden = closed.hidden = true;
       facts.replaceChildren(sentence("working"));
       const answer = await call("link_info", { key: wanted });
