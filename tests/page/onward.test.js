@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { CAPTCHA, KEY, PASSWORD, fill, gate, launch, person, signIn, submit } from "./support.js";
+import { CAPTCHA, KEY, PASSWORD, fill, findings, gate, launch, person, signIn, submit } from "./support.js";
 
 let server, browser;
 before(async () => ([server, browser] = await Promise.all([gate({ sessions_per_user: 10 }), launch()])));
@@ -40,6 +40,7 @@ for (const [language, texts] of Object.entries({
     const onward = page.locator(".view:not([hidden]) .onward", { hasText: texts.onward });
     await onward.waitFor();
     assert.equal(new URL(page.url()).origin, server.url);
+    assert.deepEqual(await findings(page), []);
 
     await page.click("[href^='#/register']");
     await onward.waitFor();
@@ -107,6 +108,7 @@ test("a browser that blocks the cookie gets a message, and no loop", async () =>
   await send(page, "misato");
   await notice(page).getByText("your browser did not keep the cookie that wiki.example.test").waitFor();
   await page.locator("#account-name", { hasText: "misato" }).waitFor();
+  assert.deepEqual(await findings(page), []);
   // A reload asks for another sign-in, and so does the link.
   await page.reload();
   await page.locator("#account-name", { hasText: "misato" }).waitFor();

@@ -4,7 +4,7 @@
 
 import { call } from "./api.js";
 import { captcha } from "./captcha.js";
-import { hasHint, say } from "./texts.js";
+import { hasHint, make, say } from "./texts.js";
 
 const state = document.documentElement.dataset;
 /// The most characters of each field, by its name.
@@ -22,16 +22,11 @@ export function show(place, { answer, name, values = [], good = false, link }) {
     lines.push(sentence);
   }
   const hint = name ?? hintOf(answer);
-  if (hint) {
-    const line = document.createElement("p");
-    say(line, hint, ...values);
-    lines.push(line);
-  }
+  if (hint) lines.push(make("p", hint, ...values));
   if (link) {
-    const line = document.createElement("p");
-    const anchor = document.createElement("a");
+    const anchor = make("a", link.name, ...(link.values ?? []));
     anchor.href = link.href;
-    say(anchor, link.name, ...(link.values ?? []));
+    const line = document.createElement("p");
     line.append(anchor);
     lines.push(line);
   }
@@ -113,10 +108,9 @@ const part = (input, name) => document.getElementById(`${input.id}-${name}`);
 function mark(input, what) {
   part(input, "error")?.remove();
   if (what) {
-    const line = document.createElement("p");
+    const line = make("p", ...what);
     line.id = `${input.id}-error`;
     line.className = "error";
-    say(line, ...what);
     input.closest(".field").append(line);
   }
   input.ariaInvalid = what ? "true" : null;

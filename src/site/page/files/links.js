@@ -2,13 +2,7 @@
 
 import { call } from "./api.js";
 import { countDown, show } from "./forms.js";
-import { say } from "./texts.js";
-
-function sentence(name, ...values) {
-  const made = document.createElement("span");
-  say(made, name, ...values);
-  return made;
-}
+import { make, say } from "./texts.js";
 
 /// Fills a field in and makes it read-only; an empty text makes it editable again.
 function fill(input, text) {
@@ -58,8 +52,8 @@ export function wireLinks(view, part, { kind, isOpen, linkKey }) {
       // Isolated: a name from right to left does not reorder the sentence.
       say(lead, `${kind}LinkLead`, `\u2068${link.name ?? ""}\u2069`);
       if (nameField) fill(nameField, link.name);
-      if (link.groups?.length) facts.append(sentence("linkGroups", link.groups.join(", ")), " ");
-      facts.append(sentence("linkUntil", link.expires_at));
+      if (link.groups?.length) facts.append(make("span", "linkGroups", link.groups.join(", ")));
+      facts.append(make("span", "linkUntil", link.expires_at));
     }
     reveal(true);
     // Nothing is known of the link. It may be valid.
@@ -75,7 +69,7 @@ export function wireLinks(view, part, { kind, isOpen, linkKey }) {
     }
     if (known.key !== wanted || ![200, 404].includes(known.answer.code)) {
       form.hidden = lead.hidden = closed.hidden = true;
-      facts.replaceChildren(sentence("working"));
+      facts.replaceChildren(make("span", "working"));
       const answer = await call("link_info", { key: wanted });
       // The address has another link by now.
       if (wanted !== linkKey()) return;

@@ -19,9 +19,8 @@ const form = (api) => document.querySelector(`[data-api=${api}]`);
 let at = {};
 let shown = null;
 
-/// Connects a view whose form takes a key, which a link of this kind can bring. `user` is the field
-/// for the user name, `refusals` has the codes of answers to a wrong key, and `done` is the text
-/// after success.
+/// Connects a view whose form takes a key, which a link of this kind can contain. `user` is the field
+/// for the user name, `refusals` are the codes for a wrong key, `done` is the text after success.
 const keyed = (name, { kind, api, isOpen, user, refusals, done }) =>
   wireLinks(
     section(name),
