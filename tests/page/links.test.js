@@ -53,7 +53,7 @@ for (const [language, texts] of Object.entries(LANGUAGES)) {
     await open(`#invite=${key}`);
     await page.getByText(texts.dead).waitFor();
     assert.equal(await page.locator("[data-api=registered]").isVisible(), false);
-    assert.equal(await page.locator("#register .closed a").isVisible(), false, "there is no other key");
+    assert.equal(await page.locator("#register .closed a").isVisible(), false, "no configured key would be accepted");
     assert.deepEqual(await findings(page), []);
     await leave();
     await closed.stop();
@@ -85,7 +85,7 @@ test("a link that is used up while the form is filled in is named after the atte
   await leave();
 });
 
-test("a link is no link of the other kind", async () => {
+test("a reset link does not open the registration", async () => {
   await server.register("hikari");
   const { page, open, leave } = await person(browser, server);
   const { key } = server.link("user", "reset-link", "hikari");
