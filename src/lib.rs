@@ -2,57 +2,56 @@
 //!
 //! # The map
 //!
-//! | module | what lives there |
+//! From the top down: a module imports only modules below it. `tests/it/imports.rs` checks that.
+//!
+//! | module | question that it answers |
 //! |---|---|
-//! | [`cli`] | commands and options as data: parsed, explained, run |
-//! | [`admin`] | commands on a data folder, a file for each family |
-//! | [`process`] | start, supervisor, workers and their channel, service manager, limits |
-//! | [`server`] | sockets and threads: the event loop that reads clients, the queue, the threads that answer |
-//! | [`http`] | requests and replies as values |
-//! | [`api`] | the router, and a file for each interface, named as its path |
-//! | [`contract`] | every path, number and sentence of the wire |
-//! | [`metrics`], [`openapi`], [`page`] | counters for Prometheus; the contract as an OpenAPI document; the web page |
-//! | [`form`], [`upload`] | what a body holds: JSON, a file |
-//! | [`forwarded`], [`network`] | the client's address behind proxies; the networks around it, and which entries a full table evicts |
-//! | [`captcha`], [`expiring`] | drawn, given out, answered once; a map whose entries expire |
-//! | [`avatar`], [`picture`] | files and their names; what is in them, and what of it stays |
-//! | [`escape`] | texts that a terminal can be given safely |
-//! | [`store`] | the database: users, sessions, the audit log, migrations |
-//! | [`app`], [`config`], [`clock`], [`log`], [`failure`] | what all requests share; settings; time; log lines; exit codes |
+//! | [`cli`] | How does a command line become a command? Parser, help, manual page, completions. |
+//! | [`commands`] | What do the commands do? One file or folder for each family. |
+//! | [`process`] | How does the server start, reload, restart and end? Supervisor, worker, their channel. |
+//! | [`server`] | How do requests arrive and replies leave? Sockets, threads, tiny_http. |
+//! | [`api`] | What does an interface do? The router, and one file for each interface, named as its path. |
+//! | [`site`] | What does GET serve beside the interfaces? The web page, `/openapi.json`, `/metrics`. |
+//! | [`app`] | What do all requests share? |
+//! | [`account`] | What are captchas, passwords, pictures, guesses and budgets? |
+//! | [`store`] | How is it kept? SQL stands beside the function that runs it. |
+//! | [`metrics`] | What is counted? |
+//! | [`config`] | What is set? |
+//! | [`http`] | What is a request, and what is a reply? Values only. |
+//! | [`command`] | What is a command, an option, a failure? |
+//! | [`log`] | What is logged, and how is text made safe for a terminal? |
+//! | [`contract`] | Which paths, fields, codes and sentences are there? One table. |
+//! | [`crypto`], [`clock`], [`sync`] | Random texts and digests; time; locks and permits. |
 //!
 //! # A request's path
 //!
-//! The event loop ([`server`]) reads a connection until a request is complete: its head strictly,
-//! and a JSON body whole. It passes the request's line to tiny_http, from which one of `threads`
-//! threads pulls it. If its body is an upload, its work a slow hash, or the disk slow, it goes on
-//! in a thread of its own, so that small requests never wait behind it. Then [`api::answer`] finds
-//! the interface by its path, reads the form, and calls the one function that handles it. That
-//! function checks, spends the captcha, computes, visits the database once, and returns what came
-//! of it: a [`contract::Done`] or a reason, [`contract::No`]. The endpoint's rows turn that into a
-//! number and a sentence, and one write sends it. What the client does not read at once, the event
-//! loop sends as it reads.
+//! The event loop ([`server`]) reads a connection until a request is complete: its head strictly, and
+//! a JSON body whole. It passes one short line to tiny_http, from which one of `threads` threads pulls
+//! the request. A request with an upload, a slow hash or a slow disk goes on in a thread of its own,
+//! so that small requests never wait behind it. [`api::answer`] finds the endpoint by its path, reads
+//! the body, and checks what the contract's table demands: captcha, token. Then it calls the one
+//! handler. The handler checks the rest, computes, uses the database once, and returns a
+//! [`contract::Success`] or a [`contract::Refusal`]. The endpoint's rows turn that into a number and a
+//! sentence. One write sends the reply; the event loop sends what the client does not read at once.
 //!
 //! # What always holds
 //!
-//! - No library but the head parser sees a byte of a client before it is checked; a client cannot
-//!   make the server lose a thread, and a connection that sends or reads nothing costs no thread.
-//! - Handlers know no number and no sentence; a reason without a row is HTTP 500 and a line in the
-//!   log.
-//! - Readers of the database never wait for writers: each has a connection of its own, behind a
-//!   lock of its own.
-//! - Writers that come at the same time share a transaction and its sync; none is answered before
-//!   it is on disk.
-//! - Such a lock is taken for statements alone: never across hashing, drawing, file writing or
-//!   another lock.
-//! - A token or password that is on disk is there as a digest; none is in the log.
-//! - An account change that was acknowledged is synced. A new session is not, and its loss costs a
-//!   log-in.
-//! - What connections hold in memory, requests and answers, is bounded for all of them together.
+//! - Only the head parser sees a client's bytes before they are checked. A client cannot make the
+//!   server lose a thread, and a connection that sends or reads nothing costs no thread.
+//! - The memory that requests and replies take is bounded for all connections together.
+//! - Handlers know no number and no sentence. A reason without a row is HTTP 500 and a line in the log.
+//! - Readers of the database never wait for writers.
+//! - Writers that come at the same time share a transaction and its sync. None is answered before it
+//!   is on disk.
+//! - A lock of the database is held for statements only: never across hashing, drawing, writing files
+//!   or another lock.
+//! - A token or password on disk is a digest. None is in the log.
+//! - An account change that was acknowledged is synced. A new session is not; its loss costs a log-in.
 //! - Time and the client's address come with the request.
-//! - Captchas, guesses and budgets belong to one worker at a time: one that has given them away
+//! - Captchas, guesses and budgets belong to one worker at a time: a worker that has handed them over
 //!   spends none of them.
-//! - While a command holds the pictures ([`avatar::lock_exclusive`]), none is removed: the database may be
-//!   copied first.
+//! - While a command holds the pictures' lock ([`account::avatar::lock_exclusive`]), no picture is
+//!   removed. So a backup may copy the database first.
 
 pub mod account;
 pub mod api;

@@ -24,6 +24,10 @@ function works.user_info()
     return post("/api/user_info/", '{"token":"' .. token(users) .. '"}')
 end
 
+function works.forward_auth()
+    return "GET /api/forward_auth/ HTTP/1.1\r\nHost: localhost\r\nCookie: accountd=" .. token(users) .. "\r\n\r\n"
+end
+
 function works.captcha()
     return "GET /api/get_verification_code/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 end

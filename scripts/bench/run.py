@@ -273,6 +273,17 @@ def reading(table: Table, scale: Scale, usual: Target, bare: Target) -> None:
     table.add("user_info: latency, 50 · 99 · 99.9 %", latency(mine), latency(theirs))
 
 
+def forward_auth(table: Table, scale: Scale, usual: Target) -> None:
+    note("forward_auth")
+    mine, theirs = [], []
+    for _ in range(scale.rounds):
+        mine.append(load(usual, "forward_auth", scale.seconds))
+        theirs.append(load(usual, "user_info", scale.seconds))
+    speed = ratio([one.rate for one in mine], [one.rate for one in theirs])
+    title = "forward_auth with the cookie; floor: our user_info"
+    table.add(title, rate(mine), rate(theirs), f"{speed:.2f}", "≥ 0.90", speed >= 0.9)
+
+
 def growing(table: Table, scale: Scale, binary: Path, floor: Path, base: Path) -> None:
     note("user_info with few and with many users")
     few, many = (ours(binary, folder(base, binary, users), users) for users in (scale.few, scale.many))
@@ -487,6 +498,7 @@ def main() -> None:
         running += [usual, bare]
         works = {
             "reading": lambda: reading(table, scale, usual, bare),
+            "forward_auth": lambda: forward_auth(table, scale, usual),
             "growing": lambda: growing(table, scale, binary, floor, base),
             "captchas": lambda: captchas(table, scale, binary, copy),
             "writing": lambda: writing(table, scale, usual, floor, copy),

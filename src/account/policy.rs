@@ -1,15 +1,15 @@
-//! The password policy: settings that refuse new passwords; by default every password is accepted.
+//! The password policy for new passwords. By default every password is accepted.
 
 use crate::config::Config;
 
-/// One password a line, in lower case; comment lines at the top begin with `#`.
+/// One password per line, in lower case. The comment lines at the top start with `#`.
 static COMMON: &str = include_str!("common-passwords.txt");
 
-/// Checks a new password of the user with this name. The error is the end of a sentence that begins
+/// Checks a new password of the user with this name. The error completes a sentence that starts
 /// with "the password".
 pub fn check(config: &Config, password: &str, name: &str) -> Result<(), &'static str> {
     if password.chars().count() < config.min_password_length {
-        return Err("has fewer characters than min_password_length asks for");
+        return Err("has fewer characters than min_password_length requires");
     }
     if config.refuse_common_passwords {
         let lower = password.to_lowercase();
@@ -30,12 +30,14 @@ mod tests {
     use std::path::Path;
 
     fn config(text: &'static [(&str, &str)]) -> Config {
-        let given = |name: &str| {
+        let variable = |name: &str| {
             text.iter()
-                .find(|one| one.0 == name)
-                .map(|one| one.1.to_string())
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.to_string())
         };
-        config::load(Path::new("/nowhere"), &given, &[]).unwrap().0
+        config::load(Path::new("/no-such-folder"), &variable, &[])
+            .unwrap()
+            .0
     }
 
     #[test]
@@ -54,12 +56,12 @@ mod tests {
         );
         assert!(
             check(&config, "1234", "1234").is_ok(),
-            "common ones are another setting"
+            "common passwords are refused by another setting"
         );
     }
 
     #[test]
-    fn common_passwords_and_the_own_name_are_refused_in_any_case() {
+    fn common_passwords_and_the_user_name_are_refused_ignoring_case() {
         let config = config(&[("ACCOUNTD_REFUSE_COMMON_PASSWORDS", "true")]);
         for password in ["123456", "PassWord", "qwerty", "Rei"] {
             assert!(check(&config, password, "rEI").is_err(), "{password}");

@@ -28,7 +28,7 @@ impl<'a> Call<'a> {
         let token = match endpoint.token {
             Token::None => "",
             Token::Body => body.text("token"),
-            Token::Header => &request.token,
+            Token::Header => &request.headers.token,
         };
         let token = (!token.is_empty()).then(|| crypto::sha256(token));
         Call {

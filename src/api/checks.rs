@@ -156,15 +156,18 @@ fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
     }
 }
 
-/// Records a failed sign-in in the audit log. If that fails, the answer stays the same.
-pub fn record_failed_sign_in(call: &Call) {
+/// Logs a failed sign-in, and records it in the audit log. If that fails, the answer stays the same.
+pub fn record_failed_sign_in(call: &Call, name: &str) {
+    let path = call.endpoint.path;
+    let text = format!("failed sign-in from {} at {path}", call.request.source());
+    log::line(Level::Info, &text);
     if call.app.config.audit_days == 0 {
         return;
     }
     let source = call.request.source();
     let event = event(call, &source);
     let recorded = call.app.write_within(AUDIT_TIMEOUT, Durable::Soon, |db| {
-        audit::refused(db, &event, call.user_name())
+        audit::refused(db, &event, name)
     });
     if let Err(fault) = recorded {
         let text = format!("{}: audit: {}", call.endpoint.path, fault.cause());

@@ -104,7 +104,7 @@ impl Fixture {
     pub fn captcha(&self, answer: &str) -> String {
         let key = crypto::random_alphanumeric(20);
         let mut captchas = self.app.captchas().unwrap();
-        captchas.put(crypto::sha256(&key), answer.into(), Source::of(None), NOW);
+        captchas.insert(crypto::sha256(&key), answer.into(), Source::of(None), NOW);
         key
     }
 

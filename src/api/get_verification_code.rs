@@ -17,7 +17,7 @@ pub fn handle(call: &Call) -> Outcome {
     let (source, now) = (call.source(), call.request.now);
     call.app
         .captchas()?
-        .put(crypto::sha256(&key), answer, source, now);
+        .insert(crypto::sha256(&key), answer, source, now);
     Ok(Success::Captcha { key, picture })
 }
 

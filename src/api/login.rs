@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::checks;
+use super::cookie;
 use super::password::verify_then;
 use crate::account::throttle::Secret;
 use crate::config::Scheme;
@@ -36,7 +37,7 @@ fn log_in(call: &Call) -> Outcome {
         })?;
         Ok(opened.is_some())
     })?;
-    Ok(Success::value(&token))
+    Ok(Success::value(&token).with_cookie(cookie::for_login(call, &token)))
 }
 
 #[cfg(test)]

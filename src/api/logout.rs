@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::checks;
+use super::cookie;
 use crate::account::throttle::Budget;
 use crate::contract::{Outcome, Success};
 use crate::store::sessions;
@@ -18,7 +19,7 @@ pub fn handle(call: &Call) -> Outcome {
             sessions::end(db, &token)
         }
     })?;
-    Ok(Success::Sentence)
+    Ok(Success::Sentence.with_cookie(cookie::for_logout(call)))
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 pub mod body;
 mod call;
 mod checks;
+mod cookie;
 mod fixture;
 mod forget_password;
+mod forward_auth;
 mod get_verification_code;
 mod health;
 mod login;
@@ -75,6 +77,11 @@ fn route(path: &str) -> Option<(&'static Endpoint, Handler)> {
         .find(|(endpoint, _)| endpoint.path == path)
 }
 
+/// Whether a path is that of [`contract::FORWARD_AUTH`], which takes every method.
+pub fn is_forward_auth(path: &str) -> bool {
+    path.strip_suffix('/').unwrap_or(path) == contract::FORWARD_AUTH.path
+}
+
 /// The body that a request may bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyKind {
@@ -127,6 +134,10 @@ pub fn refuse_upload(app: &App, request: &Request, announced: u64) -> Option<Rep
 
 /// Answers a request to an interface; `None` if the path is not one.
 pub fn answer(app: &App, request: &Request, body: &mut dyn Read) -> Option<Reply> {
+    if is_forward_auth(&request.path) {
+        let answered = catch_unwind(AssertUnwindSafe(|| forward_auth::answer(app, request)));
+        return Some(answered.unwrap_or_else(|_| outside(503).into()));
+    }
     let (endpoint, handler) = route(&request.path)?;
     Some(interface(app, endpoint, handler, request, body))
 }
@@ -158,10 +169,21 @@ fn interface(
     }));
     // The panic hook has logged a panic.
     match outcome.unwrap_or_else(|_| Err(Reason::Panicked.into())) {
-        Ok(Success::Sentence) => endpoint.success(None).into(),
-        Ok(Success::Value(value)) => endpoint.success(Some(&value)).into(),
-        Ok(Success::Captcha { key, picture }) => captcha(key, picture),
+        Ok(success) => success_reply(endpoint, success),
         Err(refused) => refusal(&call, refused),
+    }
+}
+
+fn success_reply(endpoint: &Endpoint, success: Success) -> Reply {
+    match success {
+        Success::Sentence => endpoint.success(None).into(),
+        Success::Value(value) => endpoint.success(Some(&value)).into(),
+        Success::Captcha { key, picture } => captcha(key, picture),
+        Success::WithCookie(success, cookie) => {
+            let mut reply = success_reply(endpoint, *success);
+            reply.headers.push(("Set-Cookie", cookie.into()));
+            reply
+        }
     }
 }
 
@@ -208,12 +230,7 @@ fn refusal(call: &Call, refusal: Refusal) -> Reply {
     }
     let Endpoint { path, method, .. } = call.endpoint;
     if checks::is_wrong_guess(reason) {
-        let source = call.request.source();
-        log::line(
-            Level::Info,
-            &format!("failed sign-in from {source} at {path}"),
-        );
-        checks::record_failed_sign_in(call);
+        checks::record_failed_sign_in(call, call.user_name());
     }
     if let Some(cause) = cause {
         log::line(Level::Error, &format!("{path}: {cause}"));
@@ -378,7 +395,7 @@ mod tests {
             (&contract::GET_VERIFICATION_CODE, 200, 169),
         ] {
             let mut request = fixture.request(endpoint);
-            request.token = "a".into();
+            request.headers.token = "a".into();
             let key = fixture.captcha("x");
             let body = format!(
                 r#"{{"token":"a","verification_code_key":"{key}","verification_code":"x"}}"#

@@ -306,7 +306,7 @@ mod tests {
     fn cost_of(app: &App, path: &str) -> Cost {
         app.captchas()
             .unwrap()
-            .put(crypto::sha256("key"), "answer".into(), Source::of(None), 0);
+            .insert(crypto::sha256("key"), "answer".into(), Source::of(None), 0);
         let request = Request {
             method: "POST".into(),
             path: path.into(),

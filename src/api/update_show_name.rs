@@ -19,7 +19,7 @@ pub fn handle(call: &Call) -> Outcome {
 #[cfg(test)]
 mod tests {
     use crate::api::fixture::{Fixture, refused, value};
-    use crate::contract::{Reason, UPDATE_SHOW_NAME, USER_INFO};
+    use crate::contract::{NEW_SHOW_NAME, Reason, UPDATE_SHOW_NAME, USER_INFO};
 
     #[test]
     fn the_name_changes_within_its_limit() {
@@ -29,12 +29,16 @@ mod tests {
             let body = serde_json::json!({"token": token, "new_show_name": name});
             fixture.outcome(&UPDATE_SHOW_NAME, &body.to_string())
         };
-        assert!(set(&"阿".repeat(64)).is_ok());
-        assert_eq!(refused(set(&"阿".repeat(65))), Reason::FieldTooLong);
+        let longest = "阿".repeat(NEW_SHOW_NAME.limit);
+        assert!(set(&longest).is_ok());
+        assert_eq!(
+            refused(set(&(longest.clone() + "阿"))),
+            Reason::FieldTooLong
+        );
         assert_eq!(refused(set("")), Reason::FieldAbsent);
         assert_eq!(refused(set("\r\n")), Reason::FieldAbsent);
         let info = fixture.outcome(&USER_INFO, &format!(r#"{{"token":"{token}"}}"#));
-        assert_eq!(value(info)["show_name"], "阿".repeat(64));
+        assert_eq!(value(info)["show_name"], longest);
     }
 
     #[test]

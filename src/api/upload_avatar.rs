@@ -3,7 +3,7 @@
 use super::body::multipart;
 use super::call::Call;
 use super::checks;
-use crate::account::avatar::{self, Spool, Unfit};
+use crate::account::avatar::{self, SpooledUpload, StoreError};
 use crate::account::throttle::Budget;
 use crate::contract::{Outcome, Reason, Refusal, Success, TOO_SMALL};
 use crate::store::users;
@@ -20,12 +20,12 @@ pub fn handle(call: &Call, body: &mut dyn Read) -> Outcome {
     let (data, limit) = (&call.app.data, call.app.config.max_avatar_bytes);
     checks::owner(call)?;
     checks::budget(call, Budget::Upload)?;
-    let mut spool = Spool::new(data);
-    let size = multipart::file(&call.request.content_type, body, limit, &mut spool)?;
+    let mut upload = SpooledUpload::new(data);
+    let size = multipart::copy_file(&call.request.headers.content_type, body, limit, &mut upload)?;
     if size <= TOO_SMALL {
         return Err(Reason::FileTooSmall.into());
     }
-    let name = avatar::store(data, spool, call.request.now).map_err(refusal)?;
+    let name = avatar::store(data, upload, call.request.now).map_err(refusal)?;
     match checks::write_as_owner(call, |db, id| users::set_avatar(db, id, &name)) {
         Ok(old) => {
             // A file that stays is removed by the next start.
@@ -39,10 +39,10 @@ pub fn handle(call: &Call, body: &mut dyn Read) -> Outcome {
     }
 }
 
-fn refusal(unfit: Unfit) -> Refusal {
-    match unfit {
-        Unfit::NoPicture(why) => Refusal::unusable(why),
-        Unfit::Io(error) => Refusal::fault(Reason::WriteFailed, format!("avatar: {error}")),
+fn refusal(error: StoreError) -> Refusal {
+    match error {
+        StoreError::NotAPicture(why) => Refusal::unusable(why),
+        StoreError::Io(error) => Refusal::fault(Reason::WriteFailed, format!("avatar: {error}")),
     }
 }
 
@@ -54,8 +54,8 @@ mod tests {
 
     fn upload(fixture: &Fixture, token: &str, name: &str, file: &[u8]) -> Outcome {
         let mut request = fixture.request(&UPLOAD_AVATAR);
-        request.token = token.into();
-        request.content_type = "multipart/form-data; boundary=XX".into();
+        request.headers.token = token.into();
+        request.headers.content_type = "multipart/form-data; boundary=XX".into();
         let head = format!(
             "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a\"\r\n\r\n"
         );
@@ -90,14 +90,15 @@ mod tests {
         let fixture = Fixture::with(&[("ACCOUNTD_MAX_AVATAR_BYTES", "20000")]);
         let (_, token) = fixture.signed_in("rei");
         let picture = &*Fixture::picture(110);
-        assert!((10_241..20_000).contains(&picture.len()));
+        let too_small = TOO_SMALL as usize;
+        assert!((too_small + 1..20_000).contains(&picture.len()));
         let text = vec![b'a'; 15_000];
         for (token, name, file, reason) in [
             ("", "file", picture, Reason::TokenAbsent),
             ("unknown", "file", picture, Reason::TokenUnknown),
             (&*token, "other", picture, Reason::FileUnusable),
             (&*token, "file", &text, Reason::FileUnusable),
-            (&*token, "file", &picture[..10_240], Reason::FileTooSmall),
+            (&*token, "file", &picture[..too_small], Reason::FileTooSmall),
             (&*token, "file", &[0; 20_001], Reason::FileUnusable),
         ] {
             assert_eq!(
@@ -114,7 +115,7 @@ mod tests {
         let fixture = Fixture::with(&[("ACCOUNTD_MAX_AVATAR_BYTES", "20000")]);
         let (_, token) = fixture.signed_in("rei");
         let mut request = fixture.request(&UPLOAD_AVATAR);
-        request.token = token;
+        request.headers.token = token;
         let call = fixture.call(&UPLOAD_AVATAR, &request, "");
         assert!(check(&call, 20_000).is_ok());
         assert_eq!(

@@ -1,6 +1,6 @@
 //! `import-medusa`: imports the users of an existing Medusa in one transaction.
 
-use crate::account::avatar::{self, Spool, Unfit};
+use crate::account::avatar::{self, SpooledUpload, StoreError};
 use crate::clock;
 use crate::command::{Args, Argument, Command, DATA, Failure, JSON, Opt, print};
 use crate::commands::DataFolder;
@@ -210,12 +210,12 @@ impl Import<'_> {
         };
         match avatar::store(
             &self.folder.data,
-            Spool::of(&self.folder.data, file),
+            SpooledUpload::from_file(&self.folder.data, file),
             clock::now(),
         ) {
             Ok(name) => Ok(Ok(name)),
-            Err(Unfit::NoPicture(why)) => Ok(Err(why.into())),
-            Err(Unfit::Io(error)) => Err(format!("a picture could not be stored: {error}")),
+            Err(StoreError::NotAPicture(why)) => Ok(Err(why.into())),
+            Err(StoreError::Io(error)) => Err(format!("a picture could not be stored: {error}")),
         }
     }
 
@@ -404,7 +404,7 @@ impl Remark {
     fn new(user: &User, what: String) -> Remark {
         let text = |cell: &Cell| {
             if let Cell::Text(text) = cell {
-                text.chars().take(64).collect()
+                text.chars().take(contract::USERNAME.limit).collect()
             } else {
                 String::new()
             }

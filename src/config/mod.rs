@@ -1,10 +1,13 @@
 //! The configuration, from the table of settings, the file, the environment and the command line.
 
+pub mod cookie_domain;
 mod environment;
+mod public_url;
 mod scheme;
 mod settings;
 
 pub use environment::environment;
+pub use public_url::PublicUrl;
 pub use scheme::{ARGON2ID_PREFIX, Scheme};
 pub use settings::{Kind, SETTINGS, Setting};
 
@@ -34,6 +37,9 @@ pub struct Config {
     pub forgot_password_function_status: bool,
     pub secret_key_required_for_account_registration: Option<String>,
     pub forget_password_key: Option<String>,
+    pub usernames: Usernames,
+    pub public_url: Option<PublicUrl>,
+    pub cookie_domain: Option<String>,
     pub listen: Listen,
     pub socket_mode: Mode,
     pub socket_group: Option<String>,
@@ -57,9 +63,22 @@ pub struct Config {
     pub log: Level,
 }
 
+/// The default of `sessions_per_user` if `cookie_domain` is set: enough for a person's devices.
+const SHARED_SESSIONS: i64 = 10;
+
 /// The maximum length of a unix socket's path in bytes: sockaddr_un has 108, with a null byte at the
 /// end (unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
+
+/// The names that new users may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Usernames {
+    /// Any name that is not too long, as the user API document has it.
+    Any,
+    /// Plain names alone.
+    Plain,
+}
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -254,6 +273,7 @@ pub fn parse(
             origin,
         });
     }
+    share_sessions(&mut resolved);
     let values: Map<String, Value> = resolved
         .iter()
         .map(|one| (one.setting.name.into(), one.value.clone()))
@@ -271,7 +291,40 @@ pub fn parse(
             "{origin}: \"metrics_listen\" is the same address as \"listen\"; set a different one"
         ));
     }
+    check_cookie_domain(&config, &resolved)?;
     Ok((config, resolved))
+}
+
+/// With `cookie_domain`, a person's laptop and phone are signed in for all programs on the box, and
+/// the second sign-in must not end the first: `sessions_per_user` has another default.
+fn share_sessions(resolved: &mut [ResolvedSetting]) {
+    let is_shared =
+        |one: &ResolvedSetting| one.setting.name == "cookie_domain" && !one.value.is_null();
+    if resolved.iter().any(is_shared)
+        && let Some(sessions) = resolved
+            .iter_mut()
+            .find(|one| one.setting.name == "sessions_per_user" && one.origin == Origin::Default)
+    {
+        sessions.value = SHARED_SESSIONS.into();
+    }
+}
+
+/// A browser accepts a cookie for a domain only from a host within that domain.
+fn check_cookie_domain(config: &Config, resolved: &[ResolvedSetting]) -> Result<(), String> {
+    let (Some(url), Some(domain)) = (&config.public_url, &config.cookie_domain) else {
+        return Ok(());
+    };
+    if cookie_domain::is_within(url.host(), domain) {
+        return Ok(());
+    }
+    let setting = resolved
+        .iter()
+        .find(|one| one.setting.name == "cookie_domain");
+    let origin = &setting.expect("every setting has a value").origin;
+    Err(format!(
+        "{origin}: the host of \"public_url\", {}, is not within \"cookie_domain\", {domain}; correct one of them",
+        url.host()
+    ))
 }
 
 /// The members of a JSON object in their order. The text of each value borrows from the whole text,
@@ -429,8 +482,16 @@ mod tests {
                 "is invalid; it should be a text of 1 to 1024 characters",
             ),
             (
-                "{\"forget_password_key\": null}",
-                "is invalid; it should be a text",
+                "{\"forget_password_key\": 7}",
+                "is invalid; it should be a text of 1 to 1024 characters or null",
+            ),
+            (
+                "{\"usernames\": \"simple\"}",
+                "\"usernames\" is \"simple\"; it should be one of any, plain",
+            ),
+            (
+                "{\"public_url\": \"example.org\"}",
+                "\"public_url\" is \"example.org\"; it should be an address like https://accounts.example.org or null",
             ),
             ("[]", "expected an object of settings at line 1"),
             ("{\"threads\": 4", "EOF while parsing an object at line 1"),
@@ -606,5 +667,37 @@ mod tests {
             .unwrap_err()
             .contains("cannot be read")
         );
+    }
+
+    #[test]
+    fn the_cookie_domain_contains_the_page_and_allows_more_sessions() {
+        for (url, domain, expected) in [
+            ("https://accounts.example.org", "example.org", Ok(10)),
+            ("https://example.org", "example.org", Ok(10)),
+            (
+                "https://accounts.example.com",
+                "example.org",
+                Err("is not within"),
+            ),
+            (
+                "https://accounts.example.org",
+                ".example.org",
+                Err("it should be a domain"),
+            ),
+            ("https://accounts.lan", "lan", Err("it should be a domain")),
+            ("https://accounts.example.org", "", Ok(1)),
+        ] {
+            let environment = |name: &str| match name {
+                "ACCOUNTD_PUBLIC_URL" => Some(url.to_string()),
+                "ACCOUNTD_COOKIE_DOMAIN" if !domain.is_empty() => Some(domain.to_string()),
+                _ => None,
+            };
+            match (load(Path::new("/nowhere"), &environment, &[]), expected) {
+                (Ok((config, _)), Ok(sessions)) => assert_eq!(config.sessions_per_user, sessions),
+                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+                (Ok(_), Err(part)) => panic!("{url} {domain}: {part}"),
+                (Err(error), Ok(_)) => panic!("{error}"),
+            }
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! The table of settings: names, kinds, defaults and descriptions.
 
-use super::{Listen, MAX_SOCKET_PATH};
+use super::cookie_domain::is_domain;
+use super::{Listen, MAX_SOCKET_PATH, PublicUrl};
+use crate::contract;
 use serde_json::Value;
 use std::fmt;
 
-/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this table.
+/// A setting. `config.json`, the environment, docs/settings.md and `accountd config` follow this
+/// table.
 pub struct Setting {
-    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in capitals.
+    /// Its member in `config.json`. Its environment variable is `ACCOUNTD_` and the name in
+    /// capitals.
     pub name: &'static str,
     /// The kind of its value.
     pub kind: Kind,
@@ -37,7 +41,12 @@ pub enum Kind {
     Origins,
     /// A list of IP, IP/BITS or `unix`.
     Proxies,
-    /// 1 to 1024 characters, never shown. If it is not set, no key is accepted.
+    /// An address like `https://accounts.example.org`, or null.
+    PublicUrl,
+    /// A domain of at least two labels, or null.
+    Domain,
+    /// A text within the limit of [`contract::KEY`] or null, never shown. If it is null, no key is
+    /// accepted.
     Secret,
 }
 
@@ -47,25 +56,43 @@ pub const SETTINGS: &[Setting] = &[
         name: "registration_function_status",
         kind: Kind::Flag,
         default: "true",
-        doc: "Whether accounts can be registered.",
+        doc: "Whether accounts can be registered with the key below; invitations work in any case.",
     },
     Setting {
         name: "forgot_password_function_status",
         kind: Kind::Flag,
         default: "false",
-        doc: "Whether a forgotten password can be reset with `forget_password_key`.",
+        doc: "Whether a forgotten password can be reset with `forget_password_key`; reset links work in any case.",
     },
     Setting {
         name: "secret_key_required_for_account_registration",
         kind: Kind::Secret,
         default: "null",
-        doc: "The `key` that registration requires; the first start writes a random one to the file.",
+        doc: "The `key` that registration requires, unless it is the key of an invitation; the first start writes a random one to the file; with null only invitations work.",
     },
     Setting {
         name: "forget_password_key",
         kind: Kind::Secret,
         default: "null",
-        doc: "The `key` that a password reset requires; the first start writes a random one to the file.",
+        doc: "The `key` that a password reset requires, unless it is the key of a reset link; the first start writes a random one to the file; with null only reset links work.",
+    },
+    Setting {
+        name: "usernames",
+        kind: Kind::Word(&["any", "plain"]),
+        default: "\"any\"",
+        doc: "The names that new users may have: with `plain` only a–z, 0–9, `.`, `_` and `-`, at most 64 characters, beginning with a letter or digit; existing names stay valid.",
+    },
+    Setting {
+        name: "public_url",
+        kind: Kind::PublicUrl,
+        default: "null",
+        doc: "The address of the page as browsers see it; links of invitations and reset links begin with it.",
+    },
+    Setting {
+        name: "cookie_domain",
+        kind: Kind::Domain,
+        default: "null",
+        doc: "The domain on whose hosts a sign-in at the web page opens programs behind `/api/forward_auth`; null for the page's own host.",
     },
     Setting {
         name: "listen",
@@ -107,7 +134,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "sessions_per_user",
         kind: Kind::Number(1, 1000),
         default: "1",
-        doc: "How many tokens of a user are valid at the same time; another log-in ends the oldest.",
+        doc: "How many tokens of a user are valid at the same time; another log-in ends the oldest. If `cookie_domain` is set, the default is 10.",
     },
     Setting {
         name: "password_hash",
@@ -211,7 +238,15 @@ impl fmt::Display for Kind {
             Kind::Group => f.write_str("a group's name or number, or null"),
             Kind::Origins => f.write_str("a list of origins like https://example.org, or [\"*\"]"),
             Kind::Proxies => f.write_str("a list of IP, IP/BITS or unix"),
-            Kind::Secret => f.write_str("a text of 1 to 1024 characters"),
+            Kind::PublicUrl => f.write_str("an address like https://accounts.example.org or null"),
+            Kind::Domain => f.write_str(
+                "a domain of at least two labels like example.org, without a dot before it, a port or a scheme, or null",
+            ),
+            Kind::Secret => write!(
+                f,
+                "a text of 1 to {} characters or null",
+                contract::KEY.limit
+            ),
         }
     }
 }
@@ -225,7 +260,11 @@ impl Kind {
                 .as_u64()
                 .is_some_and(|number| (min..=max).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Kind::OptionalAddress if value.is_null() => true,
+            Kind::OptionalAddress | Kind::PublicUrl | Kind::Domain | Kind::Secret
+                if value.is_null() =>
+            {
+                true
+            }
             Kind::Address | Kind::OptionalAddress => value
                 .as_str()
                 .is_some_and(|text| text.parse::<Listen>().is_ok()),
@@ -247,9 +286,13 @@ impl Kind {
                 };
                 value.as_array().is_some_and(|all| all.iter().all(proxy))
             }
+            Kind::PublicUrl => value
+                .as_str()
+                .is_some_and(|text| text.parse::<PublicUrl>().is_ok()),
+            Kind::Domain => value.as_str().is_some_and(is_domain),
             Kind::Secret => value
                 .as_str()
-                .is_some_and(|text| (1..=1024).contains(&text.chars().count())),
+                .is_some_and(|text| (1..=contract::KEY.limit).contains(&text.chars().count())),
         }
     }
 
@@ -265,6 +308,8 @@ impl Kind {
             | Kind::OptionalAddress
             | Kind::Mode
             | Kind::Group
+            | Kind::Domain
+            | Kind::PublicUrl
             | Kind::Secret => text.into(),
         }
     }

@@ -1,7 +1,7 @@
-//! The contract of the wire: one table for the router, the answers, docs/api.md and the tests.
+//! The wire contract: one table for the router, the answers, docs/api.md and the tests.
 //!
-//! The sentences are those of the interface document, character by character. Handlers return
-//! reasons ([`Reason`]); [`Endpoint::refusal`] finds the endpoint's row for one.
+//! The messages are copied verbatim from the interface document. Handlers return a [`Reason`], and
+//! [`Endpoint::refusal`] finds its row in the endpoint's table.
 
 mod table;
 
@@ -10,18 +10,18 @@ pub use table::*;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Why a request is refused. The rows of an endpoint say which number and sentence that is.
+/// Why a request is refused. The endpoint's rows map each reason to a code and a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The method is not the endpoint's.
+    /// The request does not have the endpoint's method.
     WrongMethod,
     /// The body is not a JSON object.
     BodyUnreadable,
     /// A captcha field is absent.
     CaptchaAbsent,
-    /// The captcha was answered wrongly, is used up or has expired.
+    /// The answer is wrong, or the captcha was answered before or has expired.
     CaptchaWrong,
-    /// The configuration switches the function off.
+    /// The function is switched off in the configuration.
     Disabled,
     /// A field is absent.
     FieldAbsent,
@@ -31,9 +31,9 @@ pub enum Reason {
     PasswordTooWeak,
     /// The `key` is not the configured one.
     KeyWrong,
-    /// Another user has the name or the email.
+    /// Another user has this name or this email.
     Taken,
-    /// There is no such user, or the password is another one.
+    /// The user does not exist, or the password is wrong.
     PasswordWrong,
     /// Name and email do not belong to one user.
     UserUnknown,
@@ -41,39 +41,39 @@ pub enum Reason {
     TokenAbsent,
     /// The token is unknown or has expired.
     TokenUnknown,
-    /// There is no `file` part, the body is broken, the file is over the limit, or it is not a
-    /// picture of the four formats.
+    /// The part `file` is missing, the body is malformed, the file is over the limit, or it is not
+    /// a picture in one of the four formats.
     FileUnusable,
     /// The file has [`TOO_SMALL`] bytes or less.
     FileTooSmall,
-    /// There were too many failures, or a budget is used up; the client may try again after this
-    /// number of seconds. It has no row: the answer is HTTP 429.
+    /// There were too many wrong guesses, or a budget is used up; the client may try again after
+    /// this number of seconds. There is no row for it: the answer is HTTP 429.
     TooOften(u64),
-    /// This worker has handed its captchas and its counts of guesses over; the next worker answers
-    /// the client's next connection. It has no row: the answer is HTTP 503.
+    /// This worker has passed its captchas and its counts of guesses to the next one, which answers
+    /// the client's next connection. There is no row for it: the answer is HTTP 503.
     Moved,
-    /// A fault of the server: the database could not be read.
+    /// A server fault: the database could not be read.
     ReadFailed,
-    /// A fault of the server: a write failed.
+    /// A server fault: a write failed.
     WriteFailed,
-    /// A fault of the server: a handler panicked.
+    /// A server fault: a handler panicked.
     Panicked,
 }
 
-/// One line of the document: a code, its sentence, and the reasons that lead to it.
+/// A code of the document, its message, and the reasons that lead to it.
 pub struct Row {
     /// `code` of the answer.
     pub code: u16,
     /// `message` of the answer, verbatim.
     pub message: &'static str,
-    /// What is answered with this row.
+    /// The reasons that are answered with this row.
     pub reasons: &'static [Reason],
 }
 
-/// A member of a request that is text.
+/// A text member of a request.
 #[derive(Clone, Copy)]
 pub struct Field {
-    /// Its name on the wire.
+    /// The name of the member.
     pub name: &'static str,
     /// The most characters it may have.
     pub limit: usize,
@@ -81,66 +81,66 @@ pub struct Field {
 
 /// One interface.
 pub struct Endpoint {
-    /// The path without its trailing slash; with the slash, it is the same endpoint.
+    /// The path without its trailing slash. The path with it is the same endpoint.
     pub path: &'static str,
-    /// The only method that it takes.
+    /// The only method that is allowed.
     pub method: &'static str,
-    /// One line of the OpenAPI document.
+    /// The summary in the OpenAPI document.
     pub summary: &'static str,
-    /// Its text members, captcha and token apart.
+    /// The text members of the body, without captcha and token.
     pub fields: &'static [Field],
-    /// Its optional boolean members; `false` if absent.
+    /// The optional boolean members of the body, which default to `false`.
     pub flags: &'static [&'static str],
-    /// Whether a captcha comes with the request.
+    /// Whether the request must have a captcha.
     pub captcha: bool,
-    /// Where the token comes from, if the endpoint needs one.
+    /// Where the request has its token, if the endpoint needs one.
     pub token: Token,
-    /// What the most expensive request to it takes.
+    /// The cost of the most expensive request.
     pub cost: Cost,
-    /// Whether requests spend a budget or count as guesses, and so may get HTTP 429.
+    /// Whether requests spend a budget or count as guesses, so that HTTP 429 is possible.
     pub throttled: bool,
-    /// Whether the audit log has a line for each success.
+    /// Whether each success is recorded in the audit log.
     pub audited: bool,
-    /// What stands in `message` of a success.
+    /// The kind of `message` in a success.
     pub value: Value,
-    /// The row with code 200; a value, if there is one, replaces its message.
+    /// The row with code 200. Its message is replaced by the value, if there is one.
     pub success: Row,
     /// All other rows.
     pub refusals: &'static [Row],
 }
 
-/// What a request takes, beside a thread for a moment.
+/// The cost of a request, besides a little processor time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cost {
-    /// Nothing else.
+    /// No other cost.
     Quick,
     /// A wait for the disk.
     Write,
     /// A slow hash of a password, and a wait for the disk.
     Hash,
-    /// A body that is read as it comes.
+    /// A body that is read while it arrives.
     Upload,
 }
 
-/// What stands in `message` of a success.
+/// The kind of `message` in a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value {
-    /// The sentence of the row.
+    /// The message of the row.
     Sentence,
-    /// A session's token.
+    /// The token of a session.
     Token,
     /// The members of an account.
     Account,
     /// A picture's name under [`AVATARS`].
     AvatarName,
-    /// Nothing: the body is a picture, and a header has the captcha's key.
+    /// No message: the body is a picture, and a header has the captcha's key.
     Captcha,
 }
 
-/// Where a request carries its token.
+/// Where a request has its token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Token {
-    /// Nowhere: none is asked for.
+    /// No token is needed.
     None,
     /// In the member `token` of the body.
     Body,
@@ -155,7 +155,7 @@ pub const KEY_LENGTH: usize = 40;
 /// Characters of a captcha's key, `contract.md`.
 pub const CAPTCHA_KEY_LENGTH: usize = 250;
 
-/// The members that carry a captcha: its key and its answer.
+/// The members for a captcha: its key and its answer.
 pub const CAPTCHA: [&str; 2] = ["verification_code_key", "verification_code"];
 
 /// The largest file in bytes that is too small for an avatar.
@@ -164,37 +164,39 @@ pub const TOO_SMALL: u64 = 10_240;
 /// The path of the OpenAPI document.
 pub const OPENAPI: &str = "/openapi.json";
 
-/// An avatar's path is this and its name.
+/// The prefix of an avatar's path; its name follows.
 pub const AVATARS: &str = "/s/";
 
-/// The HTTP status and code of a fault of the server for which an endpoint has no row. The sentence is
+/// The HTTP status and code of a server fault for which an endpoint has no row. The message is
 /// [`table::BROKEN`].
 const FAULT: (u16, u16) = (500, 169);
 
-/// What a handler did, for the client.
+/// A handler's answer to a successful request.
 pub enum Success {
-    /// The endpoint's sentence.
+    /// The message of the endpoint's row.
     Sentence,
-    /// The value that replaces the sentence.
+    /// The value that replaces the message.
     Value(Box<RawValue>),
-    /// A picture and the header that belongs to it.
+    /// A captcha.
     Captcha {
-        /// Names the captcha when it is answered.
+        /// Identifies the captcha; the client sends it with its answer.
         key: String,
         /// A PNG file.
         picture: Vec<u8>,
     },
+    /// Another success, and a value of `Set-Cookie`.
+    WithCookie(Box<Success>, String),
 }
 
-/// Why a handler stopped.
+/// Why a handler has refused a request.
 #[derive(Debug)]
 pub struct Refusal {
     /// Selects the endpoint's row.
     pub reason: Reason,
-    /// The cause of a fault of the server, for the log; never sent to a client.
+    /// The cause of a server fault, for the log. It is never sent to a client.
     pub cause: Option<String>,
-    /// What was wrong with a body or a picture, as a sentence for the client. A fault of the server
-    /// has none.
+    /// What was wrong with a body or a picture, as a sentence for the client. A server fault has no
+    /// detail.
     pub detail: Option<String>,
 }
 
@@ -202,9 +204,17 @@ pub struct Refusal {
 pub type Outcome = Result<Success, Refusal>;
 
 impl Success {
-    /// A value of texts and numbers.
+    /// A success with a value of texts and numbers.
     pub fn value(value: &impl Serialize) -> Success {
         Success::Value(to_raw_value(value).expect("texts and numbers serialise"))
+    }
+
+    /// The same success, which also sets or clears a cookie.
+    pub fn with_cookie(self, cookie: Option<String>) -> Success {
+        match cookie {
+            Some(cookie) => Success::WithCookie(self.into(), cookie),
+            None => self,
+        }
     }
 }
 
@@ -227,7 +237,7 @@ impl Refusal {
         }
     }
 
-    /// A fault of the server with its cause for the log.
+    /// A server fault with its cause for the log.
     pub fn fault(reason: Reason, cause: impl Into<String>) -> Refusal {
         Refusal {
             cause: Some(cause.into()),
@@ -236,7 +246,7 @@ impl Refusal {
     }
 }
 
-/// A JSON answer and the HTTP status it travels with.
+/// A JSON answer with its HTTP status.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// HTTP status.
@@ -253,7 +263,7 @@ impl Endpoint {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 
-    /// The answer to a refused request. `detail` says what was wrong with a body or a picture.
+    /// The answer to a refused request. `detail` is what was wrong with a body or a picture.
     pub fn refusal(&self, reason: Reason, detail: Option<&str>) -> Answer {
         match self.row(reason) {
             Some(row) => json(200, row.code, row.message, detail),
@@ -268,7 +278,7 @@ impl Endpoint {
             .find(|row| row.reasons.contains(&reason))
     }
 
-    /// The answer to a request that succeeded.
+    /// The answer to a successful request.
     pub fn success(&self, value: Option<&RawValue>) -> Answer {
         match value {
             Some(value) => json(200, self.success.code, value, None),
@@ -277,15 +287,12 @@ impl Endpoint {
     }
 }
 
-/// Whether the text of a member counts as absent: empty, or only CR and LF.
+/// Whether a member with this text counts as absent: the text is empty, or only CR and LF.
 pub fn is_absent(text: &str) -> bool {
     text.bytes().all(|byte| byte == b'\r' || byte == b'\n')
 }
 
-/// An answer about HTTP itself.
-///
-/// # Panics
-/// If the status is not one of [`OUTSIDE`].
+/// The answer with an HTTP status of [`OUTSIDE`].
 pub fn outside(status: u16) -> Answer {
     let (code, message) = OUTSIDE
         .into_iter()
@@ -321,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_leads_to_one_row() {
+    fn each_reason_is_in_at_most_one_row_of_an_endpoint() {
         for endpoint in DOCUMENT.iter().chain(&ADDITIONS) {
             let reasons: Vec<Reason> = endpoint
                 .refusals
@@ -351,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detail_is_the_third_member() {
+    fn a_detail_is_the_third_member_of_an_answer() {
         let answer = LOGIN.refusal(Reason::CaptchaAbsent, Some("body is empty"));
         assert_eq!(answer.code, 504);
         assert!(

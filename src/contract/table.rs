@@ -1,20 +1,25 @@
-//! Every path, number and sentence of the wire.
+//! Every path, code and message of the contract.
 
 use super::{Cost, Endpoint, Field, Reason, Row, Token, Value};
 
-/// The sentence of a fault that has no row.
+/// The message of a fault that has no row.
 pub(super) const BROKEN: &str = "你不对劲！为什么报错了？";
 
-const USERNAME: Field = field("username", 64);
+/// The member `username`.
+pub const USERNAME: Field = field("username", 64);
 const NAME: Field = field("name", 64);
-const SHOW_NAME: Field = field("show_name", 64);
-const NEW_SHOW_NAME: Field = field("new_show_name", 64);
-const EMAIL: Field = field("email", 254);
-const PASSWD: Field = field("passwd", 1024);
+/// The member `show_name`.
+pub const SHOW_NAME: Field = field("show_name", 64);
+/// The member `new_show_name`.
+pub const NEW_SHOW_NAME: Field = field("new_show_name", 64);
+/// The member `email`.
+pub const EMAIL: Field = field("email", 254);
+/// The member `passwd`.
+pub const PASSWD: Field = field("passwd", 1024);
 const OLD_PASSWD: Field = field("old_passwd", 1024);
 const NEW_PASSWD: Field = field("new_passwd", 1024);
-/// Compared with the configured one, which has at most this many characters.
-const KEY: Field = field("key", 1024);
+/// The member `key`. A configured key has at most as many characters.
+pub const KEY: Field = field("key", 1024);
 
 const POST_ONLY: Row = row(500, "请使用Post请求", &[Reason::WrongMethod]);
 const CAPTCHA_WRONG: Row = row(503, "验证码错误或者过期！", &[Reason::CaptchaWrong]);
@@ -87,13 +92,13 @@ pub const REGISTERED: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/login`: a name, a password and a captcha for a token.
+/// `/api/login`: a new session.
 pub const LOGIN: Endpoint = Endpoint {
     path: "/api/login",
     method: "POST",
     summary: "A new session",
     fields: &[USERNAME, PASSWD],
-    flags: &[],
+    flags: &["cookie", "remember"],
     captcha: true,
     token: Token::None,
     cost: Cost::Hash,
@@ -113,7 +118,7 @@ pub const LOGIN: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/user_info`: the account of the token's owner.
+/// `/api/user_info`: the account of the user with the token.
 pub const USER_INFO: Endpoint = Endpoint {
     path: "/api/user_info",
     method: "POST",
@@ -130,7 +135,7 @@ pub const USER_INFO: Endpoint = Endpoint {
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
-/// `/api/update_password`: a new password for the old one.
+/// `/api/update_password`: a new password, for a client that knows the old one.
 pub const UPDATE_PASSWORD: Endpoint = Endpoint {
     path: "/api/update_password",
     method: "POST",
@@ -161,7 +166,7 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/update_show_name`: another display name.
+/// `/api/update_show_name`: a new display name.
 pub const UPDATE_SHOW_NAME: Endpoint = Endpoint {
     path: "/api/update_show_name",
     method: "POST",
@@ -190,7 +195,7 @@ pub const UPDATE_SHOW_NAME: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/update_key`: a fresh user key.
+/// `/api/update_key`: a new user key.
 pub const UPDATE_KEY: Endpoint = Endpoint {
     path: "/api/update_key",
     method: "POST",
@@ -211,7 +216,8 @@ pub const UPDATE_KEY: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/forget_password`: a new password for a client that knows name, email and the configured key.
+/// `/api/forget_password`: a new password for a client that knows name, email and the configured
+/// key.
 pub const FORGET_PASSWORD: Endpoint = Endpoint {
     path: "/api/forget_password",
     method: "POST",
@@ -288,7 +294,7 @@ pub const UPLOAD_AVATAR: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/get_verification_code`: a captcha. Not in the document; settled by contract.md.
+/// `/api/get_verification_code`: a new captcha. It is not in the document; contract.md defines it.
 pub const GET_VERIFICATION_CODE: Endpoint = Endpoint {
     path: "/api/get_verification_code",
     method: "GET",
@@ -309,7 +315,7 @@ pub const GET_VERIFICATION_CODE: Endpoint = Endpoint {
 };
 
 /// `/api/logout`: the end of the token's session or, with `"everywhere": true`, of all sessions of
-/// its owner. An addition in the style of `user_info`.
+/// its user. An addition in the style of `user_info`.
 pub const LOGOUT: Endpoint = Endpoint {
     path: "/api/logout",
     method: "POST",
@@ -326,8 +332,8 @@ pub const LOGOUT: Endpoint = Endpoint {
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
-/// `/health`: whether requests are answered and the database can be read. An addition for monitors and
-/// for the supervisor.
+/// `/health`: whether requests are answered and the database can be read. An addition for
+/// monitoring and for the supervisor.
 pub const HEALTH: Endpoint = Endpoint {
     path: "/health",
     method: "GET",
@@ -344,7 +350,26 @@ pub const HEALTH: Endpoint = Endpoint {
     refusals: &[GET_ONLY],
 };
 
-/// The eight interfaces of the document, in its order.
+/// `/api/forward_auth`: tells a proxy whether a request may pass, and as which user. An addition. It
+/// answers with HTTP statuses and headers, and takes every method, so it has no rows and is not in
+/// [`ADDITIONS`].
+pub const FORWARD_AUTH: Endpoint = Endpoint {
+    path: "/api/forward_auth",
+    method: "",
+    summary: "Whether a request that a proxy has received may pass, and as which user",
+    fields: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::None,
+    cost: Cost::Quick,
+    throttled: true,
+    audited: false,
+    value: Value::Sentence,
+    success: row(200, "", &[]),
+    refusals: &[],
+};
+
+/// The eight interfaces of the document, in the order of the document.
 pub const DOCUMENT: [&Endpoint; 8] = [
     &REGISTERED,
     &LOGIN,
@@ -356,13 +381,15 @@ pub const DOCUMENT: [&Endpoint; 8] = [
     &UPLOAD_AVATAR,
 ];
 
-/// What is beside the document.
+/// The interfaces that are not in the document.
 pub const ADDITIONS: [&Endpoint; 3] = [&GET_VERIFICATION_CODE, &LOGOUT, &HEALTH];
 
-/// Answers about HTTP itself, outside the interfaces: the HTTP status, which is `code` too, and its
-/// sentence.
-pub const OUTSIDE: [(u16, &str); 5] = [
+/// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the `code`,
+/// and the message.
+pub const OUTSIDE: [(u16, &str); 7] = [
     (400, "malformed HTTP request"),
+    (401, "not signed in"),
+    (403, "this user may not open this address"),
     (404, "no such path"),
     (413, "request body too large"),
     (429, "too many requests, try again later"),

@@ -1,5 +1,5 @@
-//! The client's address behind proxies: `X-Forwarded-For` and `Forwarded`, believed of listed
-//! proxies alone.
+//! The client's address behind proxies, from `X-Forwarded-For` and `Forwarded`. The headers of
+//! trusted proxies alone are used.
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -7,16 +7,16 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Characters of an entry that a line of the log shows.
-const SHOWN: usize = 60;
+/// The longest part of an entry that is logged, in characters.
+const MAX_LOGGED: usize = 60;
 
-/// A proxy that is trusted to say for which client it asks.
+/// A proxy whose headers are trusted to name the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Proxy {
-    /// Every connection over the unix socket.
+    /// Any connection over the unix socket.
     Unix,
-    /// Every address of a network.
+    /// Any address of a network.
     Network(IpNet),
 }
 
@@ -27,13 +27,13 @@ impl FromStr for Proxy {
         if text == "unix" {
             return Ok(Proxy::Unix);
         }
-        let one = |text: &str| {
+        let single = |text: &str| {
             text.parse()
                 .map(|address: IpAddr| IpNet::from(address.to_canonical()))
         };
         let network = text
             .parse()
-            .or_else(|_| one(text))
+            .or_else(|_| single(text))
             .map_err(|_| "not an IP, IP/BITS or unix")?;
         Ok(Proxy::Network(network))
     }
@@ -48,8 +48,9 @@ impl TryFrom<String> for Proxy {
 }
 
 impl Proxy {
-    /// Whether a connection from this address (`None`: over the unix socket) is the proxy's.
-    pub fn is(self, peer: Option<IpAddr>) -> bool {
+    /// Whether a connection from this address is the proxy's. `None` is a connection over the unix
+    /// socket.
+    pub fn matches(self, peer: Option<IpAddr>) -> bool {
         match (self, peer) {
             (Proxy::Unix, None) => true,
             (Proxy::Network(network), Some(peer)) => network.contains(&peer),
@@ -58,77 +59,79 @@ impl Proxy {
     }
 }
 
-/// What a request says of the proxies that it came through: the lines of each header, in their
-/// order.
+/// The headers in which proxies name the client: the lines of each, in the order of the request.
 #[derive(Default)]
 pub struct Headers<'a> {
     /// `X-Forwarded-For`
-    pub list: Vec<&'a str>,
+    pub x_forwarded_for: Vec<&'a str>,
     /// `Forwarded` (RFC 7239)
-    pub standard: Vec<&'a str>,
+    pub forwarded: Vec<&'a str>,
 }
 
 /// The client of a request that came from `peer` (`None` over a unix socket): the rightmost address
-/// that is not a trusted proxy. That client may have written what stands left of it.
+/// that is not a trusted proxy. The client could have forged all entries to the left of it.
 ///
-/// A proxy sets one of the two headers and may hand on the other one as its client sent it, and
-/// nothing tells which. So if both name a client, they have to name the same one.
+/// A proxy sets one of the two headers and may forward the other one as its client sent it, and the
+/// server cannot tell which. So if both name a client, they must name the same one.
 ///
-/// # Errors
-/// If the headers of trusted proxies do not tell: a sentence for the log. The client's address is
-/// unknown then. It is not the proxy's: a ban of that address would shut out every client behind
-/// it.
+/// If the headers of trusted proxies name no client, the error is a sentence for the log, and the
+/// client's address is unknown. The proxy's address is not used instead: a ban of it would shut out
+/// every client behind the proxy.
 pub fn client(
     peer: Option<IpAddr>,
     headers: &Headers,
     trusted: &[Proxy],
 ) -> Result<Option<IpAddr>, String> {
-    let list = headers.list.iter().rev().flat_map(|line| line.rsplit(','));
-    let list = list
+    let x_forwarded_for = headers
+        .x_forwarded_for
+        .iter()
+        .rev()
+        .flat_map(|line| line.rsplit(','));
+    let x_forwarded_for = x_forwarded_for
         .map(trim)
         .map(|entry| Some(Cow::from(entry)).filter(|entry| !entry.is_empty()));
-    let standard = headers
-        .standard
+    let forwarded = headers
+        .forwarded
         .iter()
         .rev()
         .flat_map(|line| elements(line).into_iter().rev());
     match (
-        named(peer, "X-Forwarded-For", list, trusted)?,
-        named(peer, "Forwarded", standard, trusted)?,
+        find_client(peer, "X-Forwarded-For", x_forwarded_for, trusted)?,
+        find_client(peer, "Forwarded", forwarded, trusted)?,
     ) {
         (Some(one), Some(other)) if one != other => Err(format!(
             "X-Forwarded-For and Forwarded of the proxy {} name two clients, {one} and {other}: {UNKNOWN}; have the proxy \
              remove the header that it does not set",
-            shown(peer)
+            proxy_name(peer)
         )),
-        (list, standard) => Ok(list.or(standard).or(peer)),
+        (one, other) => Ok(one.or(other).or(peer)),
     }
 }
 
-/// What a request without a clear address comes to.
-const UNKNOWN: &str = "the request counts as one of an unknown address";
+/// The consequence of headers that name no client.
+const UNKNOWN: &str = "the client's address counts as unknown";
 
-/// The client that one header names, if it names any. Its entries come from the right; one is
-/// `None` if it names nothing.
-fn named<'a>(
+/// The client that one header names, if any. The entries come from right to left; an empty one is
+/// `None`.
+fn find_client<'a>(
     peer: Option<IpAddr>,
     header: &str,
     mut entries: impl Iterator<Item = Option<Cow<'a, str>>>,
     trusted: &[Proxy],
 ) -> Result<Option<IpAddr>, String> {
     let mut client = None;
-    while trusted.iter().any(|proxy| proxy.is(client.or(peer))) {
+    while trusted.iter().any(|proxy| proxy.matches(client.or(peer))) {
         let Some(entry) = entries.next() else { break };
         if let Some(address) = entry.as_deref().and_then(address) {
             client = Some(address);
             continue;
         }
-        // Nothing but empty entries up to the left end are the end.
+        // The header ends here if all entries to the left are empty too.
         if entry.is_none() && entries.all(|entry| entry.is_none()) {
             break;
         }
-        let entry: String = entry.unwrap_or_default().chars().take(SHOWN).collect();
-        let proxy = shown(client.or(peer));
+        let entry: String = entry.unwrap_or_default().chars().take(MAX_LOGGED).collect();
+        let proxy = proxy_name(client.or(peer));
         return Err(format!(
             "{header} of the proxy {proxy} has {entry:?} instead of an address: {UNKNOWN}"
         ));
@@ -136,8 +139,8 @@ fn named<'a>(
     Ok(client)
 }
 
-/// A proxy as `trusted_proxies` names it.
-fn shown(proxy: Option<IpAddr>) -> String {
+/// A proxy's name in `trusted_proxies`.
+fn proxy_name(proxy: Option<IpAddr>) -> String {
     proxy.map_or_else(|| "unix".into(), |address| address.to_string())
 }
 
@@ -149,11 +152,11 @@ fn address(entry: &str) -> Option<IpAddr> {
         .map_or(entry, trim);
     let (address, port) = match entry.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
-        // Of an IPv6 address without brackets nothing is taken for a port.
+        // An IPv6 address without brackets has no port.
         None if entry.matches(':').count() == 1 => entry.split_at(entry.find(':')?),
         None => (entry, ""),
     };
-    // RFC 7239, 6: a number, or a name that hides it.
+    // RFC 7239, 6: a number, or an obfuscated name.
     let is_port = |port: &str| port.starts_with('_') || port.parse::<u16>().is_ok();
     if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
         return None;
@@ -165,12 +168,11 @@ fn address(entry: &str) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
-/// What `for` is in each element of a line of `Forwarded`, `None` where it is missing (RFC 7239,
-/// 4).
+/// The `for` parameter of each element of a line of `Forwarded`; `None` if an element has none (RFC
+/// 7239, 4).
 ///
-/// A line that is not well-formed is one entry that names no address. A quote that a client leaves
-/// open swallows what a proxy has put behind it, so no part of such a line can be told from what
-/// the client made up.
+/// A malformed line becomes one entry that is not an address. If a client leaves a quote open,
+/// everything that proxies append is inside the quotes, so no part of such a line can be trusted.
 fn elements(line: &str) -> Vec<Option<Cow<'_, str>>> {
     let element = |text| {
         let mut node = None;
@@ -190,7 +192,7 @@ fn elements(line: &str) -> Vec<Option<Cow<'_, str>>> {
     all.unwrap_or_else(|| vec![Some(format!("malformed: {line}").into())])
 }
 
-/// The trimmed parts between separators that stand outside quotes; nothing if a quote is left open.
+/// The trimmed parts between the separators outside quotes; `None` if a quote is left open.
 fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
     let (mut parts, mut start, mut in_quotes, mut escaped) = (Vec::new(), 0, false, false);
     for (at, byte) in text.bytes().enumerate() {
@@ -209,7 +211,7 @@ fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
     Some(parts).filter(|_| !in_quotes)
 }
 
-/// A value without the quotes around it; nothing if there are quotes elsewhere.
+/// A value without the quotes around it; `None` if there are quotes elsewhere.
 fn unquoted(value: &str) -> Option<Cow<'_, str>> {
     let Some(inside) = value.strip_prefix('"') else {
         return Some(value.into()).filter(|_| !value.contains('"'));
@@ -224,7 +226,7 @@ fn unquoted(value: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Without the spaces and tabs around it.
+/// Removes the spaces and tabs around a text.
 fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
@@ -237,16 +239,16 @@ mod tests {
         all.iter().map(|one| one.parse().unwrap()).collect()
     }
 
-    /// The client, `-` if it came over a unix socket, or what the log says.
-    fn both(
+    /// The client (`-` for one over a unix socket) or the log line.
+    fn by_both(
         peer: &str,
         list: &[&str],
         standard: &[&str],
         trusted: &[&str],
     ) -> Result<String, String> {
         let headers = Headers {
-            list: list.to_vec(),
-            standard: standard.to_vec(),
+            x_forwarded_for: list.to_vec(),
+            forwarded: standard.to_vec(),
         };
         let client = client(peer.parse().ok(), &headers, &proxies(trusted))?;
         Ok(client.map_or_else(|| "-".into(), |client| client.to_string()))
@@ -255,15 +257,15 @@ mod tests {
     const TRUSTED: [&str; 4] = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32", "unix"];
 
     fn by_list(peer: &str, lines: &[&str]) -> Result<String, String> {
-        both(peer, lines, &[], &TRUSTED)
+        by_both(peer, lines, &[], &TRUSTED)
     }
 
     fn by_standard(lines: &[&str]) -> Result<String, String> {
-        both("127.0.0.1", &[], lines, &TRUSTED)
+        by_both("127.0.0.1", &[], lines, &TRUSTED)
     }
 
     #[test]
-    fn a_proxy_that_is_not_listed_is_not_believed() {
+    fn the_headers_of_an_unlisted_proxy_are_ignored() {
         for (peer, trusted, expected) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
             ("192.0.2.1", &["127.0.0.1"], "192.0.2.1"),
@@ -275,7 +277,7 @@ mod tests {
                 (&["garbage"], &["for=\""]),
             ] {
                 assert_eq!(
-                    both(peer, list, standard, trusted).as_deref(),
+                    by_both(peer, list, standard, trusted).as_deref(),
                     Ok(expected),
                     "{peer} {list:?} {standard:?}"
                 );
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rightmost_address_that_is_not_listed_counts() {
+    fn the_client_is_the_rightmost_address_that_is_not_a_listed_proxy() {
         for (peer, lines, expected) in [
             ("127.0.0.1", &["198.51.100.7"][..], "198.51.100.7"),
             (
@@ -303,7 +305,7 @@ mod tests {
             ("127.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
             ("2001:db8::1", &["2001:db9::1"], "2001:db9::1"),
             ("unix", &["198.51.100.7"], "198.51.100.7"),
-            // Nothing stood left of what the proxy appended.
+            // The client sent no header, and the proxy appended nothing.
             ("127.0.0.1", &[""], "127.0.0.1"),
             ("127.0.0.1", &[" , 10.0.0.1"], "10.0.0.1"),
             ("127.0.0.1", &["", ",", "10.0.0.1"], "10.0.0.1"),
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_not_an_address_is_named_with_its_proxy() {
+    fn an_entry_that_is_not_an_address_is_logged_with_its_proxy() {
         for entry in [
             "unknown",
             "_hidden",
@@ -367,21 +369,21 @@ mod tests {
             "198.51.100.7 10.0.0.1",
         ] {
             let expected = format!(
-                "X-Forwarded-For of the proxy 127.0.0.1 has {entry:?} instead of an address: the request counts as one of \
-                 an unknown address"
+                "X-Forwarded-For of the proxy 127.0.0.1 has {entry:?} instead of an address: the client's \
+                 address counts as unknown"
             );
             assert_eq!(by_list("127.0.0.1", &[entry]), Err(expected), "{entry}");
             assert!(by_standard(&[&format!("for={entry}")]).is_err(), "{entry}");
         }
-        for (peer, lines, said) in [
+        for (peer, lines, expected) in [
             (
                 "127.0.0.1",
                 &["198.51.100.7, nonsense, 10.0.0.1"][..],
                 "of the proxy 10.0.0.1 has \"nonsense\"",
             ),
             ("unix", &["nonsense"], "of the proxy unix has \"nonsense\""),
-            // An empty entry is what a proxy appends that does not know its client; what stands
-            // before it is the client's.
+            // A proxy that does not know its client appends an empty entry; the client could have
+            // forged those before it.
             (
                 "127.0.0.1",
                 &["198.51.100.7,"],
@@ -396,7 +398,7 @@ mod tests {
         ] {
             let error = by_list(peer, lines).unwrap_err();
             assert!(
-                error.contains(said) && !error.contains(char::is_control),
+                error.contains(expected) && !error.contains(char::is_control),
                 "{error}"
             );
         }
@@ -409,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_like_the_other_header() {
+    fn forwarded_is_read_like_x_forwarded_for() {
         for (lines, expected) in [
             (&["for=198.51.100.7"][..], "198.51.100.7"),
             (&["For=\"198.51.100.7:4711\""], "198.51.100.7"),
@@ -428,7 +430,7 @@ mod tests {
                 "198.51.100.7",
             ),
             (&["for=_hidden, for=198.51.100.7"], "198.51.100.7"),
-            // What is within quotes separates nothing.
+            // Separators inside quotes do not count.
             (
                 &["for=198.51.100.7;host=\"a,for=1.1.1.1;b\""],
                 "198.51.100.7",
@@ -438,9 +440,9 @@ mod tests {
                 "198.51.100.7",
             ),
             (&["for=\"198.51.100\\.7\""], "198.51.100.7"),
-            // Not well-formed, but left of what counts, in a line of its own.
+            // A malformed line to the left of the client's entry does not matter.
             (&["for=\"", "for=198.51.100.7"], "198.51.100.7"),
-            // These name no client.
+            // Lines without a client.
             (&["proto=https;host=example.org"], "127.0.0.1"),
             (&["", " , "], "127.0.0.1"),
             (&["proto=https, for=10.0.0.1"], "10.0.0.1"),
@@ -455,7 +457,7 @@ mod tests {
             &["for"],
             &["for=198.51.100.7;for=192.0.2.1"],
             &["for=198.51.100.7, proto=https"],
-            // A client that leaves a quote open, so that it swallows what the proxy appends.
+            // A quote left open by the client encloses what the proxy appends.
             &["for=\", for=198.51.100.7"],
             &["for=1.1.1.1, for=x;a=\", for=\"[2001:db9::1]\""],
             &["for=1.1.1.1;a=\"\\, for=\"198.51.100.7\""],
@@ -471,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_the_proxy_hands_on_never_chooses_the_address() {
+    fn a_header_that_the_proxy_only_forwards_never_chooses_the_address() {
         for (list, standard, expected) in [
             ("198.51.100.7", "for=198.51.100.7", Some("198.51.100.7")),
             (
@@ -487,11 +489,11 @@ mod tests {
             ("198.51.100.7", "for=unknown", None),
             ("unknown", "for=198.51.100.7", None),
         ] {
-            let found = both("127.0.0.1", &[list], &[standard], &TRUSTED);
+            let found = by_both("127.0.0.1", &[list], &[standard], &TRUSTED);
             assert_eq!(found.as_deref().ok(), expected, "{list:?} {standard:?}");
         }
         assert_eq!(
-            both(
+            by_both(
                 "127.0.0.1",
                 &["198.51.100.7"],
                 &["for=203.0.113.9"],
@@ -499,7 +501,7 @@ mod tests {
             )
             .unwrap_err(),
             "X-Forwarded-For and Forwarded of the proxy 127.0.0.1 name two clients, 198.51.100.7 and 203.0.113.9: the \
-             request counts as one of an unknown address; have the proxy remove the header that it does not set"
+             client's address counts as unknown; have the proxy remove the header that it does not set"
         );
     }
 
@@ -513,12 +515,16 @@ mod tests {
             ("2001:db8:0:4::/62", "2001:db8:0:7::1", "2001:db8:0:8::"),
             ("::/0", "2001:db8::1", "192.0.2.1"),
         ] {
-            let ask = |peer| both(peer, &["203.0.113.9"], &[], &[network]);
-            assert_eq!(ask(inside).as_deref(), Ok("203.0.113.9"), "{network}");
-            assert_eq!(ask(outside).as_deref(), Ok(outside), "{network}");
+            let client_from = |peer| by_both(peer, &["203.0.113.9"], &[], &[network]);
+            assert_eq!(
+                client_from(inside).as_deref(),
+                Ok("203.0.113.9"),
+                "{network}"
+            );
+            assert_eq!(client_from(outside).as_deref(), Ok(outside), "{network}");
         }
         assert_eq!(
-            both("192.0.2.1", &["203.0.113.9"], &[], &["0.0.0.0/0"]).as_deref(),
+            by_both("192.0.2.1", &["203.0.113.9"], &[], &["0.0.0.0/0"]).as_deref(),
             Ok("203.0.113.9")
         );
         for wrong in [

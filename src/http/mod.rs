@@ -1,6 +1,8 @@
-//! Requests and replies as values: nothing here knows a socket.
+//! Requests and replies as values. Nothing here uses a socket.
 
+pub mod authorization;
 pub mod client_address;
+pub mod cookie;
 pub mod network;
 mod reply;
 
@@ -14,100 +16,130 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Seconds from one line of the log about the headers of proxies to the next: each request may be a
-/// reason for one.
-const PROXY_LINES: u64 = 60;
+/// Seconds between two log lines about the headers of proxies, since every request could cause one.
+const WARNING_INTERVAL: u64 = 60;
 
-/// A request as the interfaces see it.
+/// A request as the handlers receive it, apart from its body.
 #[derive(Default)]
 pub struct Request {
     /// The method as it was sent.
     pub method: String,
     /// The path without its query string.
     pub path: String,
-    /// The header `token`; empty if there is none.
-    pub token: String,
-    /// The header `Content-Type`; empty if there is none.
-    pub content_type: String,
-    /// The header `If-None-Match`; empty if there is none.
-    pub if_none_match: String,
-    /// The header `Origin`; empty if there is none.
-    pub origin: String,
-    /// Whether `Access-Control-Request-Method` asks what an OPTIONS request may find out.
-    pub preflight: bool,
+    /// The query string; empty if there is none.
+    pub query: String,
+    /// The headers that requests are answered by.
+    pub headers: Headers,
     /// The client's address; `None` over a unix socket whose peer is not a trusted proxy, and if
-    /// trusted proxies do not tell.
+    /// the headers of trusted proxies do not name one.
     pub client: Option<IpAddr>,
+    /// Whether the peer is a trusted proxy.
+    pub from_proxy: bool,
     /// When the request was complete, in Unix seconds.
     pub now: i64,
-    /// The same on a clock that cannot be set.
+    /// The same time on the monotonic clock.
     pub uptime: Duration,
 }
 
-/// The headers that the server looks at, of those that do not concern the connection itself.
+/// The headers that requests are answered by. Those about the connection itself are not among them.
+/// An absent header is empty.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Headers {
-    token: String,
-    content_type: String,
-    if_none_match: String,
-    origin: String,
-    preflight: bool,
+    /// `token`
+    pub token: String,
+    /// `Content-Type`
+    pub content_type: String,
+    /// `If-None-Match`
+    pub if_none_match: String,
+    /// `Origin`
+    pub origin: String,
+    /// `Host`
+    pub host: String,
+    /// `Accept`
+    pub accept: String,
+    /// `Authorization`
+    pub authorization: String,
+    /// Each line of `Cookie`.
+    pub cookies: Vec<String>,
+    /// Whether `Access-Control-Request-Method` is there: an OPTIONS request with it is a CORS
+    /// preflight.
+    pub preflight: bool,
+    /// Whether `Sec-Fetch-Mode` is there, which every browser sends and no other program.
+    pub from_browser: bool,
+    /// The request that a proxy asks about; only a trusted proxy's is to be believed.
+    pub original: Original,
     forwarded_for: Vec<String>,
     forwarded: Vec<String>,
 }
 
+/// The request that a proxy asks about in a request of its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Original {
+    /// `X-Forwarded-Method`
+    pub method: String,
+    /// `X-Forwarded-Proto`
+    pub proto: String,
+    /// `X-Forwarded-Host`
+    pub host: String,
+    /// `X-Forwarded-Uri`
+    pub uri: String,
+}
+
 impl Headers {
-    /// Takes a header line, if it is one that the server looks at. Bytes that are not UTF-8 are
-    /// replaced.
+    /// Adds a header line, if it is one of these headers. Bytes that are not UTF-8 are replaced.
     pub fn add(&mut self, name: &str, value: &[u8]) {
         let text = || String::from_utf8_lossy(value).into_owned();
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
-            5 if name.eq_ignore_ascii_case("token") => self.token = text(),
-            6 if name.eq_ignore_ascii_case("origin") => self.origin = text(),
-            9 if name.eq_ignore_ascii_case("forwarded") => self.forwarded.push(text()),
-            12 if name.eq_ignore_ascii_case("content-type") => self.content_type = text(),
-            13 if name.eq_ignore_ascii_case("if-none-match") => self.if_none_match = text(),
-            15 if name.eq_ignore_ascii_case("x-forwarded-for") => self.forwarded_for.push(text()),
-            29 if name.eq_ignore_ascii_case("access-control-request-method") => {
-                self.preflight = true
-            }
+            4 if is("host") => self.host = text(),
+            5 if is("token") => self.token = text(),
+            6 if is("origin") => self.origin = text(),
+            6 if is("accept") => self.accept = text(),
+            6 if is("cookie") => self.cookies.push(text()),
+            9 if is("forwarded") => self.forwarded.push(text()),
+            12 if is("content-type") => self.content_type = text(),
+            13 if is("if-none-match") => self.if_none_match = text(),
+            13 if is("authorization") => self.authorization = text(),
+            14 if is("sec-fetch-mode") => self.from_browser = true,
+            15 if is("x-forwarded-for") => self.forwarded_for.push(text()),
+            15 if is("x-forwarded-uri") => self.original.uri = text(),
+            16 if is("x-forwarded-host") => self.original.host = text(),
+            17 if is("x-forwarded-proto") => self.original.proto = text(),
+            18 if is("x-forwarded-method") => self.original.method = text(),
+            29 if is("access-control-request-method") => self.preflight = true,
             _ => {}
         }
     }
 
-    /// The bytes of their values.
+    /// The length of all values together, in bytes.
     pub fn size(&self) -> usize {
         let one = [
             &self.token,
             &self.content_type,
             &self.if_none_match,
             &self.origin,
+            &self.host,
+            &self.accept,
+            &self.authorization,
+            &self.original.method,
+            &self.original.proto,
+            &self.original.host,
+            &self.original.uri,
         ];
-        one.into_iter()
-            .chain(&self.forwarded_for)
-            .chain(&self.forwarded)
-            .map(String::len)
-            .sum()
+        let lists = [&self.cookies, &self.forwarded_for, &self.forwarded];
+        let lists = lists.into_iter().flatten();
+        one.into_iter().chain(lists).map(String::len).sum()
     }
 
-    /// The header `token`; empty if there is none.
-    pub fn token(&self) -> &str {
-        &self.token
-    }
-
-    /// The header `Origin`; empty if there is none.
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    /// The client's address behind trusted proxies, of a connection from this peer.
+    /// The client's address for a connection from `peer`, which may be a trusted proxy.
     pub fn client(&self, peer: Option<IpAddr>, trusted: &[Proxy]) -> Option<IpAddr> {
         if self.forwarded_for.is_empty() && self.forwarded.is_empty() {
             return peer;
         }
-        let list = self.forwarded_for.iter().map(String::as_str).collect();
-        let standard = self.forwarded.iter().map(String::as_str).collect();
-        let headers = client_address::Headers { list, standard };
+        let headers = client_address::Headers {
+            x_forwarded_for: self.forwarded_for.iter().map(String::as_str).collect(),
+            forwarded: self.forwarded.iter().map(String::as_str).collect(),
+        };
         client_address::client(peer, &headers, trusted).unwrap_or_else(|why| {
             warn_of_proxy(&why);
             None
@@ -115,11 +147,11 @@ impl Headers {
     }
 }
 
-/// Writes what is wrong with the headers of a proxy, unless there was such a line a moment ago.
+/// Logs what is wrong with the headers of a proxy, at most once in [`WARNING_INTERVAL`].
 fn warn_of_proxy(why: &str) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let now = clock::uptime().as_secs();
-    let due = |next| (now >= next).then_some(now + PROXY_LINES);
+    let due = |next| (now >= next).then_some(now + WARNING_INTERVAL);
     if NEXT
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due)
         .is_ok()
@@ -129,38 +161,7 @@ fn warn_of_proxy(why: &str) {
 }
 
 impl Request {
-    /// A request apart from its body.
-    pub fn new(
-        method: String,
-        path: String,
-        headers: Headers,
-        client: Option<IpAddr>,
-        now: i64,
-        uptime: Duration,
-    ) -> Request {
-        let Headers {
-            token,
-            content_type,
-            if_none_match,
-            origin,
-            preflight,
-            ..
-        } = headers;
-        Request {
-            method,
-            path,
-            token,
-            content_type,
-            if_none_match,
-            origin,
-            preflight,
-            client,
-            now,
-            uptime,
-        }
-    }
-
-    /// The client's address for a line of a log, or `-`.
+    /// The client's address for a log line, or `-` if it is not known.
     pub fn source(&self) -> String {
         self.client
             .map_or_else(|| "-".into(), |client| client.to_string())
@@ -180,13 +181,19 @@ pub fn path(target: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// A path as a line of the log shows it: its beginning.
-pub fn shown(path: &str) -> String {
+/// The query string of a request target, without its question mark.
+pub fn query(target: &str) -> &str {
+    let target = target.split('#').next().unwrap_or_default();
+    target.split_once('?').map_or("", |(_, query)| query)
+}
+
+/// The beginning of a path, for a log line.
+pub fn path_for_log(path: &str) -> String {
     path.chars().take(200).collect()
 }
 
-/// The `ETag` of a text. Half a SHA-256: nobody looks for two texts with one digest here.
-pub fn tag(text: &str) -> String {
+/// The `ETag` of a text: half of its SHA-256, since only accidental collisions matter here.
+pub fn etag(text: &str) -> String {
     let digits: String = crypto::sha256(text)[..16]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -194,12 +201,13 @@ pub fn tag(text: &str) -> String {
     format!("\"{digits}\"")
 }
 
-/// Whether `If-None-Match` says that the client has what carries this `ETag` (RFC 9110, 13.1.2).
-pub fn knows(if_none_match: &str, tag: &str) -> bool {
+/// Whether an `If-None-Match` header matches this `ETag`, so that the client's copy is current (RFC
+/// 9110, 13.1.2).
+pub fn etag_matches(if_none_match: &str, etag: &str) -> bool {
     if_none_match
         .split(',')
         .map(str::trim)
-        .any(|one| one.trim_start_matches("W/") == tag || one == "*")
+        .any(|one| one.trim_start_matches("W/") == etag || one == "*")
 }
 
 #[cfg(test)]
@@ -207,7 +215,7 @@ mod tests {
     use super::path;
 
     #[test]
-    fn the_path_of_a_target() {
+    fn a_path_has_neither_host_nor_query_string() {
         for (target, expected) in [
             ("/api/login", "/api/login"),
             ("/api/login/?a=/b#c", "/api/login/"),

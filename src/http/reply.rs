@@ -1,4 +1,4 @@
-//! A reply, and its bytes on the wire.
+//! A reply, and how it is serialised.
 
 use crate::contract::Answer;
 use std::borrow::Cow;
@@ -6,24 +6,24 @@ use std::fs::File;
 use std::io::Write;
 use std::time::SystemTime;
 
-/// Room for a head, in bytes; few are longer.
-const HEAD: usize = 768;
+/// Bytes reserved for a head; few are longer.
+const HEAD_CAPACITY: usize = 768;
 
 /// A reply to a request.
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// `code` of a JSON answer, for the log.
+    /// `code` of a JSON answer, for the log and the metrics.
     pub code: Option<u16>,
-    /// Headers beside those that every reply has.
+    /// Headers in addition to those that every reply has.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// What follows the head.
+    /// The body.
     pub body: Body,
 }
 
-/// What follows the head of a reply.
+/// The body of a reply.
 pub enum Body {
-    /// Bytes.
+    /// Bytes in memory.
     Bytes(Cow<'static, [u8]>),
     /// A file and its size in bytes.
     File(File, u64),
@@ -54,7 +54,7 @@ impl Reply {
         }
     }
 
-    /// Bytes of the body.
+    /// The length of the body in bytes.
     pub fn size(&self) -> u64 {
         match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
@@ -62,8 +62,9 @@ impl Reply {
         }
     }
 
-    /// The first bytes on the wire, the body included if it is in memory, and the file that follows
-    /// them. `connection` is the value of that header, which is left out if it is empty.
+    /// The bytes to send, with the body if it is in memory, and otherwise the file to send after
+    /// them. `connection` is the value of the header `Connection`, which is left out if it is
+    /// empty.
     pub fn into_wire(
         self,
         head_only: bool,
@@ -71,14 +72,14 @@ impl Reply {
         cors: &[(&str, &str)],
     ) -> (Vec<u8>, Option<(File, u64)>) {
         let size = self.size();
-        let follows = if let Body::Bytes(bytes) = &self.body {
+        let in_memory = if let Body::Bytes(bytes) = &self.body {
             bytes.len()
         } else {
             0
         };
-        let mut wire = Vec::with_capacity(HEAD + follows);
+        let mut wire = Vec::with_capacity(HEAD_CAPACITY + in_memory);
         let date = httpdate::HttpDate::from(SystemTime::now());
-        // A Vec takes every write.
+        // Writing to a Vec cannot fail.
         let _ = write!(
             wire,
             "HTTP/1.1 {} {}\r\nDate: {date}\r\nX-Content-Type-Options: nosniff\r\n",
@@ -95,9 +96,9 @@ impl Reply {
             .chain(own)
             .chain(cors.iter().copied())
         {
-            // Put together by hand: formatting takes several times as long, for each reply.
-            for piece in [name, ": ", value, "\r\n"] {
-                wire.extend_from_slice(piece.as_bytes());
+            // Without `write!`, which takes several times as long.
+            for part in [name, ": ", value, "\r\n"] {
+                wire.extend_from_slice(part.as_bytes());
             }
         }
         wire.extend_from_slice(b"\r\n");
@@ -112,13 +113,16 @@ impl Reply {
     }
 }
 
-/// The reason phrase of a status that the server uses (RFC 9110, 15).
+/// The reason phrase of a status (RFC 9110, 15).
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         204 => "No Content",
+        303 => "See Other",
         304 => "Not Modified",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         413 => "Content Too Large",
         429 => "Too Many Requests",
@@ -128,8 +132,8 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// The headers that tell a browser that pages of other origins may use an answer. Every answer has
-/// them: without them a browser shows the page nothing of it.
+/// The CORS headers, which allow pages of other origins to use the reply. Errors need them too:
+/// without them a page cannot read the reply at all.
 pub fn cors<'a>(allowed: &'a [String], origin: &str) -> Vec<(&'static str, &'a str)> {
     let mut headers = vec![
         ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),

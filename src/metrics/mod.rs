@@ -8,7 +8,9 @@ pub mod usage;
 
 pub use restarts::{RestartReason, Restarts};
 
-use crate::contract::{ADDITIONS, AVATARS, DOCUMENT, Endpoint, OPENAPI, OUTSIDE, Reason};
+use crate::contract::{
+    ADDITIONS, AVATARS, DOCUMENT, Endpoint, FORWARD_AUTH, OPENAPI, OUTSIDE, Reason,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt::{Display, Write};
 use std::sync::OnceLock;
@@ -21,7 +23,7 @@ pub const PATH: &str = "/metrics";
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Prefixes of the paths that are not interfaces of the contract. The last one matches every path.
-const OTHERS: [&str; 3] = [AVATARS, OPENAPI, ""];
+const OTHERS: [&str; 4] = [AVATARS, OPENAPI, FORWARD_AUTH.path, ""];
 /// The upper bounds of the histogram's buckets in seconds. One more bucket has no upper bound.
 const BUCKETS: [f64; 11] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0,
@@ -272,17 +274,21 @@ fn answers(endpoint: &Endpoint) -> Vec<(u16, u16)> {
         .map(|answer| (answer.status, answer.code));
     let mut answers: Vec<_> = rows
         .chain(faults)
-        .chain(about_http().into_iter().filter(|row| row.0 != 200))
+        .chain(
+            about_http()
+                .into_iter()
+                .filter(|row| !matches!(row.0, 200 | 303 | 401 | 403)),
+        )
         .collect();
     answers.sort_unstable();
     answers.dedup();
     answers
 }
 
-/// The statuses of files, preflights and errors of HTTP.
-fn about_http() -> [(u16, u16); 3 + OUTSIDE.len()] {
-    let mut all = [(0, 0); 3 + OUTSIDE.len()];
-    let statuses = [200, 204, 304]
+/// The statuses of files, preflights, forward auth and errors of HTTP.
+fn about_http() -> [(u16, u16); 4 + OUTSIDE.len()] {
+    let mut all = [(0, 0); 4 + OUTSIDE.len()];
+    let statuses = [200, 204, 303, 304]
         .into_iter()
         .chain(OUTSIDE.map(|(status, _)| status));
     all.iter_mut()

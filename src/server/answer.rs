@@ -10,7 +10,11 @@ use std::io::Read;
 pub fn answer(app: &App, site: &Site, request: &Request, body: &mut dyn Read) -> Reply {
     // A preflight succeeds on every path, so that a page can see the answer that follows, whatever it
     // is. Health checks of load balancers send OPTIONS to `/` or `*` without a preflight's headers.
-    if request.method == "OPTIONS" && (request.preflight || matches!(&*request.path, "/" | "*")) {
+    // A proxy that asks for its client may copy such headers: 204 would let the request pass.
+    if request.method == "OPTIONS"
+        && (request.headers.preflight || matches!(&*request.path, "/" | "*"))
+        && !api::is_forward_auth(&request.path)
+    {
         let headers = vec![("Allow", "GET, HEAD, POST, OPTIONS".into())];
         return Reply::empty(204, headers);
     }

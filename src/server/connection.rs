@@ -166,6 +166,8 @@ pub enum Progress {
 
 /// A complete request without its method and path, which are in the queue.
 pub struct PendingRequest {
+    /// The query string of its target.
+    pub query: String,
     /// Its headers.
     pub headers: Headers,
     /// The address of its client.
@@ -308,10 +310,13 @@ impl State {
         let phase = match &self.phase {
             Phase::Body(incoming) => {
                 incoming.head.headers.size()
+                    + incoming.head.query.len()
                     + incoming.head.path.len()
                     + incoming.decoded.capacity()
             }
-            Phase::Queued(exchange) => exchange.headers.size() + exchange.body.size(),
+            Phase::Queued(exchange) => {
+                exchange.query.len() + exchange.headers.size() + exchange.body.size()
+            }
             Phase::DrainingBody(drain) => drain.outgoing.memory(),
             Phase::Sending(outgoing) => outgoing.memory(),
             Phase::Head | Phase::Busy | Phase::Lingering(_) | Phase::Closed => 0,

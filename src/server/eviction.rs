@@ -1,7 +1,7 @@
 //! Chooses the connections to close if there are too many or if they use too much memory, so that a
 //! flood evicts its own.
 
-use crate::http::network::{Source, heaviest};
+use crate::http::network::{Source, entries_to_evict};
 use std::time::Instant;
 
 /// The excess is divided into about this many units. Each unit counts as one entry of its
@@ -55,7 +55,7 @@ pub fn choose(candidates: &[Candidate], excess: usize) -> Vec<usize> {
             entries
                 .extend((0..candidate.weight.div_ceil(unit)).map(|_| (candidate.source, age, at)));
         }
-        let units = heaviest(entries, left);
+        let units = entries_to_evict(entries, left);
         left -= units.len();
         chosen.extend(units);
     }

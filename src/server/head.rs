@@ -1,6 +1,6 @@
 //! Strict parser of request heads: refuses whatever two parsers could interpret differently.
 
-use crate::http::{Headers, path};
+use crate::http::{Headers, path, query};
 use std::ops::Range;
 
 /// The maximum size of a head in bytes, with its request line. It leaves room for the cookies of
@@ -29,6 +29,8 @@ pub struct Head {
     pub method: String,
     /// The path of the target, without its query string.
     pub path: String,
+    /// The query string of the target; empty if there is none.
+    pub query: String,
     /// The header fields that do not concern the connection.
     pub headers: Headers,
     /// How the end of its body is found.
@@ -119,7 +121,10 @@ fn parse_complete(bytes: &[u8]) -> Option<Head> {
     for header in parsed.headers.iter() {
         let value = header.value.trim_ascii();
         match header.name.len() {
-            4 if header.name.eq_ignore_ascii_case("host") => hosts.push(value),
+            4 if header.name.eq_ignore_ascii_case("host") => {
+                hosts.push(value);
+                known.add(header.name, value);
+            }
             6 if header.name.eq_ignore_ascii_case("expect") => {
                 expects |= value.eq_ignore_ascii_case(b"100-continue")
             }
@@ -149,6 +154,7 @@ fn parse_complete(bytes: &[u8]) -> Option<Head> {
     Some(Head {
         method: method.into(),
         path: path(target).into(),
+        query: query(target).into(),
         headers: known,
         framing,
         keep_alive: match (close, minor, stays) {
@@ -251,7 +257,7 @@ mod tests {
         };
         assert_eq!(head.length, text.len() - 4);
         assert_eq!(
-            (&*head.method, &*head.path, head.headers.token()),
+            (&*head.method, &*head.path, &*head.headers.token),
             ("POST", "/api/login/", "x y")
         );
         assert_eq!(head.framing, Framing::Length(0));
@@ -403,7 +409,7 @@ mod tests {
     #[test]
     fn non_ascii_bytes_are_allowed_in_field_values_and_targets() {
         let cookie = with("Cookie: a=阿巴\r\ntoken: x\r\n").unwrap();
-        assert_eq!(cookie.headers.token(), "x");
+        assert_eq!(cookie.headers.token, "x");
         assert!(with("Cookie: a=\u{fffd}\r\n").is_some());
         let target = head("GET /s/阿 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         assert_eq!(target.path, "/s/阿");

@@ -25,7 +25,7 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How long binding is retried while the address is in use.
 const BIND_TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum number of connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 
 /// A listening socket and its address.
 pub struct Bound {

@@ -181,19 +181,23 @@ impl Server {
             return;
         };
         let PendingRequest {
+            query,
             headers,
             client,
             body,
             keep_alive,
         } = exchange;
-        let request = Request::new(
-            job.method,
-            job.path,
+        let proxies = &self.app.config.trusted_proxies;
+        let request = Request {
+            method: job.method,
+            path: job.path,
+            query,
             headers,
             client,
-            clock::now(),
-            clock::uptime(),
-        );
+            from_proxy: proxies.iter().any(|proxy| proxy.matches(connection.peer)),
+            now: clock::now(),
+            uptime: clock::uptime(),
+        };
         let task = Task {
             server: self.clone(),
             connection,
@@ -316,7 +320,7 @@ impl Task {
             .keep_alive
             .filter(|_| after == After::KeepAlive)
             .unwrap_or("close");
-        let cors = http::cors(&app.config.cors_origins, &request.origin);
+        let cors = http::cors(&app.config.cors_origins, &request.headers.origin);
         let (bytes, file) = reply.into_wire(request.method == "HEAD", connection, &cors);
         self.server
             .events
@@ -331,7 +335,7 @@ impl Task {
             let (client, method, path) = (
                 request.source(),
                 &request.method,
-                http::shown(&request.path),
+                http::path_for_log(&request.path),
             );
             let milliseconds = elapsed.as_secs_f64() * 1e3;
             log::line(

@@ -56,7 +56,7 @@ impl Refusals {
             "{} {} {}",
             request.source(),
             request.method,
-            http::shown(&request.path)
+            http::path_for_log(&request.path)
         );
         if let Some(line) = one.line(status, Instant::now()) {
             log::line(Level::Info, &line);

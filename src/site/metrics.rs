@@ -1,4 +1,4 @@
-//! All metrics: what was counted, and what there is at the moment.
+//! The text of `/metrics`: the counters and the current state of the server.
 
 use crate::app::App;
 use crate::clock;
@@ -6,14 +6,14 @@ use crate::metrics::{head, sample, usage};
 use crate::store::{self, sessions, users};
 use std::fmt::Display;
 
-/// The metrics; where the database can't be asked, without what it would say.
+/// All metrics. If the database cannot be read, those about it are missing.
 pub fn text(app: &App, connections: usize) -> String {
     let mut text = String::with_capacity(32 * 1024);
     head(
         &mut text,
         "accountd_build_info",
         "gauge",
-        "The version that answers.",
+        "The version of the worker.",
     );
     sample(
         &mut text,
@@ -29,34 +29,39 @@ pub fn text(app: &App, connections: usize) -> String {
     };
     gauge(
         "accountd_captchas",
-        "Captchas that wait for an answer.",
-        &app.captchas().map_or(0, |mut captchas| captchas.alive(now)),
+        "Captchas that are neither answered nor expired.",
+        &app.captchas()
+            .map_or(0, |mut captchas| captchas.live_count(now)),
     );
     gauge("accountd_connections", "Open connections.", &connections);
     if let Ok((users, sessions)) =
         app.read(|db| Ok((users::count_all(db)?, sessions::count_valid(db, now)?)))
     {
         gauge("accountd_users", "Users.", &users);
-        gauge("accountd_sessions", "Sessions that are good.", &sessions);
+        gauge(
+            "accountd_sessions",
+            "Sessions that have not expired.",
+            &sessions,
+        );
     }
     gauge(
         "accountd_database_bytes",
-        "The database on disk, with its write-ahead log.",
+        "Size of the database on disk, with its write-ahead log.",
         &store::size(&app.data),
     );
     gauge(
         "process_resident_memory_bytes",
-        "Memory of the serving process.",
+        "Resident memory of the worker.",
         &usage::resident(),
     );
     gauge(
         "process_open_fds",
-        "Descriptors that the serving process has open.",
+        "Open file descriptors of the worker.",
         &usage::open_descriptors(),
     );
     gauge(
         "process_max_fds",
-        "Descriptors that it may have open.",
+        "The most file descriptors that the worker may open.",
         &usage::descriptors(),
     );
     text

@@ -1,4 +1,4 @@
-//! What GET serves beside the interfaces: the web page, pictures, the OpenAPI document, metrics.
+//! What GET serves besides the interfaces: the web page, avatars, the OpenAPI document, metrics.
 
 pub mod metrics;
 pub mod openapi;
@@ -19,7 +19,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// What a server with this data folder and configuration serves.
+    /// The files of a server with this data folder and configuration.
     pub fn new(data: &Path, config: &Config) -> Site {
         Site {
             data: data.into(),
@@ -33,13 +33,13 @@ impl Site {
             return outside(404).into();
         }
         if let Some(name) = request.path.strip_prefix(AVATARS) {
-            return avatar::serve(&self.data, name, &request.if_none_match);
+            return avatar::serve(&self.data, name, &request.headers.if_none_match);
         }
         if request.path == OPENAPI {
-            return openapi::serve(&request.if_none_match);
+            return openapi::serve(&request.headers.if_none_match);
         }
         let page = self.page.as_ref();
-        page.and_then(|page| page.serve(&request.path, &request.if_none_match))
+        page.and_then(|page| page.serve(&request.path, &request.headers.if_none_match))
             .unwrap_or_else(|| outside(404).into())
     }
 }

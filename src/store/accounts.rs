@@ -1,7 +1,7 @@
 //! Accounts as an admin sees them: all that is stored of a user, and changes without a password.
 
 use super::users::{User, unless_taken, user};
-use super::{Transaction, sessions};
+use super::{Transaction, groups, reset_links, sessions};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 /// The user that a command names.
@@ -36,12 +36,16 @@ pub struct Account {
     pub sessions: i64,
     /// When the last of them expires.
     pub sessions_end_at: Option<i64>,
+    /// The names of the user's groups, in the order of names.
+    pub groups: Vec<String>,
 }
 
 /// The columns of an [`Account`] at the time ?1.
 const COLUMNS: &str = "id, key, name, show_name, email, avatar, password, created_at, disabled_at,
     (SELECT count(*) FROM sessions WHERE user_id = users.id AND expires_at > ?1),
-    (SELECT max(expires_at) FROM sessions WHERE user_id = users.id AND expires_at > ?1)";
+    (SELECT max(expires_at) FROM sessions WHERE user_id = users.id AND expires_at > ?1),
+    (SELECT group_concat(groups.name, ',' ORDER BY groups.name)
+     FROM members JOIN groups ON groups.id = group_id WHERE user_id = users.id)";
 
 fn account(row: &Row) -> Result<Account> {
     Ok(Account {
@@ -51,6 +55,7 @@ fn account(row: &Row) -> Result<Account> {
         disabled_at: row.get(8)?,
         sessions: row.get(9)?,
         sessions_end_at: row.get(10)?,
+        groups: groups::split(row.get(11)?),
     })
 }
 
@@ -88,21 +93,23 @@ pub fn rename(db: &Transaction, id: i64, name: &str) -> Result<bool> {
     ))
 }
 
-/// Sets the stored form of a password, and ends every session of the user.
+/// Sets the stored form of a password, and ends the user's sessions and reset link.
 pub fn set_password(db: &Transaction, id: i64, password: &str) -> Result<()> {
     db.execute(
         "UPDATE users SET password = ?2 WHERE id = ?1",
         params![id, password],
     )?;
+    reset_links::delete_of(db, id)?;
     sessions::end_all(db, id)
 }
 
-/// Disables a user and ends all their sessions. Disabling a disabled user keeps the original time.
+/// Disables a user and ends all their sessions and the reset link. Disabling a disabled user keeps the original time.
 pub fn disable(db: &Transaction, id: i64, now: i64) -> Result<()> {
     db.execute(
         "UPDATE users SET disabled_at = ifnull(disabled_at, ?2) WHERE id = ?1",
         [id, now],
     )?;
+    reset_links::delete_of(db, id)?;
     sessions::end_all(db, id)
 }
 
@@ -112,7 +119,7 @@ pub fn enable(db: &Transaction, id: i64) -> Result<()> {
         .map(drop)
 }
 
-/// Deletes a user with all their sessions. Returns the avatar's name, or `None` if there is no such
+/// Deletes a user with all their sessions, memberships and the reset link. Returns the avatar's name, or `None` if there is no such
 /// user.
 pub fn delete(db: &Transaction, id: i64) -> Result<Option<String>> {
     sessions::end_all(db, id)?;

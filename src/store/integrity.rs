@@ -15,9 +15,10 @@ pub fn problems(db: &Connection) -> Result<Vec<String>> {
     while let Some(row) = rows.next()? {
         let (table, id, parent): (String, Option<i64>, String) =
             (row.get(0)?, row.get(1)?, row.get(2)?);
+        // The tables of memberships have no rowid.
+        let row = id.map_or_else(|| "a row".into(), |id| format!("row {id}"));
         problems.push(format!(
-            "row {} of {table} refers to a row of {parent} that does not exist",
-            id.unwrap_or_default()
+            "{row} of {table} refers to a row of {parent} that does not exist"
         ));
     }
     Ok(problems)

@@ -3,10 +3,14 @@
 pub mod accounts;
 pub mod audit;
 pub mod backup;
+pub mod forward_auth;
 mod group_commit;
+pub mod groups;
 pub mod integrity;
+pub mod invitations;
 pub mod medusa;
 mod open;
+pub mod reset_links;
 pub mod schema;
 pub mod sessions;
 mod transaction;

@@ -78,6 +78,40 @@ CREATE INDEX sessions_of_user ON sessions (user_id, nth);
 CREATE INDEX users_by_email ON users (email COLLATE NOCASE);
 CREATE INDEX users_with_argon2id ON users (id) WHERE password >= '$argon2id$' AND password < '$argon2id%';
 ",
+    // Rows without a rowid are found by a user or an invitation; the indexes beside them serve the
+    // removal of a group.
+    "
+CREATE TABLE groups (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE members (
+    user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+    group_id INTEGER NOT NULL REFERENCES groups ON DELETE CASCADE,
+    PRIMARY KEY (user_id, group_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX members_of_group ON members (group_id);
+CREATE TABLE invitations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest BLOB NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    uses_left INTEGER NOT NULL
+) STRICT;
+CREATE TABLE invitation_groups (
+    invitation_id INTEGER NOT NULL REFERENCES invitations ON DELETE CASCADE,
+    group_id INTEGER NOT NULL REFERENCES groups ON DELETE CASCADE,
+    PRIMARY KEY (invitation_id, group_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX invitations_to_group ON invitation_groups (group_id);
+CREATE TABLE reset_links (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id INTEGER NOT NULL UNIQUE REFERENCES users ON DELETE CASCADE,
+    digest BLOB NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+",
 ];
 
 /// The version after all steps, which is kept in `user_version`.

@@ -1,6 +1,6 @@
 //! Users: found by name, by token and by email, added and changed. Times are Unix seconds.
 
-use super::{Transaction, count, sessions};
+use super::{Transaction, count, reset_links, sessions};
 use crate::config::ARGON2ID_PREFIX;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, ffi, params};
 
@@ -170,20 +170,21 @@ pub fn count_with_md5(db: &Connection) -> Result<u64> {
     )
 }
 
-/// Changes a password and ends every session of the user. Returns false if the stored one is no
+/// Changes a password and ends the user's sessions and reset link. Returns false if the stored one is no
 /// longer `old`, or the user is disabled.
 pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
     let changed = db
         .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2 AND disabled_at IS NULL")?
         .execute(params![id, old, new])?;
     if changed == 1 {
+        reset_links::delete_of(db, id)?;
         sessions::end_all(db, id)?;
     }
     Ok(changed == 1)
 }
 
-/// Sets the password of the user with this name and this email, and ends every session. Returns the
-/// id, or `None` if no enabled user has both. Names are unique, so at most one user matches even
+/// Sets the password of the user with this name and this email, and ends the sessions and the reset
+/// link. Returns the id, or `None` if no enabled user has both. Names are unique, so at most one user matches even
 /// where emails differ only in case.
 pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> Result<Option<i64>> {
     let id = db
@@ -194,6 +195,7 @@ pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> R
         .query_row([name, email, new], |row| row.get(0))
         .optional()?;
     if let Some(id) = id {
+        reset_links::delete_of(db, id)?;
         sessions::end_all(db, id)?;
     }
     Ok(id)

@@ -4,7 +4,7 @@
 mod stage;
 
 use accountd::contract::{DOCUMENT, LOGOUT};
-use accountd::http::Request;
+use accountd::http::{Headers, Request};
 use libfuzzer_sys::fuzz_target;
 use stage::{Stage, TOKEN};
 use std::cell::RefCell;
@@ -20,8 +20,11 @@ fuzz_target!(|data: &[u8]| {
     let request = Request {
         method: endpoint.method.into(),
         path: endpoint.path.into(),
-        token: TOKEN.into(),
-        content_type: "multipart/form-data; boundary=XX".into(),
+        headers: Headers {
+            token: TOKEN.into(),
+            content_type: "multipart/form-data; boundary=XX".into(),
+            ..Headers::default()
+        },
         ..Request::default()
     };
     STAGE.with_borrow_mut(|stage| stage.answer(request, body));

@@ -3,7 +3,7 @@
 
 mod stage;
 
-use accountd::http::{self, Request};
+use accountd::http::{self, Headers, Request};
 use libfuzzer_sys::fuzz_target;
 use stage::{Stage, endpoint};
 use std::cell::RefCell;
@@ -29,12 +29,16 @@ fuzz_target!(|data: &[u8]| {
     let request = Request {
         method: method.into(),
         path: path.clone(),
-        preflight,
+        headers: Headers {
+            preflight,
+            ..Headers::default()
+        },
         ..Request::default()
     };
     let (status, _) = STAGE.with_borrow_mut(|stage| stage.answer(request, b"{}"));
     let expected = match status {
         200 => known || is_file,
+        401 | 403 => accountd::api::is_forward_auth(&path),
         204 => method == "OPTIONS" && (preflight || matches!(&*path, "/" | "*")),
         404 => !known && (!is_file || path.starts_with("/page/")),
         _ => false,

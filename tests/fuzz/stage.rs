@@ -84,7 +84,7 @@ impl Stage {
         }
         // Whatever the request before has used up.
         let captchas = self.app.captchas();
-        captchas.expect("this process keeps its state").put(
+        captchas.expect("this process keeps its state").insert(
             crypto::sha256(CAPTCHA.0),
             CAPTCHA.1.into(),
             Source::of(None),

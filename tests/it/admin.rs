@@ -92,7 +92,7 @@ fn changes_to_a_user_take_effect_while_the_server_runs() {
     let expected = json!({
         "id": 1, "name": "rei", "show_name": "Rei Ayanami", "email": "rei@example.org", "avatar": "admin.jpg",
         "password_hash": "md5", "created_at": created, "disabled_at": null, "sessions": 1,
-        "sessions_end_at": shown["sessions_end_at"],
+        "sessions_end_at": shown["sessions_end_at"], "groups": [],
     });
     assert_eq!(shown, expected);
 
@@ -525,7 +525,7 @@ fn lists_are_aligned_and_escape_control_characters() {
     let lines: Vec<&str> = list.lines().collect();
     assert_eq!(lines.len(), 4, "{list}");
     assert!(
-        lines[0].starts_with("ID  NAME") && lines[0].ends_with("SESSIONS  STATE"),
+        lines[0].starts_with("ID  NAME") && lines[0].ends_with("SESSIONS  GROUPS  STATE"),
         "{list}"
     );
     assert!(
@@ -955,7 +955,7 @@ fn commands_check_the_password_policy() {
     for (password, sentence) in [
         (
             "short",
-            "the password has fewer characters than min_password_length asks for",
+            "the password has fewer characters than min_password_length requires",
         ),
         ("Password", "the password is one of the most common"),
     ] {

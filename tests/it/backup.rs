@@ -356,7 +356,7 @@ fn restore_brings_back_the_backup_and_keeps_the_previous_state() {
     let data = server.data.clone();
     let data = text(&data.0);
     let error = refused(&["restore", text(&path), "--data", data]);
-    assert!(error.contains("an accountd with pid"), "{error}");
+    assert!(error.contains("another accountd, with pid "), "{error}");
 
     let mut aside = PathBuf::new();
     let server = restarted(server, |server| {

@@ -50,7 +50,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("account", &["config", "http", "contract", "crypto", "sync"]),
     ("store", &["config", "sync"]),
     ("metrics", &["log", "contract"]),
-    ("config", &["http", "log"]),
+    ("config", &["http", "log", "contract"]),
     ("http", &["log", "contract", "crypto", "clock"]),
     ("command", &["log"]),
     ("log", &["sync"]),

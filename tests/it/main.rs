@@ -8,6 +8,7 @@ mod contract;
 mod docs;
 mod faults;
 mod flows;
+mod forward_auth;
 mod import;
 mod imports;
 mod metrics;

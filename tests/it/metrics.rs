@@ -174,7 +174,7 @@ fn buckets_grow_to_the_count() {
     }
     assert_eq!(
         interfaces.len(),
-        accountd::contract::DOCUMENT.len() + accountd::contract::ADDITIONS.len() + 3
+        accountd::contract::DOCUMENT.len() + accountd::contract::ADDITIONS.len() + 4
     );
 }
 

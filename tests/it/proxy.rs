@@ -95,7 +95,7 @@ fn a_proxy_that_does_not_tell_is_named_once_and_its_client_is_unknown() {
         .filter(|line| line.contains("of the proxy"))
         .collect();
     assert_eq!(said.len(), 1, "{said:?}");
-    let expected = "Z info X-Forwarded-For of the proxy 127.0.0.1 has \"unknown\" instead of an address: the request counts as \
-                    one of an unknown address";
+    let expected = "Z info X-Forwarded-For of the proxy 127.0.0.1 has \"unknown\" instead of an address: the client's address \
+                    counts as unknown";
     assert!(said[0].ends_with(expected), "{said:?}");
 }

@@ -1,8 +1,8 @@
-//! Avatars on disk: their names, how they get there, and how they are served.
+//! Avatar files: naming, storing, removing and serving them.
 
-mod spool;
+mod spooled_upload;
 
-pub use spool::Spool;
+pub use spooled_upload::SpooledUpload;
 
 use crate::account::image::{self, Kind};
 use crate::contract::outside;
@@ -18,85 +18,85 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The picture of a new user, part of the program.
+/// The name of the built-in picture, which every new user has.
 pub const DEFAULT: &str = "admin.jpg";
 static DEFAULT_PICTURE: &[u8] = include_bytes!("admin.jpg");
 
-/// The folder in the data folder.
+/// The folder of the avatars, below the data folder.
 pub const FOLDER: &str = "avatars";
-/// Letters before the Unix seconds in a name, `contract.md`.
-const LETTERS: usize = 10;
+/// Random characters before the Unix seconds in a name, `contract.md`.
+const RANDOM_LENGTH: usize = 10;
 
-/// A file that belongs to nobody may be an upload that is about to be recorded, unless it is older
-/// than this: from the end of a file to the record it takes a sync of the file and a commit.
+/// A file that no user has may be an upload whose row is not committed yet, unless it is older than
+/// this. Between the last write to the file and the commit there is only a sync.
 pub const GRACE_PERIOD: Duration = Duration::from_secs(600);
-/// How long [`lock_exclusive`] waits for those who remove pictures at this moment.
-const HOLD: Duration = Duration::from_secs(2);
+/// How long [`lock_exclusive`] waits for removals that are in progress.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Letters behind the dot in the name of a file that is being written.
-const TEMPORARY_LETTERS: usize = 20;
+/// Random characters after the dot in a temporary name.
+const TEMPORARY_LENGTH: usize = 20;
 
-/// Bytes that are read or written at a time; in between, whoever has less to do has the processor.
-const PIECE: usize = 64 * 1024;
-/// One large picture at a time is held in memory.
-static WORKBENCH: Mutex<()> = Mutex::new(());
+/// Bytes read or written at a time. Between two chunks the thread yields, so that short requests do
+/// not wait for an upload.
+const CHUNK: usize = 64 * 1024;
+/// Held while an upload is in memory as a whole, so that only one is: it may have
+/// `max_avatar_bytes`, 10 MiB by default.
+static UPLOAD_IN_MEMORY: Mutex<()> = Mutex::new(());
 
-/// Whether this is a name of the shape that [`store`] makes.
+/// Whether `name` has the format of the names that [`store`] makes.
 pub fn is_name(name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else {
         return false;
     };
-    let (letters, seconds) = stem.split_at_checked(LETTERS).unwrap_or_default();
+    let (random, seconds) = stem.split_at_checked(RANDOM_LENGTH).unwrap_or_default();
     Kind::from_extension(extension).is_some()
-        && letters.len() == LETTERS
-        && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && random.len() == RANDOM_LENGTH
+        && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && (1..=12).contains(&seconds.len())
         && seconds.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Why an uploaded file did not become an avatar.
-pub enum Unfit {
-    /// It is no picture that we show, and why.
-    NoPicture(&'static str),
+/// Why an uploaded file was not stored.
+pub enum StoreError {
+    /// It is not an acceptable picture; the text says why.
+    NotAPicture(&'static str),
     /// It could not be written.
     Io(io::Error),
 }
 
-impl From<io::Error> for Unfit {
-    fn from(error: io::Error) -> Unfit {
-        Unfit::Io(error)
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> StoreError {
+        StoreError::Io(error)
     }
 }
 
-/// Makes an avatar of an uploaded file, cleaned of what tells about its owner, and says its name.
-/// It has that name from the beginning, since nobody knows it yet.
-///
-/// # Errors
-/// [`Unfit`]; no file is left then.
-pub fn store(data: &Path, upload: Spool, now: i64) -> Result<String, Unfit> {
+/// Writes an uploaded picture without its metadata to a new avatar file and returns the file's
+/// name. After an error no file is left. The file needs no temporary name while it is written,
+/// since its final name is random and no client has seen it.
+pub fn store(data: &Path, upload: SpooledUpload, now: i64) -> Result<String, StoreError> {
     let (name, file, written) = {
-        let _turn = lock(&WORKBENCH);
+        let _only_one = lock(&UPLOAD_IN_MEMORY);
         let bytes = upload.into_bytes()?;
-        let picture = image::read(&bytes).map_err(Unfit::NoPicture)?;
+        let picture = image::read(&bytes).map_err(StoreError::NotAPicture)?;
         let name = format!(
             "{}{now}.{}",
-            crypto::random_alphanumeric(LETTERS),
+            crypto::random_alphanumeric(RANDOM_LENGTH),
             picture.kind.extension()
         );
         let mut file = create(&path(data, &name))?;
-        let mut pieces = picture.pieces.iter().flat_map(|piece| piece.chunks(PIECE));
-        let written = pieces.try_for_each(|piece| {
+        let mut chunks = picture.pieces.iter().flat_map(|piece| piece.chunks(CHUNK));
+        let written = chunks.try_for_each(|chunk| {
             thread::yield_now();
-            file.write_all(piece)
+            file.write_all(chunk)
         });
         (name, file, written)
     };
-    let lasts = written.and_then(|()| {
+    let synced = written.and_then(|()| {
         file.sync_all()?;
-        // The name is in the folder; it lasts when the folder is on disk.
+        // A new name is durable only after a sync of its folder.
         File::open(folder(data))?.sync_all()
     });
-    match lasts {
+    match synced {
         Ok(()) => Ok(name),
         Err(error) => {
             let _ = fs::remove_file(path(data, &name));
@@ -105,69 +105,65 @@ pub fn store(data: &Path, upload: Spool, now: i64) -> Result<String, Unfit> {
     }
 }
 
-/// Keeps all pictures in their places, whoever would remove one, until the result is dropped: the
-/// database may be copied first, and the pictures that it names after it.
-///
-/// # Errors
-/// A sentence, if somebody else does so already.
+/// Prevents the removal of avatars until the returned file is dropped, so that a backup can copy
+/// the database first and then the pictures that it names. If another process has the lock, the
+/// error is a sentence that says so.
 pub fn lock_exclusive(data: &Path) -> Result<File, String> {
     let folder = folder(data);
     let failed = |error: io::Error| format!("{}: {error}", folder.display());
     if fs::create_dir(&folder).is_ok() {
-        // A command may be root's, the folder must be the server's.
+        // The command may run as root, but the folder must belong to the server's user.
         let owner = fs::metadata(data).map_err(failed)?;
         chown(&folder, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
     }
-    let held = File::open(&folder).map_err(failed)?;
+    let locked = File::open(&folder).map_err(failed)?;
     let since = Instant::now();
     loop {
-        match held.try_lock() {
-            Ok(()) => return Ok(held),
+        match locked.try_lock() {
+            Ok(()) => return Ok(locked),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
-            Err(TryLockError::WouldBlock) if since.elapsed() < HOLD => {
+            Err(TryLockError::WouldBlock) if since.elapsed() < LOCK_TIMEOUT => {
                 thread::sleep(Duration::from_millis(1))
             }
             Err(TryLockError::WouldBlock) => {
-                let shown = folder.display();
+                let path = folder.display();
                 return Err(format!(
-                    "{shown}: another accountd backup or import is using it; try again when it is done"
+                    "{path}: another accountd backup or import is using it; try again when it is done"
                 ));
             }
         }
     }
 }
 
-/// The right to remove pictures, until the result is dropped; nothing while they are held.
+/// Allows the caller to remove avatars until the returned file is dropped; `None` while another
+/// process has [`lock_exclusive`].
 pub fn lock_shared(data: &Path) -> Option<File> {
-    let held = File::open(folder(data)).ok()?;
-    held.try_lock_shared().ok()?;
-    Some(held)
+    let locked = File::open(folder(data)).ok()?;
+    locked.try_lock_shared().ok()?;
+    Some(locked)
 }
 
-/// Removes an avatar that no user has any more. False if pictures are held: then it stays, for the
-/// next [`sweep`].
-///
-/// # Errors
-/// Whatever the file system says; gone already is as good.
+/// Removes an avatar that no user has any more. Returns false if removals are locked: the next
+/// [`sweep`] then removes the file. A file that does not exist counts as removed.
 pub fn remove(data: &Path, name: &str) -> io::Result<bool> {
     if !is_name(name) {
         return Ok(true);
     }
-    let right = lock_shared(data);
-    let removed = match &right {
+    let locked = lock_shared(data);
+    let removed = match &locked {
         Some(_) => fs::remove_file(path(data, name)),
-        // As old as can be: no upload that is still to be recorded.
+        // So old that it is past the grace period.
         None => {
             File::open(path(data, name)).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
         }
     };
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        other => other.map(|()| right.is_some()),
+        other => other.map(|()| locked.is_some()),
     }
 }
 
-/// Files from before `start` that no user has: what a crash left behind.
+/// Files last modified before `start` that no user has, left behind by a crash.
 pub fn orphans(
     data: &Path,
     start: SystemTime,
@@ -179,7 +175,7 @@ pub fn orphans(
     let mut is_orphan = |entry: &DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let ours = is_name(&name) || is_temporary_name(&name);
-        // A younger one is being uploaded at this moment.
+        // A newer file may belong to an upload that is not committed yet.
         let old = entry
             .metadata()
             .and_then(|metadata| metadata.modified())
@@ -193,9 +189,9 @@ pub fn orphans(
         .collect()
 }
 
-/// Removes [`orphans`], unless pictures are held, and says how many.
+/// Removes [`orphans`], unless removals are locked, and returns how many it has removed.
 pub fn sweep(data: &Path, start: SystemTime, is_used: impl FnMut(&str) -> bool) -> usize {
-    let Some(_right) = lock_shared(data) else {
+    let Some(_locked) = lock_shared(data) else {
         return 0;
     };
     orphans(data, start, is_used)
@@ -204,13 +200,10 @@ pub fn sweep(data: &Path, start: SystemTime, is_used: impl FnMut(&str) -> bool) 
         .count()
 }
 
-/// Whether the file of an avatar is there and a picture.
-///
-/// # Errors
-/// What is wrong with it.
+/// Checks that an avatar's file exists and is a picture. The error says what is wrong with it.
 pub fn check(data: &Path, name: &str) -> Result<(), String> {
     if !is_name(name) {
-        return Err("it is no name of a picture".into());
+        return Err("it is not the name of a picture".into());
     }
     let bytes = fs::read(path(data, name)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => "it is not there".into(),
@@ -219,10 +212,8 @@ pub fn check(data: &Path, name: &str) -> Result<(), String> {
     check_bytes(name, &bytes)
 }
 
-/// Whether these bytes are a picture of the kind that its name says.
-///
-/// # Errors
-/// What is wrong with them.
+/// Checks that these bytes are a picture of the kind that the name's extension states. The error
+/// says what is wrong with them.
 pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), String> {
     let picture = image::read(bytes).map_err(|why| format!("it is damaged: {why}"))?;
     match name.rsplit_once('.') {
@@ -234,18 +225,18 @@ pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Where the file of an avatar is.
+/// The path of an avatar's file.
 pub fn path(data: &Path, name: &str) -> PathBuf {
     folder(data).join(name)
 }
 
-/// What `GET /s/NAME` gets.
+/// The reply to `GET /s/NAME`.
 pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
-    let tag = format!("\"{name}-{}\"", env!("CARGO_PKG_VERSION"));
+    let etag = format!("\"{name}-{}\"", env!("CARGO_PKG_VERSION"));
     let (body, cache) = match name {
         DEFAULT => (Body::Bytes(DEFAULT_PICTURE.into()), "public, max-age=86400"),
         _ => match open(data, name) {
-            // Another picture has another name.
+            // A name is never used again for another picture.
             Some((file, size)) => (
                 Body::File(file, size),
                 "public, max-age=31536000, immutable",
@@ -256,14 +247,14 @@ pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
     let kind = name
         .rsplit_once('.')
         .and_then(|(_, extension)| Kind::from_extension(extension));
-    let known = http::knows(if_none_match, &tag);
+    let not_modified = http::etag_matches(if_none_match, &etag);
     let headers: Vec<(&'static str, Cow<'static, str>)> = vec![
         (
             "Content-Type",
             kind.map_or("application/octet-stream", Kind::content_type)
                 .into(),
         ),
-        ("ETag", tag.into()),
+        ("ETag", etag.into()),
         ("Cache-Control", cache.into()),
         (
             "Content-Security-Policy",
@@ -271,7 +262,7 @@ pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
         ),
         ("Cross-Origin-Resource-Policy", "cross-origin".into()),
     ];
-    if known {
+    if not_modified {
         Reply::empty(304, headers)
     } else {
         Reply {
@@ -289,22 +280,22 @@ fn open(data: &Path, name: &str) -> Option<(File, u64)> {
     Some((file, size))
 }
 
-/// The folder of all pictures.
+/// The path of the folder of the avatars.
 pub fn folder(data: &Path) -> PathBuf {
     data.join(FOLDER)
 }
 
 fn is_temporary_name(name: &str) -> bool {
-    let letters = name.strip_prefix('.').unwrap_or_default();
-    letters.len() == TEMPORARY_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    let random = name.strip_prefix('.').unwrap_or_default();
+    random.len() == TEMPORARY_LENGTH && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// A name for a file that is being written, under which nobody asks for it.
+/// A random name for a file that is being written. It is never served, and [`sweep`] removes it.
 pub fn temporary_name() -> String {
-    format!(".{}", crypto::random_alphanumeric(TEMPORARY_LETTERS))
+    format!(".{}", crypto::random_alphanumeric(TEMPORARY_LENGTH))
 }
 
-/// A new file in the folder of all pictures, which is made if it is not there.
+/// Creates a file in the folder of the avatars, and the folder if it does not exist.
 fn create(path: &Path) -> io::Result<File> {
     let open = || {
         OpenOptions::new()
@@ -328,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_of_our_shape_or_none() {
+    fn only_names_of_the_format_that_store_makes_are_accepted() {
         for name in [
             "vA3iBsOVzo1609400797.jpg",
             "vA3iBsOVzo1609400797.webp",

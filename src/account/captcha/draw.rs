@@ -1,64 +1,61 @@
-//! Draws captcha pictures: warped, touching pen strokes under noise of the same ink.
+//! Draws captcha pictures: warped, touching characters with noise in the same colour.
 
 use super::glyphs::GLYPHS;
 use rand::{Rng, RngExt};
 use std::f32::consts::TAU;
 
-/// The characters random answers are made of: those a person still tells apart when warped.
+/// The characters of random answers: those that a person can still tell apart when they are warped.
 pub const ALPHABET: &[u8] = b"dfkmptuwx234578";
 /// Width of every picture in pixels.
 pub const WIDTH: usize = 160;
 /// Height of every picture in pixels.
 pub const HEIGHT: usize = 60;
 
-/// Red, green and blue of the bare ground (shade 0) and of full ink (shade `FULL`).
-const GROUND: [f32; 3] = [246.0, 247.0, 249.0];
+/// Red, green and blue of the background (shade 0) and of the ink (shade `FULL`).
+const BACKGROUND: [f32; 3] = [246.0, 247.0, 249.0];
 const INK: [f32; 3] = [60.0, 66.0, 78.0];
 const FULL: f32 = 15.0;
-/// Half the line widths in pixels, of glyphs and of thin noise.
-const PEN: f32 = 1.5;
-const HAIR: f32 = 0.5;
-/// Half the width in pixels of the cuts through the glyphs: a person bridges them, a program loses
-/// the letters' outlines.
-const CUT: f32 = 0.45;
-/// Pixels per grid unit of the font at most, and the pixels a line of text may fill.
-const SCALE: f32 = 2.6;
-const LINE: f32 = 146.0;
-/// Grid units between glyphs: so few that turning and bending make most of them touch.
+/// Half the line width in pixels: of the glyphs, and of the thin noise.
+const GLYPH_RADIUS: f32 = 1.5;
+const NOISE_RADIUS: f32 = 0.5;
+/// Half the width in pixels of the cuts through the glyphs. People read over them, while programs
+/// lose the outlines of the characters.
+const CUT_RADIUS: f32 = 0.45;
+/// The most pixels per grid unit of the font, and the widest line of text in pixels.
+const MAX_SCALE: f32 = 2.6;
+const LINE_WIDTH: f32 = 146.0;
+/// Grid units between glyphs: so few that rotation and warping make most glyphs touch.
 const GAP: f32 = 2.6;
 
 type Point = (f32, f32);
 
-/// Returns a complete PNG of [`WIDTH`] by [`HEIGHT`] pixels showing `text`, meant for 1 to 12
-/// characters out of a-z and 0-9; any other character is skipped.
-///
-/// # Panics
-/// If the encoder refuses a picture of a fixed size in memory, which it has no reason to.
+/// Returns a PNG file of [`WIDTH`] by [`HEIGHT`] pixels that shows `text`: 1 to 12 of the
+/// characters a-z and 0-9. Any other character is skipped.
 pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
     let mut canvas = Canvas {
         ink: true,
         shades: [0; WIDTH * HEIGHT],
-        reach: (rng.random_range(1.0..2.0), rng.random_range(2.0..3.5)),
-        pitch: (rng.random_range(0.11..0.18), rng.random_range(0.07..0.11)),
+        amplitude: (rng.random_range(1.0..2.0), rng.random_range(2.0..3.5)),
+        frequency: (rng.random_range(0.11..0.18), rng.random_range(0.07..0.11)),
         phase: (rng.random_range(0.0..TAU), rng.random_range(0.0..TAU)),
     };
-    write(text, &mut canvas, rng);
-    scribble(&mut canvas, rng);
+    draw_text(text, &mut canvas, rng);
+    draw_noise(&mut canvas, rng);
     canvas
         .encode()
-        .expect("memory takes every byte and the size is fixed")
+        .expect("encoding a fixed size into memory cannot fail")
 }
 
-/// Sets the glyphs side by side in the middle of the canvas, each shifted, sized and turned at
-/// random so that most touch.
-fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
+/// Draws the glyphs side by side in the middle of the canvas, each randomly shifted, scaled and
+/// rotated so that most touch.
+fn draw_text(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
     let glyphs: Vec<(&[&[u8]], f32)> = text
         .chars()
         .filter_map(|c| GLYPHS.iter().find(|glyph| glyph.0 == c))
         .map(|&(_, strokes)| (strokes, width(strokes) + GAP))
         .collect();
     let total: f32 = glyphs.iter().map(|glyph| glyph.1).sum();
-    let scale = (LINE / total.max(1.0)).min(SCALE);
+    let scale = (LINE_WIDTH / total.max(1.0)).min(MAX_SCALE);
     let mut left = (WIDTH as f32 - total * scale) / 2.0;
     let mut side = if rng.random() { 1.0 } else { -1.0 };
     for (strokes, width) in glyphs {
@@ -69,14 +66,14 @@ fn write(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
             left + width * scale / 2.0,
             31.0 + side * rng.random_range(4.5..8.0),
         );
-        let place = |code: &u8| {
+        let position = |code: &u8| {
             let x = (f32::from(code >> 4) - (width - GAP) / 2.0) * size;
             let y = (f32::from(code & 15) - 7.5) * size;
             (middle.0 + x * cos - y * sin, middle.1 + x * sin + y * cos)
         };
         for stroke in strokes {
-            let points: Vec<Point> = stroke.iter().map(place).collect();
-            canvas.stroke(&points, PEN.min(scale * 0.6));
+            let points: Vec<Point> = stroke.iter().map(position).collect();
+            canvas.stroke(&points, GLYPH_RADIUS.min(scale * 0.6));
         }
         left += width * scale;
     }
@@ -93,14 +90,14 @@ fn width(strokes: &[&[u8]]) -> f32 {
     f32::from(right.unwrap_or(0))
 }
 
-/// Adds the noise: a curve as thick as the glyphs weaving through them, which joins them into one
-/// shape; thin lines and arcs; specks.
-fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
+/// Draws the noise: two cuts through the glyphs, a curve as thick as the glyphs that joins them
+/// into one shape, thin lines and arcs, and specks.
+fn draw_noise(canvas: &mut Canvas, rng: &mut impl Rng) {
     for height in [22.0, 40.0] {
         let cut =
             [0.0, 40.0, 80.0, 120.0, 160.0].map(|x: f32| (x, height + rng.random_range(-9.0..9.0)));
         canvas.ink = false;
-        canvas.stroke(&cut, CUT);
+        canvas.stroke(&cut, CUT_RADIUS);
         canvas.ink = true;
     }
     let mut side = if rng.random() { 1.0 } else { -1.0 };
@@ -108,11 +105,11 @@ fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
         side = -side;
         (x - 4.0, 30.0 + side * rng.random_range(5.0..16.0))
     });
-    canvas.stroke(&weave, PEN);
+    canvas.stroke(&weave, GLYPH_RADIUS);
     for _ in 0..3 {
         let left = (rng.random_range(0.0..60.0), rng.random_range(5.0..55.0));
         let right = (rng.random_range(100.0..160.0), rng.random_range(5.0..55.0));
-        canvas.stroke(&[left, right], HAIR);
+        canvas.stroke(&[left, right], NOISE_RADIUS);
     }
     for _ in 0..4 {
         let (x, y) = (rng.random_range(10.0..150.0), rng.random_range(8.0..52.0));
@@ -122,7 +119,7 @@ fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
                 y + rng.random_range(-18.0..18.0),
             )
         };
-        canvas.stroke(&[near(), near(), near()], HAIR);
+        canvas.stroke(&[near(), near(), near()], NOISE_RADIUS);
     }
     for _ in 0..40 {
         let spot = (rng.random_range(0.0..160.0), rng.random_range(0.0..60.0));
@@ -130,25 +127,25 @@ fn scribble(canvas: &mut Canvas, rng: &mut impl Rng) {
     }
 }
 
-/// The picture as shades of ink, and the two sine waves, one along each axis, which warp every
-/// stroke: their reach in pixels, pitch in radians per pixel, phase in radians.
+/// The picture as shades of ink, and the two sine waves, one per axis, that warp all strokes:
+/// amplitude in pixels, frequency in radians per pixel, phase in radians.
 struct Canvas {
-    /// Whether a line leaves ink or takes it away.
+    /// Whether a line adds ink or erases it.
     ink: bool,
     shades: [u8; WIDTH * HEIGHT],
-    reach: Point,
-    pitch: Point,
+    amplitude: Point,
+    frequency: Point,
     phase: Point,
 }
 
 impl Canvas {
-    /// Draws the quadratic spline which starts at the first point, ends at the last and has
-    /// those in between as its control points.
+    /// Draws a quadratic spline from the first point to the last, with those in between as its
+    /// control points.
     fn stroke(&mut self, points: &[Point], radius: f32) {
         let last = points.len() - 1;
         let mut from = points[0];
         let mut pen = self.warp(from);
-        // Two points alone make a straight line: the end is its own control point.
+        // Two points make a straight line: the end is also the control point.
         for i in 1..last.max(2) {
             let control = points[i];
             let to = if i + 1 < last {
@@ -173,13 +170,13 @@ impl Canvas {
 
     fn warp(&self, (x, y): Point) -> Point {
         let (dx, dy) = (
-            (y * self.pitch.0 + self.phase.0).sin(),
-            (x * self.pitch.1 + self.phase.1).sin(),
+            (y * self.frequency.0 + self.phase.0).sin(),
+            (x * self.frequency.1 + self.phase.1).sin(),
         );
-        (x + self.reach.0 * dx, y + self.reach.1 * dy)
+        (x + self.amplitude.0 * dx, y + self.amplitude.1 * dy)
     }
 
-    /// Draws a straight line with round ends; where lines cross the darker shade stays.
+    /// Draws a straight line with round ends. Of overlapping lines, the darker shade remains.
     fn line(&mut self, a: Point, b: Point, radius: f32) {
         let rim = radius + 0.5;
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
@@ -200,10 +197,12 @@ impl Canvas {
         }
     }
 
-    /// Four bits a pixel and no row filter: runs of bare ground, which are bytes of zero, are
-    /// what the fast compression shortens, and any filter breaks them up.
+    /// Four bits per pixel and no row filter: the fast compression works on runs of background,
+    /// which are zero bytes, and a filter would break these up.
     fn encode(&self) -> Result<Vec<u8>, png::EncodingError> {
-        let tint = |shade: u8, i: usize| GROUND[i] + (INK[i] - GROUND[i]) * f32::from(shade) / FULL;
+        let tint = |shade: u8, i: usize| {
+            BACKGROUND[i] + (INK[i] - BACKGROUND[i]) * f32::from(shade) / FULL
+        };
         let palette: Vec<u8> = (0..=15)
             .flat_map(|shade| [0, 1, 2].map(|i| tint(shade, i) as u8))
             .collect();
@@ -226,7 +225,7 @@ impl Canvas {
     }
 }
 
-/// The rows or columns below `end` whose middle lies within `rim` of the stretch from a to b.
+/// The rows or columns below `end` whose middle is at most `rim` away from the range from a to b.
 fn span(a: f32, b: f32, rim: f32, end: usize) -> std::ops::Range<usize> {
     let low = (a.min(b) - rim).ceil().max(0.0) as usize;
     let high = (a.max(b) + rim + 1.0).max(0.0) as usize;
@@ -282,13 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn no_two_pictures_are_alike() {
+    fn two_pictures_of_one_text_differ() {
         let mut rng = SmallRng::seed_from_u64(3);
         assert_ne!(draw("h2xkp4", &mut rng), draw("h2xkp4", &mut rng));
     }
 
     #[test]
-    fn odd_text_is_drawn_as_far_as_it_goes() {
+    fn characters_without_a_glyph_are_skipped() {
         let mut rng = SmallRng::seed_from_u64(4);
         for text in ["", "i", "é", "A b\0", "ijl1oqzsc069", &"w".repeat(100)] {
             assert!(draw(text, &mut rng).starts_with(b"\x89PNG"));
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "writes CAPTCHA_COUNT (else 300) pictures into CAPTCHA_DIR, those of CAPTCHA_SEED (else the clock), for scripts/captcha.sh"]
+    #[ignore = "for scripts/captcha.sh: writes CAPTCHA_COUNT pictures (default 300) to CAPTCHA_DIR, seeded with CAPTCHA_SEED (default: the clock)"]
     fn samples() {
         let folder = std::env::var("CAPTCHA_DIR").expect("CAPTCHA_DIR names a folder");
         let count = std::env::var("CAPTCHA_COUNT").map_or(300, |count| count.parse().unwrap());

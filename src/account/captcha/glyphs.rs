@@ -1,10 +1,9 @@
-//! The stroke font of the captcha pictures: a to z in lower case, and the digits.
+//! The stroke font of the captcha pictures: the lower-case letters a to z and the digits.
 
-/// Pen strokes of each character. A point is one byte: its column is the high
-/// hex digit, its row the low one; tall letters and digits reach from row 0 to the
-/// baseline c, small letters begin at row 4, descenders end at row f. A stroke
-/// starts at its first point, ends at its last and is pulled towards those in
-/// between (a quadratic spline); a point given twice in a row is a corner.
+/// The strokes of each character. A point is one byte: the high hex digit is its column, the low
+/// one its row. Ascenders and digits start at row 0, x-height letters at row 4; the baseline is row
+/// c, and descenders end at row f. A stroke is a quadratic spline from its first point to its last,
+/// with those in between as control points; a control point given twice makes a corner.
 pub const GLYPHS: [(char, &[&[u8]]); 36] = [
     (
         'a',

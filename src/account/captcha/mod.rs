@@ -1,4 +1,4 @@
-//! Captchas: a picture with characters, and a key under which the answer is given.
+//! Captchas: a picture with characters, and the key that a client sends with its answer.
 
 pub mod draw;
 mod glyphs;
@@ -13,23 +13,23 @@ const ANSWER_LENGTH: usize = 6;
 
 /// A captcha that has just been drawn.
 pub struct Captcha {
-    /// Names the captcha when it is answered.
+    /// Identifies the captcha; the client sends it with its answer.
     pub key: String,
-    /// What the picture shows.
+    /// The characters in the picture.
     pub answer: String,
     /// A PNG file.
     pub picture: Vec<u8>,
 }
 
 impl Captcha {
-    /// A fresh captcha; `answer` is the fixed answer of a smoke test.
+    /// A new captcha. The answer is random, unless `answer` is a fixed one for a smoke test.
     pub fn new(answer: Option<&str>) -> Captcha {
         let mut seed = [0; 32];
         crypto::fill_random(&mut seed);
         let mut random = SmallRng::from_seed(seed);
         let mut pick = || char::from(draw::ALPHABET[random.random_range(..draw::ALPHABET.len())]);
-        let drawn = || (0..ANSWER_LENGTH).map(|_| pick()).collect();
-        let answer = answer.map_or_else(drawn, String::from);
+        let random_answer = || (0..ANSWER_LENGTH).map(|_| pick()).collect();
+        let answer = answer.map_or_else(random_answer, String::from);
         Captcha {
             key: crypto::random_alphanumeric(CAPTCHA_KEY_LENGTH),
             picture: draw::draw(&answer, &mut random),
@@ -38,7 +38,7 @@ impl Captcha {
     }
 }
 
-/// Whether two answers are equal, in any case.
+/// Whether two answers are equal, ignoring case.
 pub fn answers_match(expected: &str, answer: &str) -> bool {
     crypto::constant_time_eq(&expected.to_lowercase(), &answer.to_lowercase())
 }

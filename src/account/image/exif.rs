@@ -1,12 +1,12 @@
-//! Reads the orientation out of an EXIF block, and writes a block of nothing else.
+//! Reads the orientation from an EXIF block, and makes a block with only the orientation.
 
 /// The TIFF tag of the orientation (EXIF 2.3, 4.6.4 A).
 const ORIENTATION: u16 = 0x0112;
 /// The TIFF field type of a 16-bit number.
 const SHORT: u16 = 3;
 
-/// The orientation in a TIFF block, with or without the `Exif` mark before it,
-/// if it is one that turns or mirrors the picture (2 to 8).
+/// The orientation in a TIFF block, with or without the `Exif` identifier before it, if it rotates
+/// or mirrors the picture (2 to 8).
 pub(super) fn orientation(block: &[u8]) -> Option<u8> {
     let tiff = match block.split_first_chunk() {
         Some(([b'E', b'x', b'i', b'f', 0, _], tiff)) => tiff,
@@ -45,7 +45,7 @@ pub(super) fn orientation(block: &[u8]) -> Option<u8> {
 /// The smallest TIFF block: one directory with one entry, the orientation.
 pub(super) fn minimal(orientation: u8) -> Vec<u8> {
     let entry = [1, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0];
-    // The directory follows at 8; after its entries stands "no next directory".
+    // The directory is at offset 8 and ends with the offset of the next directory: none.
     [&b"MM\0*\0\0\0\x08\0\x01"[..], &entry, &[0; 4]].concat()
 }
 
@@ -63,20 +63,20 @@ mod tests {
     #[test]
     fn both_byte_orders_are_read() {
         for value in 0..=255 {
-            let turned = (2..=8).contains(&value).then_some(value);
-            assert_eq!(orientation(&minimal(value)), turned);
-            assert_eq!(orientation(&little_endian(value)), turned);
+            let expected = (2..=8).contains(&value).then_some(value);
+            assert_eq!(orientation(&minimal(value)), expected);
+            assert_eq!(orientation(&little_endian(value)), expected);
         }
     }
 
     #[test]
-    fn the_exif_mark_is_skipped() {
-        let marked = [&b"Exif\0\0"[..], &little_endian(8)].concat();
-        assert_eq!(orientation(&marked), Some(8));
+    fn the_exif_identifier_is_skipped() {
+        let block = [&b"Exif\0\0"[..], &little_endian(8)].concat();
+        assert_eq!(orientation(&block), Some(8));
     }
 
     #[test]
-    fn other_types_and_counts_are_no_orientation() {
+    fn an_entry_with_another_type_or_count_is_ignored() {
         for (at, value) in [(13, 4), (17, 2), (18, 1), (3, 43), (0, b'I')] {
             let mut block = minimal(6);
             block[at] = value;
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_blocks_are_survived() {
+    fn malformed_blocks_do_not_panic() {
         for block in [minimal(6), little_endian(6)] {
             for end in 0..block.len() {
                 orientation(&block[..end]);

@@ -1,6 +1,6 @@
-//! Walks a GIF file block by block and keeps those that show the picture.
+//! Cleans a GIF file: keeps the blocks that are needed to show the picture.
 
-use super::walk::Walk;
+use super::scanner::Scanner;
 use super::{Kind, Picture, check_size};
 
 // The first bytes of blocks, and the labels of extensions (GIF89a, appendix A).
@@ -10,18 +10,18 @@ const TRAILER: u8 = 0x3B;
 const GRAPHIC_CONTROL: u8 = 0xF9;
 const APPLICATION: u8 = 0xFF;
 
-/// The length of the signature, and of all up to the end of the screen's size.
+/// The length of the signature, and the position after the size of the logical screen.
 const SIGNATURE: usize = 6;
 const SCREEN_END: usize = 10;
 
-/// The bit of a flag byte that tells of a colour table.
+/// The bit of a flag byte that announces a colour table.
 const COLOUR_TABLE: u8 = 0x80;
 
-/// What a block is to the picture.
+/// The role of a block.
 enum Block {
-    /// An image, with how far it reaches to the right and down.
+    /// An image, with its right and bottom edge.
     Image(u32, u32),
-    /// An extension that shapes the animation.
+    /// An extension about the animation.
     Animation,
     /// Anything else.
     Other,
@@ -29,20 +29,20 @@ enum Block {
 
 /// Reads a file that starts with a GIF signature.
 pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
-    let mut walk = Walk::new(file);
-    let (mut width, mut height) = screen(&mut walk).ok_or("the GIF is truncated")?;
+    let mut scanner = Scanner::new(file);
+    let (mut width, mut height) = screen(&mut scanner).ok_or("the GIF is truncated")?;
     let has_screen = width > 0 && height > 0;
     let mut head = Vec::new();
     if has_screen {
         check_size(width, height)?;
-        walk.keep(0);
+        scanner.keep(0);
     } else {
-        walk.keep(SCREEN_END);
+        scanner.keep(SCREEN_END);
     }
     let mut has_image = false;
-    let mut start = walk.at();
-    // Browsers take the first break after an image for the end, so it ends here too.
-    while let Some(block) = block(&mut walk) {
+    let mut start = scanner.position();
+    // Browsers take the first damage after an image as the end of the file, and so does this.
+    while let Some(block) = block(&mut scanner) {
         match block {
             Block::Image(right, bottom) => {
                 check_size(width.max(right), height.max(bottom))?;
@@ -50,72 +50,72 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
                     (width, height) = (width.max(right), height.max(bottom));
                 }
                 has_image = true;
-                walk.keep(start);
+                scanner.keep(start);
             }
-            Block::Animation => walk.keep(start),
+            Block::Animation => scanner.keep(start),
             Block::Other => {}
         }
-        start = walk.at();
+        start = scanner.position();
     }
     if !has_image {
         return Err("the GIF is truncated: it has no complete image");
     }
     if !has_screen {
-        // Browsers give such a picture the size of its images.
+        // Browsers use the size of the images if the screen has none.
         let (width, height) = ((width as u16).to_le_bytes(), (height as u16).to_le_bytes());
         head = [&file[..SIGNATURE], &width, &height].concat();
     }
-    walk.add(vec![TRAILER]);
+    scanner.add(vec![TRAILER]);
     Ok(Picture {
         kind: Kind::Gif,
         width,
         height,
-        pieces: walk.finish(head)?,
+        pieces: scanner.finish(head)?,
     })
 }
 
-/// Walks over the signature, the logical screen and the global colour table:
-/// the width and height of the screen.
-fn screen(walk: &mut Walk) -> Option<(u32, u32)> {
-    walk.take(SIGNATURE)?;
-    let width = number(walk)?;
-    let height = number(walk)?;
-    let [flags, _background, _aspect] = walk.array()?;
-    colour_table(walk, flags)?;
+/// Reads the signature, the logical screen and the global colour table. Returns the width and
+/// height of the screen.
+fn screen(scanner: &mut Scanner) -> Option<(u32, u32)> {
+    scanner.take(SIGNATURE)?;
+    let width = number(scanner)?;
+    let height = number(scanner)?;
+    let [flags, _background, _aspect] = scanner.array()?;
+    colour_table(scanner, flags)?;
     Some((width, height))
 }
 
-/// Walks over one block that is complete and not the trailer.
-fn block(walk: &mut Walk) -> Option<Block> {
-    let [introducer] = walk.array()?;
+/// Reads one block; `None` for the trailer and for an incomplete block.
+fn block(scanner: &mut Scanner) -> Option<Block> {
+    let [introducer] = scanner.array()?;
     match introducer {
-        // Some programs end the data of a block twice.
+        // Some programs write a second terminator after a block.
         0 => Some(Block::Other),
-        IMAGE => image(walk),
-        EXTENSION => extension(walk),
+        IMAGE => image(scanner),
+        EXTENSION => extension(scanner),
         _ => None,
     }
 }
 
-/// Walks over an image descriptor, its colour table and its data.
-fn image(walk: &mut Walk) -> Option<Block> {
-    let left = number(walk)?;
-    let top = number(walk)?;
-    let width = number(walk)?;
-    let height = number(walk)?;
-    let [flags] = walk.array()?;
-    colour_table(walk, flags)?;
-    walk.take(1)?; // the minimum code size
-    sub_blocks(walk)?;
+/// Reads an image descriptor, its colour table and its data.
+fn image(scanner: &mut Scanner) -> Option<Block> {
+    let left = number(scanner)?;
+    let top = number(scanner)?;
+    let width = number(scanner)?;
+    let height = number(scanner)?;
+    let [flags] = scanner.array()?;
+    colour_table(scanner, flags)?;
+    scanner.take(1)?; // the minimum code size
+    sub_blocks(scanner)?;
     Some(Block::Image(left + width, top + height))
 }
 
-/// Walks over an extension.
-fn extension(walk: &mut Walk) -> Option<Block> {
-    let [label] = walk.array()?;
-    let data = walk.rest();
-    sub_blocks(walk)?;
-    // Only these exact forms, as any other sub-block could say anything.
+/// Reads an extension.
+fn extension(scanner: &mut Scanner) -> Option<Block> {
+    let [label] = scanner.array()?;
+    let data = scanner.rest();
+    sub_blocks(scanner)?;
+    // Only these exact forms are kept, since other sub-blocks could contain any text.
     let is_animation = match label {
         GRAPHIC_CONTROL => matches!(data, [4, _, _, _, _, 0, ..]),
         APPLICATION => [b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0"].iter().any(|name| {
@@ -131,27 +131,27 @@ fn extension(walk: &mut Walk) -> Option<Block> {
     })
 }
 
-/// Walks over a colour table, if the flags tell of one.
-fn colour_table(walk: &mut Walk, flags: u8) -> Option<()> {
+/// Reads the colour table that the flags announce, if any.
+fn colour_table(scanner: &mut Scanner, flags: u8) -> Option<()> {
     if flags & COLOUR_TABLE != 0 {
-        walk.take(3 << ((flags & 7) + 1))?;
+        scanner.take(3 << ((flags & 7) + 1))?;
     }
     Some(())
 }
 
-/// Walks over sub-blocks and the empty one that ends them.
-fn sub_blocks(walk: &mut Walk) -> Option<()> {
+/// Reads sub-blocks and the empty one that terminates them.
+fn sub_blocks(scanner: &mut Scanner) -> Option<()> {
     loop {
-        match walk.array()? {
+        match scanner.array()? {
             [0] => return Some(()),
-            [length] => walk.take(length.into())?,
+            [length] => scanner.take(length.into())?,
         };
     }
 }
 
-/// Walks over a 16-bit number.
-fn number(walk: &mut Walk) -> Option<u32> {
-    Some(u16::from_le_bytes(walk.array()?).into())
+/// Reads a 16-bit number.
+fn number(scanner: &mut Scanner) -> Option<u32> {
+    Some(u16::from_le_bytes(scanner.array()?).into())
 }
 
 #[cfg(test)]
@@ -169,15 +169,15 @@ mod tests {
         [&screen[..], &blocks.concat()].concat()
     }
 
-    /// An image of 1 x 1 pixel at this place, with its own colour table.
+    /// An image of 1 x 1 pixel at this position, with its own colour table.
     fn image_at(left: u16, top: u16) -> Vec<u8> {
-        let place = [left.to_le_bytes(), top.to_le_bytes()].concat();
+        let position = [left.to_le_bytes(), top.to_le_bytes()].concat();
         let rest = b"\x01\0\x01\0\x81colourtable!\x02\x02ab\0";
-        [&[IMAGE], &place[..], rest].concat()
+        [&[IMAGE], &position[..], rest].concat()
     }
 
     #[test]
-    fn what_shows_the_picture_is_kept() {
+    fn blocks_that_show_the_picture_are_kept() {
         let endless = LOOP.to_vec();
         let other_name = b"\x21\xff\x0bANIMEXTS1.0\x03\x01\x05\0\0";
         let second = image_at(1, 1);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_dropped() {
+    fn other_blocks_are_removed() {
         for dropped in [
             &b"\x21\xfe\x04home\0"[..],
             b"\x21\x01\x0c123456789012\x04home\0",
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_between_blocks_are_dropped() {
+    fn zeros_between_blocks_are_removed() {
         let zeros: &[u8] = &[0; 9];
         let file = gif(&[
             zeros,
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_screen_without_a_size_gets_that_of_the_images() {
+    fn a_screen_without_a_size_gets_the_size_of_the_images() {
         let screen = |width: u8, height: u8, blocks: &[&[u8]]| {
             let mut file = gif(blocks);
             (file[6], file[8]) = (width, height);

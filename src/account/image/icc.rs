@@ -1,39 +1,42 @@
-//! Cleans a colour profile: what colours need stays; texts, dates, makes and serial numbers go.
+//! Cleans a colour profile: keeps what defines colours, and removes texts, dates, makers and serial
+//! numbers.
 
-use super::walk::Walk;
+use super::scanner::Scanner;
 
-/// The longest profile in bytes that is kept. Those of printing presses have up to about 3 million.
-pub(super) const LONGEST: usize = 4 * 1024 * 1024;
+/// The longest profile that is kept, in bytes. Those of printing presses have up to about 3
+/// million.
+pub(super) const MAX_LENGTH: usize = 4 * 1024 * 1024;
 
-/// The length of the header (ICC.1:2022, 7.2); the number of tags follows.
+/// The length of the header (ICC.1:2022, 7.2). The number of tags follows it.
 const HEADER: usize = 128;
 /// The length of an entry in the table of tags.
 const ENTRY: usize = 12;
-/// The parts of the header that stay, from and to: version; class, colour space and connection
-/// space; the mark of every profile; intent and illuminant. The rest names makers, models and
-/// dates, or is a digest.
+/// The parts of the header that are kept, as start and end: version; class, colour space and
+/// connection space; signature; intent and illuminant. The rest is makers, models, dates and a
+/// digest.
 const FIELDS: [(usize, usize); 4] = [(8, 10), (12, 24), (36, 40), (64, 80)];
-const MARK: (usize, &[u8]) = (36, b"acsp");
-/// The year 2000, instead of the date of creation: a date must be there.
+/// The signature of every profile, with its position.
+const SIGNATURE: (usize, &[u8]) = (36, b"acsp");
+/// A fixed date, 1 January 2000, instead of the date of creation, which a profile must have.
 const DATE: (usize, &[u8]) = (24, &[0x07, 0xD0, 0, 1, 0, 1]);
 
-/// The tags that make colours (ICC.1:2022, 9.2): matrix and curves, tables, white and black, and
+/// The tags that define colours (ICC.1:2022, 9.2): matrix and curves, tables, white and black, and
 /// the code points of HDR.
 const KEPT: [&[u8; 4]; 26] = [
     b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"A2B0", b"A2B1", b"A2B2",
     b"B2A0", b"B2A1", b"B2A2", b"D2B0", b"D2B1", b"D2B2", b"D2B3", b"B2D0", b"B2D1", b"B2D2",
     b"B2D3", b"wtpt", b"bkpt", b"chad", b"gamt", b"cicp",
 ];
-/// The types of their data (ICC.1:2022, 10). None of them is text.
+/// The types that their data may have (ICC.1:2022, 10). None of these is text.
 const TYPES: [&[u8; 4]; 10] = [
     b"XYZ ", b"curv", b"para", b"sf32", b"mft1", b"mft2", b"mAB ", b"mBA ", b"mpet", b"cicp",
 ];
-/// A profile has at least one of these.
-const NEEDED: [&[u8; 4]; 4] = [b"rTRC", b"kTRC", b"A2B0", b"D2B0"];
+/// A profile must have at least one of these tags.
+const REQUIRED: [&[u8; 4]; 4] = [b"rTRC", b"kTRC", b"A2B0", b"D2B0"];
 
-/// What stands in place of the description and the copyright, which every profile must have.
+/// A neutral text for the description and the copyright, which every profile must have.
 fn neutral(name: &[u8; 4], version: u8) -> Option<&'static [u8]> {
-    // Behind the text follow two more of them, which are empty (ICC.1:2001, 6.5.17).
+    // Two empty texts follow the first one (ICC.1:2001, 6.5.17).
     const OLD_DESCRIPTION: [u8; 94] = {
         let mut data = [0; 94];
         data.split_at_mut(15)
@@ -51,23 +54,26 @@ fn neutral(name: &[u8; 4], version: u8) -> Option<&'static [u8]> {
     }
 }
 
-/// The profile without anything else, or nothing if it is malformed or too long. Its length is a
-/// multiple of four.
+/// The cleaned profile, or `None` if it is malformed or too long. Its length is a multiple of four.
 pub(super) fn clean(profile: &[u8]) -> Option<Vec<u8>> {
-    let mut walk = Walk::new(profile);
-    let length = usize::try_from(u32::from_be_bytes(walk.array()?)).ok()?;
-    // Some files have padding behind the profile.
+    let mut scanner = Scanner::new(profile);
+    let length = usize::try_from(u32::from_be_bytes(scanner.array()?)).ok()?;
+    // Some files have padding after the profile.
     let profile = profile.get(..length)?;
-    let mut walk = Walk::new(profile);
-    let old = walk.take(HEADER)?;
+    let mut scanner = Scanner::new(profile);
+    let old = scanner.take(HEADER)?;
     let mut header = [0; HEADER];
     for (from, to) in FIELDS {
         header[from..to].copy_from_slice(&old[from..to]);
     }
     header[DATE.0..][..DATE.1.len()].copy_from_slice(DATE.1);
-    header[MARK.0..].starts_with(MARK.1).then_some(())?;
-    let count = usize::try_from(u32::from_be_bytes(walk.array()?)).ok()?;
-    let (entries, _) = walk.take(count.checked_mul(ENTRY)?)?.as_chunks::<ENTRY>();
+    header[SIGNATURE.0..]
+        .starts_with(SIGNATURE.1)
+        .then_some(())?;
+    let count = usize::try_from(u32::from_be_bytes(scanner.array()?)).ok()?;
+    let (entries, _) = scanner
+        .take(count.checked_mul(ENTRY)?)?
+        .as_chunks::<ENTRY>();
     let version = header[8];
     let mut tags: Vec<([u8; 4], &[u8])> = Vec::new();
     for &[n0, n1, n2, n3, o0, o1, o2, o3, l0, l1, l2, l3] in entries {
@@ -86,14 +92,15 @@ pub(super) fn clean(profile: &[u8]) -> Option<Vec<u8>> {
             }
         }
     }
-    NEEDED
+    REQUIRED
         .iter()
         .any(|name| tags.iter().any(|tag| tag.0 == **name))
         .then_some(())?;
     write(header, &tags)
 }
 
-/// A profile of these tags; equal data is written once, as the three curves of most profiles.
+/// Writes a profile with these tags. Equal data, like the three curves of most profiles, is written
+/// once.
 fn write(header: [u8; HEADER], tags: &[([u8; 4], &[u8])]) -> Option<Vec<u8>> {
     let mut table = (tags.len() as u32).to_be_bytes().to_vec();
     let mut at = HEADER + table.len() + ENTRY * tags.len();
@@ -101,7 +108,7 @@ fn write(header: [u8; HEADER], tags: &[([u8; 4], &[u8])]) -> Option<Vec<u8>> {
     for (name, data) in tags {
         let known = written
             .iter()
-            .find(|(_, one)| one == data)
+            .find(|(_, known)| known == data)
             .map(|(from, _)| *from);
         let from = known.unwrap_or(at);
         if known.is_none() {
@@ -117,8 +124,8 @@ fn write(header: [u8; HEADER], tags: &[([u8; 4], &[u8])]) -> Option<Vec<u8>> {
             .concat(),
         );
     }
-    // Tags may share data in part, so that a short profile would become a long one.
-    (at <= LONGEST).then_some(())?;
+    // The result may be longer than the original, in which the data of tags may overlap.
+    (at <= MAX_LENGTH).then_some(())?;
     let mut profile = Vec::with_capacity(at);
     profile.extend(header);
     profile[..4].copy_from_slice(&(at as u32).to_be_bytes());
@@ -135,14 +142,14 @@ pub(super) mod tests {
     use super::super::contains;
     use super::*;
 
-    /// A profile of this version with these tags, and a maker in its header.
+    /// A profile of this version with these tags and with metadata in its header.
     pub fn profile(version: u8, tags: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
         let mut header = [0; HEADER];
         header[4..8].copy_from_slice(b"lcms");
         header[8] = version;
         header[12..24].copy_from_slice(b"mntrRGB XYZ ");
         header[24..36].copy_from_slice(&[7, 0xE9, 0, 5, 0, 17, 0, 13, 0, 37, 0, 59]);
-        header[MARK.0..40].copy_from_slice(MARK.1);
+        header[SIGNATURE.0..40].copy_from_slice(SIGNATURE.1);
         header[40..44].copy_from_slice(b"APPL");
         header[48..56].copy_from_slice(b"MakrModl");
         header[68..80].copy_from_slice(&[0, 0, 0xF6, 0xD6, 0, 1, 0, 0, 0, 0, 0xD3, 0x2D]);
@@ -172,7 +179,7 @@ pub(super) mod tests {
     pub const CURVE: &[u8] = b"curv\0\0\0\0\0\0\0\x01\x02\x33";
     const RED: &[u8] = b"XYZ \0\0\0\0\0\0\x6f\xa2\0\0\x38\xf5\0\0\x03\x90";
 
-    /// The tags of a profile, read anew.
+    /// Reads the tags of a profile.
     fn tags(profile: &[u8]) -> Vec<(String, Vec<u8>)> {
         let number = |at: usize| u32::from_be_bytes(*profile[at..].first_chunk().unwrap()) as usize;
         assert_eq!(number(0), profile.len());
@@ -189,7 +196,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn colours_stay_and_texts_makes_and_serial_numbers_go() {
+    fn colours_are_kept_and_texts_makers_and_serial_numbers_are_removed() {
         for version in [2, 4] {
             let file = profile(
                 version,
@@ -208,7 +215,7 @@ pub(super) mod tests {
                 ],
             );
             let clean = clean(&file).unwrap();
-            for told in [
+            for metadata in [
                 &b"Jane"[..],
                 b"Make",
                 b"Serial",
@@ -220,7 +227,10 @@ pub(super) mod tests {
                 b"screen",
                 b"\xab",
             ] {
-                assert!(contains(&file, told) && !contains(&clean, told), "{told:?}");
+                assert!(
+                    contains(&file, metadata) && !contains(&clean, metadata),
+                    "{metadata:?}"
+                );
             }
             assert!(!contains(&clean, &file[24..36]) && clean[8] == version);
             let found = tags(&clean);
@@ -233,12 +243,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn malformed_profiles_are_dropped() {
-        let sound = profile(2, &[(b"rTRC", CURVE)]);
-        assert!(clean(&sound).is_some());
-        assert_eq!(clean(&[&sound[..], b"padding"].concat()), clean(&sound));
-        for end in 0..sound.len() {
-            assert_eq!(clean(&sound[..end]), None, "{end}");
+    fn malformed_profiles_are_refused() {
+        let valid = profile(2, &[(b"rTRC", CURVE)]);
+        assert!(clean(&valid).is_some());
+        assert_eq!(clean(&[&valid[..], b"padding"].concat()), clean(&valid));
+        for end in 0..valid.len() {
+            assert_eq!(clean(&valid[..end]), None, "{end}");
         }
         for (at, value) in [
             (0, 1),
@@ -249,7 +259,7 @@ pub(super) mod tests {
             (144, b'd'),
             (132, b'x'),
         ] {
-            let mut file = sound.clone();
+            let mut file = valid.clone();
             file[at] = value;
             assert_eq!(clean(&file), None, "{at}");
         }
@@ -261,9 +271,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_profile_does_not_grow_beyond_the_limit() {
-        let table = [b"mft2", &vec![7; LONGEST / 2][..]].concat();
+        let table = [b"mft2", &vec![7; MAX_LENGTH / 2][..]].concat();
         assert!(clean(&profile(2, &[(b"A2B0", &table)])).is_some());
-        // Tags that share all but their first bytes.
+        // Tags whose data overlaps except for the first bytes.
         let starts = [&b"mft2"[..]; 3].concat();
         let mut file = profile(
             2,

@@ -1,6 +1,6 @@
-//! Walks a JPEG file segment by segment and keeps those that show the picture.
+//! Cleans a JPEG file: keeps the segments that are needed to show the picture.
 
-use super::walk::Walk;
+use super::scanner::Scanner;
 use super::{Kind, Picture, check_size, exif, icc};
 
 // The codes that follow 0xFF in a marker (ITU-T T.81, table B.1).
@@ -21,13 +21,13 @@ const APP1: u8 = 0xE1;
 const APP2: u8 = 0xE2;
 const APP14: u8 = 0xEE;
 
-/// What stands before each part of a colour profile (ICC.1, annex B); its number and how many there
-/// are follow.
+/// The identifier before each part of a colour profile (ICC.1, annex B). The part's number and the
+/// count of parts follow it.
 const ICC: &[u8] = b"ICC_PROFILE\0";
-/// The most bytes of a profile in a segment.
+/// The most bytes of a profile in one segment.
 const ICC_PART: usize = 65_535 - 2 - ICC.len() - 2;
 
-/// What a file tells before its first scan, kept in a form without anything else.
+/// The application segments before the first scan, reduced to what is needed.
 #[derive(Default)]
 struct Head<'a> {
     /// Version, unit and density of the JFIF segment (JFIF 1.02), not its thumbnail.
@@ -41,15 +41,15 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Notes what is needed of an application segment.
-    fn note(&mut self, code: u8, body: &'a [u8]) {
+    /// Takes what is needed from an application segment.
+    fn add(&mut self, code: u8, body: &'a [u8]) {
         let known = |mark| Some(*body.strip_prefix(mark)?.first_chunk()?);
         match code {
             APP0 => self.jfif = self.jfif.or(known(b"JFIF\0")),
             APP1 => self.orientation = self.orientation.or(exif::orientation(body)),
-            // More parts than can be numbered are none.
+            // A profile with more parts than can be numbered is invalid.
             APP2 if self.profile.len() < 256 => self.profile.extend(body.strip_prefix(ICC)),
-            // Decoders heed the last one of several.
+            // Decoders use the last of several.
             APP14 => self.adobe = known(b"Adobe").or(self.adobe),
             _ => {}
         }
@@ -81,13 +81,13 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The colour profile in these parts, in the order of their numbers. Nothing if one is missing,
-/// double or too many: decoders use none then.
+/// The colour profile in these parts, in the order of their numbers. `None` if a part is missing or
+/// there are too many: decoders then ignore the profile.
 fn joined(parts: &[&[u8]]) -> Option<Vec<u8>> {
     let mut parts = parts.to_vec();
     parts.sort_by_key(|part| part.first().copied());
     let length = parts.iter().map(|part| part.len()).sum::<usize>();
-    (length <= icc::LONGEST).then_some(())?;
+    (length <= icc::MAX_LENGTH).then_some(())?;
     let mut profile = Vec::with_capacity(length);
     for (part, number) in parts.iter().zip(1..) {
         let &[own, count, ref data @ ..] = *part else {
@@ -101,23 +101,23 @@ fn joined(parts: &[&[u8]]) -> Option<Vec<u8>> {
 
 /// Reads a file that starts with an SOI marker.
 pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
-    let mut walk = Walk::new(file);
-    walk.take(2); // SOI
+    let mut scanner = Scanner::new(file);
+    scanner.take(2); // SOI
     let mut head = Head::default();
     let mut size = None;
     let mut has_scan = false;
-    // Browsers show what there is of a file that ends, or breaks, after the
-    // start of a scan. So the first break is taken for the end.
-    while let Some((start, code, body)) = segment(&mut walk) {
+    // Browsers show the beginning of a file that ends or is damaged after the start of a scan. So
+    // the file is taken to end at the first damage.
+    while let Some((start, code, body)) = segment(&mut scanner) {
         match code {
             EOI => break,
             SOS => {
                 size.ok_or("the JPEG has a scan before its size")?;
                 has_scan = true;
-                walk.take(entropy_coded(walk.rest()));
-                walk.keep(start);
+                scanner.take(entropy_coded(scanner.rest()));
+                scanner.keep(start);
             }
-            DHT | DAC | DQT | DRI | DNL => walk.keep(start),
+            DHT | DAC | DQT | DRI | DNL => scanner.keep(start),
             0xC0..=0xCF if code != JPG => {
                 if size.is_some() {
                     return Err("the JPEG has more than one frame");
@@ -125,43 +125,43 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
                 let (width, height) = frame(body).ok_or("the JPEG has a broken frame header")?;
                 check_size(width, height)?;
                 size = Some((width, height));
-                walk.keep(start);
+                scanner.keep(start);
             }
-            // Decoders have read their application segments when a scan starts.
-            _ if !has_scan => head.note(code, body),
+            // Decoders ignore application segments after the start of a scan.
+            _ if !has_scan => head.add(code, body),
             _ => {}
         }
     }
     let (Some((width, height)), true) = (size, has_scan) else {
-        return Err("the JPEG is truncated or damaged: its image data is not there");
+        return Err("the JPEG is truncated or damaged: its image data is missing");
     };
-    walk.add(vec![0xFF, EOI]);
+    scanner.add(vec![0xFF, EOI]);
     Ok(Picture {
         kind: Kind::Jpeg,
         width,
         height,
-        pieces: walk.finish(head.write())?,
+        pieces: scanner.finish(head.write())?,
     })
 }
 
-/// Walks over one marker and the segment it starts: where the marker stands,
-/// its code, and the parameters after the length.
-fn segment<'a>(walk: &mut Walk<'a>) -> Option<(usize, u8, &'a [u8])> {
-    // Any number of fill bytes may stand before a code (T.81, B.1.1.2), and some cameras and
-    // editors leave other bytes before a marker. Browsers skip both.
-    let [mut before, mut code] = walk.array()?;
+/// Reads a marker and its segment. Returns the position of the marker, its code, and the segment's
+/// data after the length.
+fn segment<'a>(scanner: &mut Scanner<'a>) -> Option<(usize, u8, &'a [u8])> {
+    // Any number of fill bytes may precede a code (T.81, B.1.1.2), and some cameras and editors
+    // write other bytes before a marker. Browsers skip both.
+    let [mut before, mut code] = scanner.array()?;
     while before != 0xFF || code == 0xFF || code == 0 {
         before = code;
-        [code] = walk.array()?;
+        [code] = scanner.array()?;
     }
-    let start = walk.at() - 2;
+    let start = scanner.position() - 2;
     let body = match code {
         SOI => return None,
         TEM | RST0..=RST7 | EOI => &[],
         _ => {
-            // The length counts itself.
-            let length = usize::from(u16::from_be_bytes(walk.array()?));
-            walk.take(length.checked_sub(2)?)?
+            // The length includes itself.
+            let length = usize::from(u16::from_be_bytes(scanner.array()?));
+            scanner.take(length.checked_sub(2)?)?
         }
     };
     Some((start, code, body))
@@ -177,14 +177,14 @@ fn frame(header: &[u8]) -> Option<(u32, u32)> {
     Some((width.into(), height.into()))
 }
 
-/// How many bytes stand before the next marker, or the end of the file.
+/// The number of bytes before the next marker or the end of the file.
 fn entropy_coded(rest: &[u8]) -> usize {
     let mut data = rest;
     while let Some(at) = data.iter().position(|&byte| byte == 0xFF) {
         let marker = data.get(at..).unwrap_or_default();
         let fill = marker.iter().take_while(|&&byte| byte == 0xFF).count();
         match marker.split_at(fill).1 {
-            // A zero makes the 0xFF before it data (T.81, F.1.2.3).
+            // 0xFF followed by zero is data, not a marker (T.81, F.1.2.3).
             [0 | RST0..=RST7, following @ ..] => data = following,
             _ => return rest.len() - marker.len(),
         }
@@ -192,7 +192,7 @@ fn entropy_coded(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// A segment to be written, of short parts.
+/// Makes a segment of these parts, which have less than 64 KiB together.
 fn new_segment(code: u8, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     let length = (body.len() as u16 + 2).to_be_bytes();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_the_picture_is_kept() {
+    fn segments_that_show_the_picture_are_kept() {
         let clean = icc::clean(&profiles::profile(4, &[(b"kTRC", profiles::CURVE)])).unwrap();
         let profile = new_segment(APP2, &[ICC, b"\x01\x01", &clean]);
         let adobe = new_segment(APP14, &[b"Adobe\0\x64\0\0\0\0\x02"]);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_dropped() {
+    fn other_segments_are_removed() {
         let clean = jpeg(&[JFIF, TABLES], &[SCAN, TABLES, SCAN, END]);
         for code in (APP1..=0xFE).chain(0x02..=0xBF).chain([JPG]) {
             let dropped = new_segment(code, &[b"made at home"]);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn stray_bytes_between_segments_are_dropped() {
+    fn stray_bytes_between_segments_are_removed() {
         let clean = jpeg(&[JFIF, TABLES], &[SCAN, TABLES, SCAN, END]);
         for stray in [
             &b"\0"[..],
@@ -282,7 +282,7 @@ mod tests {
                 &[JFIF, stray, TABLES, stray],
                 &[stray, SCAN, TABLES, stray, SCAN, END, stray],
             );
-            // What stands behind the signature is a marker, or it is not a JPEG.
+            // The signature must be followed by a marker.
             assert_eq!(
                 cleaned(&file).as_ref(),
                 Ok(&clean),
@@ -297,8 +297,8 @@ mod tests {
     #[test]
     fn a_colour_profile_in_parts_is_cleaned() {
         let table = [b"mft2", &[9; 150_000][..]].concat();
-        let told = profiles::profile(2, &[(b"desc", b"desc of her screen"), (b"A2B0", &table)]);
-        let clean = icc::clean(&told).unwrap();
+        let original = profiles::profile(2, &[(b"desc", b"desc of her screen"), (b"A2B0", &table)]);
+        let clean = icc::clean(&original).unwrap();
         let part = |number: usize, count: usize, data: &[u8]| {
             new_segment(APP2, &[ICC, &[number as u8, count as u8], data])
         };
@@ -314,7 +314,7 @@ mod tests {
             &[JFIF, &segments(&clean, ICC_PART).concat(), TABLES],
             &[SCAN, END],
         );
-        let mut parts = segments(&told, 60_000);
+        let mut parts = segments(&original, 60_000);
         assert_eq!(
             cleaned(&jpeg(&[&parts.concat(), JFIF, TABLES], &[SCAN, END])).as_ref(),
             Ok(&expected)
@@ -328,9 +328,9 @@ mod tests {
         for malformed in [
             parts[1..].concat(),
             [&parts[..], &parts[..1]].concat().concat(),
-            part(0, 1, &told[..100]),
-            part(1, 0, &told[..100]),
-            part(1, 1, &told[..100]),
+            part(0, 1, &original[..100]),
+            part(1, 0, &original[..100]),
+            part(1, 1, &original[..100]),
             part(1, 1, b""),
             new_segment(APP2, &[ICC]),
             new_segment(APP2, &[ICC, &[1]]),
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn thumbnails_are_dropped() {
+    fn thumbnails_are_removed() {
         let mut jfif = new_segment(APP0, &[&JFIF[4..], b"rgb"]);
         jfif[16..18].fill(1);
         let jfxx = new_segment(APP0, &[b"JFXX\0\x13rgb"]);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn the_orientation_stays() {
+    fn the_orientation_is_kept() {
         for orientation in 2..=8 {
             let only = new_segment(APP1, &[b"Exif\0\0", &exif::minimal(orientation)]);
             let clean = jpeg(&[JFIF, &only, TABLES], &[SCAN, END]);
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn place_and_device_are_gone_from_a_photograph() {
+    fn place_and_device_are_removed_from_a_photograph() {
         let file = include_bytes!("../../../tests/pictures/progressive-gps.jpg");
         // The latitude: 48 degrees and 12 minutes, as fractions.
         let latitude = b"\0\0\0\x30\0\0\0\x01\0\0\0\x0c\0\0\0\x01";
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn every_frame_header_tells_the_size() {
+    fn the_size_is_read_from_every_kind_of_frame_header() {
         for code in 0xC0..=0xCF {
             let is_frame = ![DHT, JPG, DAC].contains(&code);
             for (width, height, is_good) in [

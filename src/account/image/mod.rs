@@ -1,24 +1,24 @@
-//! Reads uploaded pictures and leaves out what they tell about the person.
+//! Removes the metadata from uploaded pictures.
 //!
-//! Nothing is decoded or encoded anew: each format is walked block by block,
-//! and only the blocks known to be needed to show the picture are kept.
+//! Pixels are neither decoded nor encoded. Each format is read block by block, and only blocks that
+//! are known to be needed to show the picture are kept.
 
 mod exif;
 mod gif;
 mod icc;
 mod jpeg;
 mod png;
-mod walk;
+mod scanner;
 mod webp;
 
 use std::borrow::Cow;
 
-/// The longest side of a picture, in pixels: the images of WebP end one pixel
-/// before, and the textures of common graphics hardware end here.
+/// The longest side of a picture, in pixels: the limit of textures on common graphics hardware, and
+/// one more than the limit of WebP.
 pub const MAX_SIDE: u32 = 16_384;
 
-/// The most pixels of a picture: more than the usual 50 million of a phone
-/// camera, while a viewer that decodes to four bytes a pixel needs 256 MB at most.
+/// The most pixels of a picture: more than the usual 50 million of a phone camera. A viewer that
+/// decodes to four bytes per pixel needs at most 256 MB.
 pub const MAX_PIXELS: u64 = 64_000_000;
 
 /// The format of a picture.
@@ -34,7 +34,7 @@ pub enum Kind {
     WebP,
 }
 
-/// Each kind with its extension and its media type.
+/// Each format with its extension and its media type.
 const KINDS: [(Kind, &str, &str); 4] = [
     (Kind::Jpeg, "jpg", "image/jpeg"),
     (Kind::Png, "png", "image/png"),
@@ -42,8 +42,8 @@ const KINDS: [(Kind, &str, &str); 4] = [
     (Kind::WebP, "webp", "image/webp"),
 ];
 
-/// The brands of AVIF (AVIF 1.1, 5), and of HEIF with the codings of phones (ISO/IEC 23008-12, B.4
-/// and 10).
+/// The brands of AVIF (AVIF 1.1, 5), and of HEIF with the codecs that phones use (ISO/IEC 23008-12,
+/// B.4 and 10).
 const AVIF: [&[u8; 4]; 2] = [b"avif", b"avis"];
 const HEIF: [&[u8; 4]; 10] = [
     b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1",
@@ -60,7 +60,7 @@ impl Kind {
         KINDS[self as usize].2
     }
 
-    /// The kind with this [`Kind::extension`].
+    /// The format with this [`Kind::extension`].
     pub fn from_extension(extension: &str) -> Option<Kind> {
         let (kind, ..) = KINDS.iter().find(|row| row.1 == extension)?;
         Some(*kind)
@@ -70,22 +70,19 @@ impl Kind {
 /// A picture without metadata.
 #[derive(Debug)]
 pub struct Picture<'a> {
-    /// The format, told by the content alone.
+    /// The format, by the content alone.
     pub kind: Kind,
-    /// The width in pixels, as stored: before an orientation turns it.
+    /// The stored width in pixels, before the orientation is applied.
     pub width: u32,
-    /// The height in pixels, as stored: before an orientation turns it.
+    /// The stored height in pixels, before the orientation is applied.
     pub height: u32,
-    /// The cleaned file, to be written one piece after the other.
+    /// The cleaned file, in pieces to be written one after the other.
     pub pieces: Vec<Cow<'a, [u8]>>,
 }
 
-/// Reads a picture by its first bytes and leaves out what tells about the person who took it:
-/// place, time, device, names, comments, thumbnails, and the texts of a colour profile. What is
-/// needed to show it stays: pixels, colours, animation, orientation.
-///
-/// # Errors
-/// Why the file is not an acceptable picture, as a sentence for the client.
+/// Recognises a picture by its first bytes and removes its metadata: place, time, device, names,
+/// comments, thumbnails, and the texts of a colour profile. Pixels, colours, animation and
+/// orientation stay. The error is a sentence for the client.
 pub fn read(bytes: &[u8]) -> Result<Picture<'_>, &'static str> {
     match bytes {
         [0xFF, 0xD8, 0xFF, ..] => jpeg::read(bytes),
@@ -110,8 +107,8 @@ pub fn read(bytes: &[u8]) -> Result<Picture<'_>, &'static str> {
     }
 }
 
-/// Says what is wrong with a file of another kind: phones take pictures of two kinds that are not
-/// shown everywhere.
+/// The error for a file of another format. It names the two formats of phone cameras that not every
+/// browser shows.
 fn unknown(file: &[u8]) -> &'static str {
     let brands = brands(file).unwrap_or_default();
     let has = |known: &[&[u8; 4]]| brands.iter().any(|brand| known.contains(&brand));
@@ -124,8 +121,8 @@ fn unknown(file: &[u8]) -> &'static str {
     }
 }
 
-/// The brands in the first box of a file like MP4 (ISO/IEC 14496-12, 4.3): the major one, its
-/// version, and compatible ones.
+/// The brands in the first box of a file in the family of MP4 (ISO/IEC 14496-12, 4.3): the major
+/// brand, its version, and the compatible brands.
 fn brands(file: &[u8]) -> Option<&[[u8; 4]]> {
     let (&length, rest) = file.split_first_chunk()?;
     let length = usize::try_from(u32::from_be_bytes(length))
@@ -135,7 +132,7 @@ fn brands(file: &[u8]) -> Option<&[[u8; 4]]> {
     Some(brands.as_chunks().0)
 }
 
-/// Refuses a picture, or a frame of one, that is empty or out of bounds.
+/// Refuses a picture, or a frame of one, that is empty or too large.
 fn check_size(width: u32, height: u32) -> Result<(), &'static str> {
     if width == 0 || height == 0 {
         Err("the picture has no width or no height")
@@ -152,7 +149,7 @@ fn cleaned(file: &[u8]) -> Result<Vec<u8>, &'static str> {
     read(file).map(|picture| picture.pieces.concat())
 }
 
-/// Whether `needle` stands somewhere in `file`.
+/// Whether `file` contains `needle`.
 #[cfg(test)]
 fn contains(file: &[u8], needle: &[u8]) -> bool {
     file.windows(needle.len()).any(|window| window == needle)
@@ -162,7 +159,7 @@ fn contains(file: &[u8], needle: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Pictures with all kinds of metadata, and what `read` finds them to be.
+    /// Pictures with many kinds of metadata, with their format and size.
     const SAMPLES: [(&[u8], Kind, u32, u32); 8] = [
         (
             include_bytes!("../../../tests/pictures/progressive-gps.jpg"),
@@ -214,16 +211,15 @@ mod tests {
         ),
     ];
 
-    /// Cleans a file, which may be broken; what comes out must be a picture
-    /// with nothing left to clean.
-    fn clean_twice(file: &[u8]) {
+    /// Checks that cleaning a cleaned file changes nothing. The file may be malformed.
+    fn check_idempotent(file: &[u8]) {
         if let Ok(once) = cleaned(file) {
             assert_eq!(cleaned(&once).as_ref(), Ok(&once));
         }
     }
 
     #[test]
-    fn kinds_follow_the_table() {
+    fn each_format_has_its_row_in_the_table() {
         for (index, (kind, extension, content_type)) in KINDS.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
             assert_eq!(kind.extension(), extension);
@@ -234,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_read_and_cleaned() {
+    fn samples_are_recognised_and_cleaned() {
         for (file, kind, width, height) in SAMPLES {
             let picture = read(file).unwrap();
             assert_eq!(
@@ -242,15 +238,15 @@ mod tests {
                 (kind, width, height)
             );
             let clean = picture.pieces.concat();
-            for told in [&b"made at home"[..], b"JaneDoe", b"Secret", b"xmp"] {
-                assert!(!contains(&clean, told));
+            for metadata in [&b"made at home"[..], b"JaneDoe", b"Secret", b"xmp"] {
+                assert!(!contains(&clean, metadata));
             }
-            clean_twice(file);
+            check_idempotent(file);
         }
     }
 
     #[test]
-    fn what_follows_a_picture_is_dropped() {
+    fn data_after_the_picture_is_removed() {
         for (file, ..) in SAMPLES {
             let longer = [file, b"\0\0\0\x18ftypmp42 a motion photo"].concat();
             assert_eq!(cleaned(&longer), cleaned(file));
@@ -275,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_phones_are_refused_by_name() {
+    fn the_formats_of_phone_cameras_are_refused_by_name() {
         let file = |brands: &[u8]| {
             let length = 8 + brands.len() as u32;
             [
@@ -311,11 +307,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_tells_the_limits() {
-        let told = check_size(MAX_SIDE + 1, 1).unwrap_err().replace(',', "");
+    fn the_error_for_a_large_picture_states_the_limits() {
+        let error = check_size(MAX_SIDE + 1, 1).unwrap_err().replace(',', "");
         assert!(
-            told.contains(&MAX_PIXELS.to_string()) && told.contains(&MAX_SIDE.to_string()),
-            "{told}"
+            error.contains(&MAX_PIXELS.to_string()) && error.contains(&MAX_SIDE.to_string()),
+            "{error}"
         );
     }
 
@@ -338,22 +334,22 @@ mod tests {
     }
 
     #[test]
-    fn truncation_is_survived() {
+    fn truncated_files_do_not_panic() {
         for (file, ..) in SAMPLES {
             for end in 0..file.len() {
-                clean_twice(&file[..end]);
+                check_idempotent(&file[..end]);
             }
         }
     }
 
     #[test]
-    fn mutation_is_survived() {
+    fn mutated_files_do_not_panic() {
         for (file, ..) in SAMPLES {
             let mut mutated = file.to_vec();
             for (at, &byte) in file.iter().enumerate() {
                 for value in [0, 0xFF, byte.wrapping_add(1)] {
                     mutated[at] = value;
-                    clean_twice(&mutated);
+                    check_idempotent(&mutated);
                 }
                 mutated[at] = byte;
             }
@@ -361,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_picture_is_clean() {
+    fn the_built_in_picture_has_no_metadata() {
         let file = include_bytes!("../avatar/admin.jpg");
         let picture = read(file).unwrap();
         assert_eq!((picture.width, picture.height), (256, 256));

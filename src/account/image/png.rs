@@ -1,6 +1,6 @@
-//! Walks a PNG file chunk by chunk and keeps those that show the picture.
+//! Cleans a PNG file: keeps the chunks that are needed to show the picture.
 
-use super::walk::Walk;
+use super::scanner::Scanner;
 use super::{Kind, Picture, check_size, exif, icc};
 use flate2::Compression;
 use flate2::read::{ZlibDecoder, ZlibEncoder};
@@ -12,59 +12,59 @@ pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// The length of the signature and the whole IHDR chunk.
 const HEADER: usize = 33;
 
-/// What is kept besides IHDR, IDAT, IEND and iCCP (PNG, third edition, 11.2
-/// and 11.3): palette, transparency, colour space, density and animation.
+/// The chunks that are kept besides IHDR, IDAT, IEND and iCCP (PNG, third edition, 11.2 and 11.3):
+/// palette, transparency, colour space, density and animation.
 const KEPT: [&[u8; 4]; 12] = [
     b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"cICP", b"acTL",
     b"fcTL", b"fdAT",
 ];
 
-/// Why a file is refused that ends too early.
+/// The error for a file that ends too early.
 const TRUNCATED: &str = "the PNG is truncated";
 
 /// The last chunk.
 const IEND: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
 
-/// What stands before the compressed profile in an iCCP chunk: a name, its
-/// end, and the method of compression.
+/// The bytes before the compressed profile in an iCCP chunk: a name, its terminator, and the
+/// compression method.
 const PROFILE: &[u8] = b"ICC\0\0";
 
-/// The bit of a chunk's first letter that tells a decoder to get by without it.
+/// The bit of a chunk's first letter that marks it as not needed for decoding.
 const ANCILLARY: u8 = 0x20;
 
 /// Reads a file that starts with the [`SIGNATURE`].
 pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
-    let mut walk = Walk::new(file);
-    let mut head = walk.take(HEADER).ok_or(TRUNCATED)?.to_vec();
+    let mut scanner = Scanner::new(file);
+    let mut head = scanner.take(HEADER).ok_or(TRUNCATED)?.to_vec();
     let (width, height) = header(&head).ok_or("the PNG has a damaged header")?;
     check_size(width, height)?;
     let mut has_data = false;
     let mut has_profile = false;
     let mut orientation = None;
     loop {
-        let start = walk.at();
-        let rest = walk.rest();
+        let start = scanner.position();
+        let rest = scanner.rest();
         if has_data && rest.len() < IEND.len() && IEND.starts_with(rest) {
-            // Browsers show the picture without its last chunk. That image data is missing between
-            // two chunks cannot be seen without inflating it all, and 1 MB may become 500.
-            walk.add(IEND.to_vec());
+            // Browsers show a picture without its last chunk. Image data missing between two chunks
+            // is not detected: all of it would have to be inflated, and 1 MB may become 500.
+            scanner.add(IEND.to_vec());
             break;
         }
-        let (kind, body) = chunk(&mut walk).ok_or(TRUNCATED)?;
+        let (kind, body) = chunk(&mut scanner).ok_or(TRUNCATED)?;
         match &kind {
             b"IEND" if has_data && body.is_empty() => {
-                walk.keep(start);
+                scanner.keep(start);
                 break;
             }
             b"IDAT" => {
                 has_data = true;
-                walk.keep(start);
+                scanner.keep(start);
             }
-            // Of several profiles, the first counts.
+            // Decoders use the first of several profiles.
             b"iCCP" if !has_data && !has_profile => {
                 has_profile = true;
                 if let Some(profile) = profile(body) {
-                    walk.add(new_chunk(b"iCCP", &profile));
+                    scanner.add(new_chunk(b"iCCP", &profile));
                 }
             }
             b"eXIf" => orientation = orientation.or(exif::orientation(body)),
@@ -73,7 +73,7 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
                     let (width, height) = frame(body).ok_or("the PNG has a damaged frame")?;
                     check_size(width, height)?;
                 }
-                walk.keep(start);
+                scanner.keep(start);
             }
             [first, ..] if first & ANCILLARY == 0 => {
                 return Err("the PNG has an unknown or misplaced critical chunk");
@@ -88,36 +88,37 @@ pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
         kind: Kind::Png,
         width,
         height,
-        pieces: walk.finish(head)?,
+        pieces: scanner.finish(head)?,
     })
 }
 
-/// The width and height in the IHDR chunk, if it is a sound one.
+/// The width and height in the IHDR chunk; `None` if the chunk is malformed.
 fn header(head: &[u8]) -> Option<(u32, u32)> {
-    let mut walk = Walk::new(head);
-    walk.take(SIGNATURE.len())?;
-    let (kind, body) = chunk(&mut walk)?;
+    let mut scanner = Scanner::new(head);
+    scanner.take(SIGNATURE.len())?;
+    let (kind, body) = chunk(&mut scanner)?;
     let &[w0, w1, w2, w3, h0, h1, h2, h3, ..] = body else {
         return None;
     };
-    let sound = &kind == b"IHDR" && head.ends_with(&crc(&kind, body)) && walk.rest().is_empty();
-    sound.then_some((
+    let is_valid =
+        &kind == b"IHDR" && head.ends_with(&crc(&kind, body)) && scanner.rest().is_empty();
+    is_valid.then_some((
         u32::from_be_bytes([w0, w1, w2, w3]),
         u32::from_be_bytes([h0, h1, h2, h3]),
     ))
 }
 
-/// The body of an iCCP chunk with its profile cleaned and its name replaced,
-/// which may be a person's or a device's.
+/// The body of an iCCP chunk with its profile cleaned and its name replaced, since that may be the
+/// name of a person or a device.
 fn profile(body: &[u8]) -> Option<Vec<u8>> {
     let name = body.iter().position(|&byte| byte == 0)?;
     let [0, compressed @ ..] = &body[name + 1..] else {
         return None;
     };
     let mut profile = Vec::new();
-    // What is longer is refused as truncated.
+    // A longer profile is cut off here and then refused as truncated.
     ZlibDecoder::new(compressed)
-        .take(icc::LONGEST as u64)
+        .take(icc::MAX_LENGTH as u64)
         .read_to_end(&mut profile)
         .ok()?;
     let clean = icc::clean(&profile)?;
@@ -128,27 +129,27 @@ fn profile(body: &[u8]) -> Option<Vec<u8>> {
     Some(written)
 }
 
-/// How far a frame of an animation reaches to the right and down.
+/// The right and bottom edge of a frame of an animation.
 fn frame(control: &[u8]) -> Option<(u32, u32)> {
-    let mut walk = Walk::new(control);
-    walk.take(4)?; // the sequence number
-    let width = u32::from_be_bytes(walk.array()?);
-    let height = u32::from_be_bytes(walk.array()?);
-    let left = u32::from_be_bytes(walk.array()?);
-    let top = u32::from_be_bytes(walk.array()?);
+    let mut scanner = Scanner::new(control);
+    scanner.take(4)?; // the sequence number
+    let width = u32::from_be_bytes(scanner.array()?);
+    let height = u32::from_be_bytes(scanner.array()?);
+    let left = u32::from_be_bytes(scanner.array()?);
+    let top = u32::from_be_bytes(scanner.array()?);
     Some((left.saturating_add(width), top.saturating_add(height)))
 }
 
-/// Walks over one chunk: its type and its data.
-fn chunk<'a>(walk: &mut Walk<'a>) -> Option<([u8; 4], &'a [u8])> {
-    let length = u32::from_be_bytes(walk.array()?);
-    let kind = walk.array()?;
-    let body = walk.take(usize::try_from(length).ok()?)?;
-    walk.take(4)?; // the CRC
+/// Reads one chunk. Returns its type and its data.
+fn chunk<'a>(scanner: &mut Scanner<'a>) -> Option<([u8; 4], &'a [u8])> {
+    let length = u32::from_be_bytes(scanner.array()?);
+    let kind = scanner.array()?;
+    let body = scanner.take(usize::try_from(length).ok()?)?;
+    scanner.take(4)?; // the CRC
     Some((kind, body))
 }
 
-/// The checksum of a chunk, as it stands in the file.
+/// The checksum of a chunk, as bytes of the file.
 fn crc(kind: &[u8; 4], body: &[u8]) -> [u8; 4] {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(kind);
@@ -156,7 +157,7 @@ fn crc(kind: &[u8; 4], body: &[u8]) -> [u8; 4] {
     hasher.finalize().to_be_bytes()
 }
 
-/// A chunk to be written; `body` is a short one, or a profile.
+/// Makes a chunk. `body` has less than 4 GiB.
 fn new_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u32).to_be_bytes();
     [&length[..], kind, body, &crc(kind, body)].concat()
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_the_picture_is_kept() {
+    fn chunks_that_show_the_picture_are_kept() {
         let frame = [&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0; 14]].concat();
         let clean = icc::clean(&profiles::profile(4, &[(b"kTRC", profiles::CURVE)])).unwrap();
         let profile = named_profile(b"ICC", &clean);
@@ -216,13 +217,13 @@ mod tests {
         let file = png(3, 2, &chunks);
         let picture = super::super::read(&file).unwrap();
         assert_eq!((picture.width, picture.height), (3, 2));
-        // The header, the profile, and what stands before and after it.
+        // The header, the profile, and the chunks before and after the profile.
         assert_eq!(picture.pieces.len(), 4);
         assert_eq!(picture.pieces.concat(), file);
     }
 
     #[test]
-    fn everything_else_is_dropped() {
+    fn other_chunks_are_removed() {
         let dropped: [(&[u8; 4], &[u8]); 7] = [
             (b"tEXt", b"Author\0me"),
             (b"zTXt", b"Comment\0\0me"),
@@ -252,9 +253,10 @@ mod tests {
 
     #[test]
     fn a_colour_profile_is_cleaned_and_loses_its_name() {
-        let told = profiles::profile(2, &[(b"rTRC", profiles::CURVE), (b"dmnd", b"made at home")]);
-        let clean = named_profile(b"ICC", &icc::clean(&told).unwrap());
-        let body = named_profile(b"Jane's screen", &told);
+        let original =
+            profiles::profile(2, &[(b"rTRC", profiles::CURVE), (b"dmnd", b"made at home")]);
+        let clean = named_profile(b"ICC", &icc::clean(&original).unwrap());
+        let body = named_profile(b"Jane's screen", &original);
         let only = png(3, 2, &[(b"iCCP", &clean), IDAT, LAST]);
         for chunks in [
             [(b"iCCP", &body[..]), IDAT, LAST, LAST],
@@ -263,7 +265,7 @@ mod tests {
         ] {
             assert_eq!(cleaned(&png(3, 2, &chunks)).as_ref(), Ok(&only));
         }
-        let bomb = named_profile(b"ICC", &vec![0; 2 * icc::LONGEST]);
+        let bomb = named_profile(b"ICC", &vec![0; 2 * icc::MAX_LENGTH]);
         let short = &body[..body.len() - 10];
         for body in [
             &b""[..],
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_orientation_stays() {
+    fn the_orientation_is_kept() {
         let block = [&exif::minimal(6)[..], b"place"].concat();
         let only = png(3, 2, &[(b"eXIf", &exif::minimal(6)), IDAT, LAST]);
         for chunks in [

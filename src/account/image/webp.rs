@@ -1,6 +1,6 @@
-//! Walks a WebP file chunk by chunk and keeps those that show the picture.
+//! Cleans a WebP file: keeps the chunks that are needed to show the picture.
 
-use super::walk::Walk;
+use super::scanner::Scanner;
 use super::{Kind, Picture, check_size, exif, icc};
 
 // The flags of a VP8X chunk (RFC 9649, 2.7).
@@ -9,64 +9,64 @@ const ALPHA: u8 = 0x10;
 const EXIF: u8 = 0x08;
 const ANIMATION: u8 = 0x02;
 
-/// Why a file is refused that cannot be walked to its end.
+/// The error for a file that cannot be read to its end.
 const BROKEN: &str = "the WebP is damaged or truncated";
 
 /// Reads a file that starts with a RIFF header of the form WEBP.
 pub(super) fn read(file: &[u8]) -> Result<Picture<'_>, &'static str> {
-    let mut walk = Walk::new(riff(file).ok_or("the WebP is truncated")?);
-    walk.take(12);
-    let start = walk.at();
-    let (kind, body) = chunk(&mut walk).ok_or(BROKEN)?;
+    let mut scanner = Scanner::new(riff(file).ok_or("the WebP is truncated")?);
+    scanner.take(12);
+    let start = scanner.position();
+    let (kind, body) = chunk(&mut scanner).ok_or(BROKEN)?;
     let (width, height, canvas) = match (&kind, body) {
         (b"VP8X", &[flags, _, _, _, w0, w1, w2, h0, h1, h2]) => {
             let width = 1 + number([w0, w1, w2]);
             let height = 1 + number([h0, h1, h2]);
             check_size(width, height)?;
             let mut flags = flags & (ALPHA | ANIMATION);
-            let (has_profile, orientation) = extended(&mut walk)?;
+            let (has_profile, orientation) = extended(&mut scanner)?;
             if has_profile {
                 flags |= PROFILE;
             }
             if let Some(orientation) = orientation {
                 flags |= EXIF;
-                walk.add(new_chunk(b"EXIF", &exif::minimal(orientation)));
+                scanner.add(new_chunk(b"EXIF", &exif::minimal(orientation)));
             }
             let canvas = [flags, 0, 0, 0, w0, w1, w2, h0, h1, h2];
             (width, height, new_chunk(&kind, &canvas))
         }
         _ => {
-            // In the simple formats, nothing after the image has a meaning.
+            // In the simple formats, the file ends with the image.
             let (width, height) = image(&kind, body)?;
-            keep(&mut walk, start);
+            keep(&mut scanner, start);
             (width, height, Vec::new())
         }
     };
-    let size = u32::try_from(4 + canvas.len() + walk.kept_len()).map_err(|_| BROKEN)?;
+    let size = u32::try_from(4 + canvas.len() + scanner.kept_len()).map_err(|_| BROKEN)?;
     let head = [b"RIFF", &size.to_le_bytes()[..], b"WEBP", &canvas].concat();
     Ok(Picture {
         kind: Kind::WebP,
         width,
         height,
-        pieces: walk.finish(head)?,
+        pieces: scanner.finish(head)?,
     })
 }
 
-/// The file without what follows the end its header tells.
+/// The file up to the end that its header states.
 fn riff(file: &[u8]) -> Option<&[u8]> {
     let size = u32::from_le_bytes(*file.get(4..)?.first_chunk()?);
     file.get(..usize::try_from(size).ok()?.checked_add(8)?)
 }
 
-/// Walks the chunks after VP8X, keeps those that show the picture, and finds
-/// whether there is a colour profile, and the orientation.
-fn extended(walk: &mut Walk) -> Result<(bool, Option<u8>), &'static str> {
+/// Reads the chunks after VP8X and keeps those that show the picture. Returns whether there is a
+/// colour profile, and the orientation.
+fn extended(scanner: &mut Scanner) -> Result<(bool, Option<u8>), &'static str> {
     let mut has_image = false;
     let mut has_profile = false;
     let mut orientation = None;
-    while !walk.rest().is_empty() {
-        let start = walk.at();
-        let (kind, body) = chunk(walk).ok_or(BROKEN)?;
+    while !scanner.rest().is_empty() {
+        let start = scanner.position();
+        let (kind, body) = chunk(scanner).ok_or(BROKEN)?;
         match &kind {
             b"VP8 " | b"VP8L" => {
                 image(&kind, body)?;
@@ -78,7 +78,7 @@ fn extended(walk: &mut Walk) -> Result<(bool, Option<u8>), &'static str> {
             }
             b"ANIM" | b"ALPH" => {}
             b"ICCP" => {
-                // Of several, the first counts; it stands before the image.
+                // Decoders use the first of several profiles, and only before the image.
                 let profile = if has_image || has_profile {
                     None
                 } else {
@@ -86,7 +86,7 @@ fn extended(walk: &mut Walk) -> Result<(bool, Option<u8>), &'static str> {
                 };
                 if let Some(profile) = profile {
                     has_profile = true;
-                    walk.add(new_chunk(b"ICCP", &profile));
+                    scanner.add(new_chunk(b"ICCP", &profile));
                 }
                 continue;
             }
@@ -96,7 +96,7 @@ fn extended(walk: &mut Walk) -> Result<(bool, Option<u8>), &'static str> {
             }
             _ => continue,
         }
-        keep(walk, start);
+        keep(scanner, start);
     }
     if has_image {
         Ok((has_profile, orientation))
@@ -105,18 +105,17 @@ fn extended(walk: &mut Walk) -> Result<(bool, Option<u8>), &'static str> {
     }
 }
 
-/// Checks a frame of an animation. It is kept as a whole, so there may be
-/// nothing in it but its image.
+/// Checks a frame of an animation. It is kept as a whole, so it must contain only its image.
 fn frame(body: &[u8]) -> Result<(), &'static str> {
-    let mut walk = Walk::new(body);
-    let mut next = || walk.array().map(number).ok_or(BROKEN);
+    let mut scanner = Scanner::new(body);
+    let mut next = || scanner.array().map(number).ok_or(BROKEN);
     let (left, top) = (2 * next()?, 2 * next()?);
     let (width, height) = (1 + next()?, 1 + next()?);
     check_size(left + width, top + height)?;
-    walk.take(4).ok_or(BROKEN)?; // the duration and flags
+    scanner.take(4).ok_or(BROKEN)?; // the duration and flags
     let mut has_image = false;
-    while !walk.rest().is_empty() {
-        let (kind, body) = chunk(&mut walk).ok_or(BROKEN)?;
+    while !scanner.rest().is_empty() {
+        let (kind, body) = chunk(&mut scanner).ok_or(BROKEN)?;
         if &kind != b"ALPH" {
             image(&kind, body)?;
             has_image = true;
@@ -129,10 +128,9 @@ fn frame(body: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// The width and height in the chunk of a lossy (RFC 6386, 9.1) or lossless
-/// (RFC 9649, 3.4) image.
+/// The width and height in the chunk of a lossy (RFC 6386, 9.1) or lossless (RFC 9649, 3.4) image.
 fn image(kind: &[u8; 4], body: &[u8]) -> Result<(u32, u32), &'static str> {
-    // A side is a number of 14 bits; the two above it say how to scale it.
+    // A side has 14 bits; the two bits above it are the scale.
     let (width, height) = match (kind, body) {
         (b"VP8 ", &[tag, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..]) if tag & 1 == 0 => {
             (number([w0, w1, 0]) & 0x3FFF, number([h0, h1, 0]) & 0x3FFF)
@@ -147,21 +145,21 @@ fn image(kind: &[u8; 4], body: &[u8]) -> Result<(u32, u32), &'static str> {
     Ok((width, height))
 }
 
-/// Walks over one chunk with its padding: its type and its data.
-fn chunk<'a>(walk: &mut Walk<'a>) -> Option<([u8; 4], &'a [u8])> {
-    let kind = walk.array()?;
-    let size = u32::from_le_bytes(walk.array()?);
-    let body = walk.take(usize::try_from(size).ok()?)?;
-    // Some writers forget the padding at the end of the file.
-    walk.take(body.len() % 2);
+/// Reads one chunk with its padding. Returns its type and its data.
+fn chunk<'a>(scanner: &mut Scanner<'a>) -> Option<([u8; 4], &'a [u8])> {
+    let kind = scanner.array()?;
+    let size = u32::from_le_bytes(scanner.array()?);
+    let body = scanner.take(usize::try_from(size).ok()?)?;
+    // Some programs omit the padding at the end of the file.
+    scanner.take(body.len() % 2);
     Some((kind, body))
 }
 
-/// Keeps the chunk that starts here, with its padding.
-fn keep(walk: &mut Walk, start: usize) {
-    walk.keep(start);
-    if (walk.at() - start) % 2 == 1 {
-        walk.add(vec![0]);
+/// Keeps the chunk from `start` to the current position, and adds its padding if it is missing.
+fn keep(scanner: &mut Scanner, start: usize) {
+    scanner.keep(start);
+    if (scanner.position() - start) % 2 == 1 {
+        scanner.add(vec![0]);
     }
 }
 
@@ -170,7 +168,7 @@ fn number([b0, b1, b2]: [u8; 3]) -> u32 {
     u32::from_le_bytes([b0, b1, b2, 0])
 }
 
-/// A chunk to be written; `body` is of even length and a short one, or a profile.
+/// Makes a chunk. `body` has an even length of less than 4 GiB.
 fn new_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [kind, &(body.len() as u32).to_le_bytes()[..], body].concat()
 }
@@ -194,14 +192,15 @@ mod tests {
         new_chunk(b"VP8X", &[flags, 0, 0, 0, 2, 0, 0, 1, 0, 0])
     }
 
-    /// A frame of 1 x 1 pixel this many pairs of pixels from the left, with these chunks.
+    /// A frame of 1 x 1 pixel with these chunks. `left` is its distance from the left, in units of
+    /// two pixels.
     fn frame_at(left: u8, chunks: &[&[u8]]) -> Vec<u8> {
         let body = [&[0, left, 0, 0, 0, 0], &[0; 10][..], &chunks.concat()].concat();
         new_chunk(b"ANMF", &body)
     }
 
     #[test]
-    fn what_shows_the_picture_is_kept() {
+    fn chunks_that_show_the_picture_are_kept() {
         let clean = icc::clean(&profiles::profile(4, &[(b"kTRC", profiles::CURVE)])).unwrap();
         let profile = new_chunk(b"ICCP", &clean);
         let loops = new_chunk(b"ANIM", b"abcdef");
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_dropped() {
+    fn other_chunks_are_removed() {
         for kind in [b"EXIF", b"XMP ", b"VP8X", b"abcd"] {
             let dropped = new_chunk(kind, b"at home.");
             let file = webp(&[&canvas(0xFF), &dropped, LOSSLESS, &dropped]);
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_orientation_stays() {
+    fn the_orientation_is_kept() {
         let only = new_chunk(b"EXIF", &exif::minimal(6));
         let more = new_chunk(
             b"EXIF",
@@ -257,13 +256,21 @@ mod tests {
 
     #[test]
     fn a_colour_profile_is_cleaned() {
-        let told = profiles::profile(2, &[(b"rTRC", profiles::CURVE), (b"dmnd", b"made at home")]);
-        let clean = new_chunk(b"ICCP", &icc::clean(&told).unwrap());
-        let told = new_chunk(b"ICCP", &told);
+        let original =
+            profiles::profile(2, &[(b"rTRC", profiles::CURVE), (b"dmnd", b"made at home")]);
+        let clean = new_chunk(b"ICCP", &icc::clean(&original).unwrap());
+        let original = new_chunk(b"ICCP", &original);
         let only = webp(&[&canvas(PROFILE), &clean, LOSSY]);
         for flags in [0, PROFILE] {
             assert_eq!(
-                cleaned(&webp(&[&canvas(flags), &told, &told, LOSSY, &told])).as_ref(),
+                cleaned(&webp(&[
+                    &canvas(flags),
+                    &original,
+                    &original,
+                    LOSSY,
+                    &original
+                ]))
+                .as_ref(),
                 Ok(&only)
             );
         }

@@ -1,24 +1,24 @@
-//! The limits of the throttle: how much of each kind a network may do at once, and how often after
-//! that.
+//! The limits of the throttle: the size of each budget, and how fast it refills.
 
 use crate::http::network::Width;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Wrong guesses at one secret that cost a source no wait.
-pub const FREE: u16 = 3;
-/// The waits after the wrong guesses that follow, in seconds; the last one stays.
+/// Wrong guesses at one secret after which a source need not wait.
+pub const FREE_GUESSES: u16 = 3;
+/// The waits after further wrong guesses, in seconds. The last one is repeated.
 pub const WAITS: [u64; 6] = [1, 3, 5, 10, 20, 40];
-/// A source whose last wrong guess at a secret is older than this starts afresh, so it also bounds
-/// every wait.
-pub const FORGIVEN: Duration = Duration::from_secs(3600);
-/// Guesses of one source at one secret at the same moment, wrong ones counted: more than an honest
-/// client has under way, and far fewer than the requests that are worked on at once.
-pub const AT_ONCE: u16 = 8;
-/// How long a source waits that has more than that under way: hashing one password takes less.
-pub const MOMENT: Duration = Duration::from_secs(1);
+/// How long a source's wrong guesses at a secret count after the last one. No wait is longer.
+pub const FORGET_AFTER: Duration = Duration::from_secs(3600);
+/// The most guesses of one source at one secret that are pending at the same time, wrong ones
+/// included: more than an honest client sends, and far fewer than the server handles at the same
+/// time.
+pub const MAX_CONCURRENT_GUESSES: u16 = 8;
+/// How long a source with more pending guesses than that must wait: longer than hashing a password
+/// takes.
+pub const CONCURRENCY_WAIT: Duration = Duration::from_secs(1);
 
-/// The kinds of things that are counted.
+/// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Wrong guesses of one network at one secret.
@@ -29,9 +29,9 @@ pub enum Kind {
     Guesser,
     /// New accounts from one network.
     Register,
-    /// Captchas that are drawn for one network.
+    /// New captchas for one network.
     Captcha,
-    /// Pictures from one network.
+    /// Uploads from one network.
     Upload,
     /// Changes of accounts from one network.
     Change,
@@ -39,63 +39,63 @@ pub enum Kind {
     Account,
 }
 
-/// So many at once, and one more each time that `every` has passed.
+/// A token bucket: `burst` requests at once, and one more after each `interval`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many at once.
+    /// The most requests at once.
     pub burst: u32,
-    /// Milliseconds until there is one more.
-    pub every: u64,
+    /// Milliseconds until one more request is allowed.
+    pub interval: u64,
 }
 
 impl Kind {
-    /// The rate of one source, or of all clients if the kind is not about networks. One person
-    /// never meets a limit; the numbers are for many people who share an address (a campus, a
-    /// mobile carrier).
+    /// The rate of one source, or of all clients for the kinds that are not per network. The
+    /// numbers are for many people who share an address (a campus, a mobile carrier); one person
+    /// never reaches a limit.
     fn of_source(self) -> Rate {
-        let (burst, every) = match self {
-            // 100 in the first hour, as the last of the waits has it over longer, then 40 an hour.
+        let (burst, interval) = match self {
+            // 100 in the first hour, as the longest wait allows too, then 40 an hour.
             Kind::Guess => (60, 90_000),
-            // 300 in the first hour, then 150 an hour; a source that is still free of waits is let
-            // in beyond that.
+            // 300 in the first hour, then 150 an hour. Sources with free guesses left are admitted
+            // beyond that.
             Kind::Secret => (150, 24_000),
-            // 600 in the first hour, then 300 an hour: typing errors of some thousand people.
+            // 600 in the first hour, then 300 an hour: the typing errors of some thousand people.
             Kind::Guesser => (300, 12_000),
             Kind::Register | Kind::Account => (300, 1000),
-            // Each log-in needs a captcha, and leads to a change or two: some thousand people in
-            // ten minutes.
+            // Each log-in needs a captcha, and one or two changes may follow: some thousand people
+            // in ten minutes.
             Kind::Captcha | Kind::Change => (600, 200),
             Kind::Upload => (150, 2000),
         };
-        Rate { burst, every }
+        Rate { burst, interval }
     }
 
-    /// How many times the rate of a source a network has.
+    /// The rate of a network, as a multiple of the rate of a source.
     ///
-    /// A client that has a whole network has many addresses, and should not have as many budgets.
-    /// But other people may be in the network too: an IPv4 block of a campus or a carrier's NAT, an
-    /// IPv6 site with a link for each phone. So that one source alone never uses up what its
-    /// neighbours need, a wider network has at least twice the budget of a narrower one. 8 sources'
-    /// worth of captchas is 4,800, then 40 a second: half a percent of one core (117 µs each), and
-    /// fewer than `max_captchas` (20,000) within the five minutes that a captcha lives.
-    fn times(self, width: Width) -> u32 {
+    /// A client with a whole network has many addresses, and should not have as many budgets. But
+    /// the network may also have other people in it: an IPv4 block of a campus or a carrier's NAT,
+    /// an IPv6 site with a link for each phone. So that no source uses up the budget of its
+    /// neighbours, a wider network has at least twice the budget of a narrower one. The captchas of
+    /// 8 sources are 4,800, then 40 a second: half a percent of one core (117 µs each), and fewer
+    /// than `max_captchas` (20,000) within the five minutes that a captcha lives.
+    fn multiplier(self, width: Width) -> u32 {
         match (self, width) {
             (_, Width::Everywhere | Width::V4Address | Width::V6Link) => 1,
             (_, Width::V6Home) => 2,
-            // Guesses at one account come from few people, however many share the network: 400 in
-            // the first hour, then 160.
+            // Few people guess at one account, even in a large network: 400 in the first hour, then
+            // 160 an hour.
             (Kind::Guess, _) => 4,
-            // Clients without a known address may be many.
+            // Many clients may have an unknown address.
             (_, Width::Unknown | Width::V4Block | Width::V6Site) => 8,
         }
     }
 
     /// The rate of a network.
     pub fn rate(self, width: Width) -> Rate {
-        let (rate, times) = (self.of_source(), self.times(width));
+        let (rate, multiplier) = (self.of_source(), self.multiplier(width));
         Rate {
-            burst: rate.burst * times,
-            every: rate.every / u64::from(times),
+            burst: rate.burst * multiplier,
+            interval: rate.interval / u64::from(multiplier),
         }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
     ];
 
     #[test]
-    fn one_source_never_uses_up_what_its_neighbours_need() {
+    fn one_source_never_uses_up_the_budget_of_its_network() {
         for kind in ALL {
             for path in [
                 &[Width::V4Address, Width::V4Block][..],
@@ -125,7 +125,7 @@ mod tests {
                 for pair in path.windows(2) {
                     let [narrow, wide] = [pair[0], pair[1]].map(|width| kind.rate(width));
                     assert!(
-                        wide.burst >= 2 * narrow.burst && narrow.every >= 2 * wide.every,
+                        wide.burst >= 2 * narrow.burst && narrow.interval >= 2 * wide.interval,
                         "{kind:?} {pair:?}"
                     );
                 }
@@ -134,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn a_site_alone_does_not_fill_the_captchas() {
+    fn one_site_does_not_fill_the_table_of_captchas() {
         let rate = Kind::Captcha.rate(Width::V6Site);
-        assert!(u64::from(rate.burst) + 300_000 / rate.every < 20_000);
+        assert!(u64::from(rate.burst) + 300_000 / rate.interval < 20_000);
     }
 }

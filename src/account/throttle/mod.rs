@@ -1,9 +1,8 @@
-//! Slows down clients that guess or ask too often: waits that grow after wrong guesses, and budgets
-//! for costly requests.
+//! The rate limits: growing waits after wrong guesses, and budgets for costly requests.
 //!
-//! A guess is charged when it is admitted, so that guesses at the same moment count each other, and
-//! given back if it was right or not a guess after all. Both are one step under the throttle's
-//! lock; nothing else happens to it later.
+//! A guess is charged when it is admitted, so that concurrent guesses count each other, and
+//! refunded if it was right or turned out not to be a guess. Each is one step under the throttle's
+//! lock.
 
 mod limits;
 mod table;
@@ -17,28 +16,30 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use table::{Entry, Key, Table, millis};
 
-/// A request that costs so much that each source has a budget for it.
+/// A costly request, for which each source has a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Budget {
     /// A new account.
     Register,
-    /// A captcha that is drawn.
+    /// A new captcha.
     Captcha,
-    /// A picture.
+    /// An uploaded picture.
     Upload,
-    /// A change of an account, which has a budget too if its id is known.
+    /// A change of an account. The account has a budget too, if its id is known.
     Change(Option<i64>),
 }
 
 /// A secret that a client may guess at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Secret<'a> {
-    /// The password of the user with this name, whether there is one or not.
+    /// The password of the user with this name, even if no such user exists.
     Password(&'a str),
     /// The configured key that resets passwords.
     ResetKey,
     /// The configured key that registers accounts.
     RegistrationKey,
+    /// The user key of the user with this name, even if no such user exists.
+    UserKey(&'a str),
 }
 
 /// How a guess ended.
@@ -48,12 +49,11 @@ pub enum Verdict {
     Right,
     /// The guess was wrong.
     Wrong,
-    /// The request failed for another reason: the rest of it was no good, or the server is at
-    /// fault.
+    /// The request failed for another reason: the rest of it was invalid, or the server failed.
     Unknown,
 }
 
-/// A guess that is under way, with all that it is charged with. It has to be settled in any case.
+/// A pending guess and the keys that it is charged to. It must always be settled.
 #[derive(Debug, Default)]
 pub struct Guess {
     keys: Vec<Key>,
@@ -61,36 +61,32 @@ pub struct Guess {
     at: u64,
 }
 
-/// The memory of wrong guesses and budgets. Times come from the caller, and never from a clock that
-/// can be set.
+/// The wrong guesses and budgets of all sources. Times come from the caller and are monotonic.
 pub struct Throttle {
-    on: bool,
-    /// Of this process or of the one before it.
+    enabled: bool,
+    /// The key of the hashes. The next worker takes it over with the entries.
     secret: u64,
-    /// Budgets of requests that cost their client nothing: captchas.
+    /// Budgets of requests that cost the client nothing: captchas.
     free: Table,
-    /// Guesses, and budgets of requests that need a solved captcha or a token. They have a table of
-    /// their own, so that free requests push none of them out.
+    /// Guesses, and budgets of requests that need a solved captcha or a token. Their table is
+    /// separate, so that free requests evict none of them.
     paid: Table,
 }
 
 impl Throttle {
-    /// A throttle without entries. The names of guessed secrets are hashed with `secret`, so that
-    /// no client can aim at the entry of another one.
-    pub fn new(on: bool, secret: u64) -> Throttle {
+    /// An empty throttle. Secrets are hashed with the key `secret`, so that clients cannot
+    /// construct collisions with each other's entries.
+    pub fn new(enabled: bool, secret: u64) -> Throttle {
         Throttle {
-            on,
+            enabled,
             secret,
             free: Table::default(),
             paid: Table::default(),
         }
     }
 
-    /// Asks whether a source may guess at these secrets, all at once, and charges it for a guess at
-    /// each.
-    ///
-    /// # Errors
-    /// How long it has to wait. Then it is charged nothing.
+    /// Charges a source for one guess at each of these secrets. If it must wait first, the error is
+    /// the wait, and nothing is charged.
     pub fn admit(
         &mut self,
         secrets: &[Secret],
@@ -98,12 +94,12 @@ impl Throttle {
         now: Duration,
     ) -> Result<Guess, Duration> {
         let at = millis(now);
-        if !self.on {
+        if !self.enabled {
             return Ok(Guess::default());
         }
         let mut wait = 0;
         let mut keys: Vec<Key> = source
-            .and_wider()
+            .with_wider()
             .map(|network| Key {
                 kind: Kind::Guesser,
                 network,
@@ -112,20 +108,20 @@ impl Throttle {
             .collect();
         for secret in secrets {
             let about = self.hash(secret);
-            keys.extend(source.and_wider().map(|network| Key {
+            keys.extend(source.with_wider().map(|network| Key {
                 kind: Kind::Guess,
                 network,
                 about,
             }));
-            let mine = Key {
+            let of_source = Key {
                 kind: Kind::Guess,
                 network: source,
                 about,
             };
-            let (wait_of_mine, is_free) = self.paid.wait_of_guesser(&mine, at);
-            wait = wait.max(wait_of_mine);
-            // The guesses of others do not lock out a source that has a free guess left: an
-            // account's owner, say.
+            let (guess_wait, is_free) = self.paid.guess_wait(&of_source, at);
+            wait = wait.max(guess_wait);
+            // The guesses of other sources do not lock out a source with a free guess left, for
+            // example the account's owner.
             let of_all = Key {
                 kind: Kind::Secret,
                 network: Network::EVERYWHERE,
@@ -146,25 +142,23 @@ impl Throttle {
         Ok(Guess { keys, at })
     }
 
-    /// Takes note of how a guess ended: one that was wrong stays charged, any other is given back.
-    /// The right one also forgives its source the wrong ones before.
+    /// Settles a guess: a wrong one stays charged, any other is refunded. After a right one, the
+    /// source's earlier wrong guesses are forgotten.
     pub fn settle(&mut self, guess: Guess, verdict: Verdict) {
         for key in &guess.keys {
             match verdict {
-                Verdict::Wrong => self.paid.keep(key, guess.at),
+                Verdict::Wrong => self.paid.confirm(key, guess.at),
                 Verdict::Right | Verdict::Unknown => {
-                    self.paid.give_back(key, verdict == Verdict::Right)
+                    self.paid.refund(key, verdict == Verdict::Right)
                 }
             }
         }
     }
 
-    /// Takes one from a budget of a source and of the networks around it.
-    ///
-    /// # Errors
-    /// How long it has to wait. Then nothing is taken.
+    /// Charges the budgets of a source and of the networks around it for one request. If one of
+    /// them is used up, the error is the wait, and nothing is charged.
     pub fn spend(&mut self, budget: Budget, source: Source, now: Duration) -> Result<(), Duration> {
-        if !self.on {
+        if !self.enabled {
             return Ok(());
         }
         let kind = match budget {
@@ -174,7 +168,7 @@ impl Throttle {
             Budget::Change(_) => Kind::Change,
         };
         let mut keys: Vec<Key> = source
-            .and_wider()
+            .with_wider()
             .map(|network| Key {
                 kind,
                 network,
@@ -208,31 +202,31 @@ impl Throttle {
         Ok(())
     }
 
-    /// The entries, for another process on this machine to go on with. A guess that is under way
-    /// goes over as a wrong one, since the other process never learns how it ends.
+    /// The state for the next worker. Pending guesses count as wrong in it, since that worker never
+    /// learns how they end.
     pub fn state(&self) -> impl Serialize + use<> {
         (self.secret, self.free.state(), self.paid.state())
     }
 
-    /// Goes on with the state of another process.
+    /// Takes over the state of the previous worker.
     pub fn restore(&mut self, (secret, free, paid): State) {
         self.secret = secret;
         self.free.restore(free.0);
         self.paid.restore(paid.0);
     }
 
-    fn hash(&self, of: &impl Hash) -> u64 {
+    fn hash(&self, value: &impl Hash) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.secret.hash(&mut hasher);
-        of.hash(&mut hasher);
+        value.hash(&mut hasher);
         hasher.finish()
     }
 }
 
-/// The state that one process sends to the next.
+/// The state that one worker sends to the next.
 pub type State = (u64, Entries, Entries);
 
-/// Entries as they travel.
+/// The entries of one table in that state.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub struct Entries(Vec<(Key, Entry)>);
@@ -257,7 +251,7 @@ mod tests {
         Secret::Password("rei")
     }
 
-    /// A guess that is settled at once; how long it has to wait if it is refused.
+    /// Admits and settles a guess. Returns the wait if it is refused.
     fn guess(
         throttle: &mut Throttle,
         secret: Secret,
@@ -276,7 +270,7 @@ mod tests {
         guess(throttle, secret, source, now, Verdict::Wrong)
     }
 
-    /// All entries, but for the time at which a guess last began.
+    /// All entries, without the times of the last guesses.
     fn entries(throttle: &Throttle) -> HashMap<String, String> {
         let text = serde_json::to_value(throttle.state()).unwrap();
         let tables = text.as_array().unwrap()[1..]
@@ -308,7 +302,7 @@ mod tests {
                     assert_eq!(
                         wrong(&mut throttle, secret, source, now),
                         wait,
-                        "what is refused lengthens nothing"
+                        "a refused guess does not lengthen the wait"
                     );
                 }
                 now += wait;
@@ -331,14 +325,14 @@ mod tests {
             assert_eq!(
                 wrong(&mut throttle, secret, source, now),
                 Duration::ZERO,
-                "the right one forgives the others"
+                "a right guess resets the waits"
             );
             assert_eq!(wrong(&mut throttle, secret, source, now), Duration::ZERO);
         }
     }
 
     #[test]
-    fn a_source_that_has_waited_an_hour_starts_afresh() {
+    fn wrong_guesses_are_forgotten_an_hour_after_the_last_one() {
         let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
         (0..60).for_each(|nth| {
             assert!(wrong(&mut throttle, rei(), source, seconds(nth * 40)).is_zero())
@@ -356,22 +350,22 @@ mod tests {
     #[test]
     fn of_sixty_simultaneous_guesses_eight_are_admitted() {
         let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
-        let mut under_way: Vec<_> = (0..60)
+        let mut pending: Vec<_> = (0..60)
             .filter_map(|_| throttle.admit(&[rei()], source, seconds(0)).ok())
             .collect();
-        assert_eq!(under_way.len(), 8);
+        assert_eq!(pending.len(), 8);
         assert_eq!(
             throttle.admit(&[rei()], source, seconds(0)).unwrap_err(),
             Duration::from_secs(1)
         );
-        under_way
+        pending
             .drain(..)
             .for_each(|guess| throttle.settle(guess, Verdict::Wrong));
         assert_eq!(
             throttle.admit(&[rei()], source, seconds(0)).unwrap_err(),
             Duration::from_secs(40)
         );
-        // After waits have begun, one at a time.
+        // Without free guesses, only one may be pending.
         let admitted = (0..60)
             .filter_map(|_| throttle.admit(&[rei()], source, seconds(40)).ok())
             .collect::<Vec<_>>();
@@ -379,28 +373,28 @@ mod tests {
     }
 
     #[test]
-    fn an_honest_client_with_the_right_password_is_let_in_six_times_at_once() {
+    fn a_client_with_the_right_password_may_log_in_six_times_at_once() {
         let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
-        // Two typing errors before change nothing.
+        // Also after one or two typing errors.
         for round in 0..100 {
             for _ in 0..round % 3 {
                 assert!(wrong(&mut throttle, rei(), source, seconds(round)).is_zero());
             }
-            let under_way: Vec<_> = (0..6)
+            let pending: Vec<_> = (0..6)
                 .map(|_| {
                     throttle
                         .admit(&[rei()], source, seconds(round))
-                        .expect("let in")
+                        .expect("admitted")
                 })
                 .collect();
-            under_way
+            pending
                 .into_iter()
                 .for_each(|guess| throttle.settle(guess, Verdict::Right));
         }
     }
 
     #[test]
-    fn what_is_given_back_is_what_was_charged() {
+    fn a_refund_restores_what_was_charged() {
         let mut seed = 1_u64;
         let mut random = |below: u64| {
             seed = seed
@@ -409,37 +403,36 @@ mod tests {
             (seed >> 33) % below
         };
         for _ in 0..50 {
-            // Beside the same wrong guesses, one throttle has guesses under way that in the end are
-            // none.
+            // Both throttles have the same wrong guesses; one also has guesses that are refunded.
             let (mut one, mut other) = (Throttle::new(true, 1), Throttle::new(true, 1));
-            let mut under_way = Vec::new();
+            let mut pending = Vec::new();
             let mut now = seconds(0);
             for _ in 0..200 {
                 now += Duration::from_millis(random(20_000));
                 let name = random(4).to_string();
                 let source = from(&format!("2001:db8:0:{:x}::", random(3) * 0x80));
-                // With waits, one at a time: there a guess under way is in the way of others, as it
-                // should be.
+                // Refunded guesses have another secret: a pending guess at the same one would
+                // rightly delay the others.
                 let (secret, attempts) = (Secret::Password(&name), [Secret::Password("another")]);
                 if random(2) == 0 {
-                    under_way.extend(one.admit(&attempts, source, now));
+                    pending.extend(one.admit(&attempts, source, now));
                 } else {
                     assert_eq!(
                         wrong(&mut one, secret, source, now),
                         wrong(&mut other, secret, source, now)
                     );
                 }
-                if random(3) == 0 && !under_way.is_empty() {
-                    let nth = random(under_way.len() as u64) as usize;
+                if random(3) == 0 && !pending.is_empty() {
+                    let nth = random(pending.len() as u64) as usize;
                     let verdict = if random(2) == 0 {
                         Verdict::Right
                     } else {
                         Verdict::Unknown
                     };
-                    one.settle(under_way.swap_remove(nth), verdict);
+                    one.settle(pending.swap_remove(nth), verdict);
                 }
             }
-            under_way
+            pending
                 .drain(..)
                 .for_each(|guess| one.settle(guess, Verdict::Unknown));
             assert_eq!(entries(&one), entries(&other));
@@ -453,7 +446,7 @@ mod tests {
         let home = |count| format!("2001:db8:0:{:x}::", count % 0x100);
         let site = |count| format!("2001:db8:0:{:x}::", count * 0x101 % 0x1_0000);
         let unknown = |_| "?".into();
-        // Sources, and what they may do at most in an hour at one account and at all.
+        // Sources, and their most guesses in an hour at one account and at all accounts.
         let rows: [(Sources, u64, u64); 5] = [
             (address, 100, 600),
             (block, 400, 4800),
@@ -483,7 +476,8 @@ mod tests {
         }
     }
 
-    /// Eighty sources in as many networks guess at rei's password, at one time of each second.
+    /// Eighty sources in as many networks each guess once at rei's password, in this second.
+    /// Returns how many guesses are admitted.
     fn botnet(throttle: &mut Throttle, second: u64) -> usize {
         let sources = (0..80).map(|nth| from(&format!("198.51.{nth}.1")));
         sources
@@ -492,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn during_an_attack_the_owner_has_three_tries_from_a_fresh_source() {
+    fn during_an_attack_the_owner_has_three_guesses_from_a_new_source() {
         let mut throttle = Throttle::new(true, 1);
         let count: usize = (0..3600).map(|second| botnet(&mut throttle, second)).sum();
         assert!(count <= 300 + 3 * 80, "{count}");
@@ -515,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_key_that_is_attacked_lets_every_fresh_source_in() {
+    fn during_an_attack_on_the_registration_key_every_new_source_is_admitted() {
         let mut throttle = Throttle::new(true, 1);
         for second in 0..3600 {
             wrong(
@@ -552,7 +546,7 @@ mod tests {
             botnet(&mut throttle, second);
             let wait = wrong(&mut throttle, rei(), owner, seconds(second));
             longest = longest.max(wait);
-            // However long the attack goes on, and although the owner is wrong again and again.
+            // Even in a long attack, and if the owner keeps guessing wrong.
             waiting = if wait.is_zero() { 0 } else { waiting + 1 };
             assert!(waiting <= 3601, "{second}");
         }
@@ -586,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn budgets_end_and_come_back() {
+    fn a_budget_refills_after_it_is_used_up() {
         let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
         for _ in 0..600 {
             assert_eq!(throttle.spend(Budget::Captcha, source, seconds(0)), Ok(()));
@@ -609,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_a_budget_too_whatever_sources_it_has() {
+    fn the_sources_of_a_network_share_a_budget() {
         let sources: [(Sources, usize); 4] = [
             (|nth| format!("2001:db8:0:{:x}::", nth % 0x1_0000), 4800),
             (|nth| format!("2001:db8:0:{:x}::", nth % 0x100), 1200),
@@ -635,7 +629,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_has_a_budget_of_changes_wherever_they_come_from() {
+    fn the_changes_of_an_account_have_a_budget_for_all_sources_together() {
         let mut throttle = Throttle::new(true, 1);
         let mut change = |id: i64, nth: u32, now| {
             throttle.spend(
@@ -661,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_leaves_nothing_behind() {
+    fn a_refused_request_is_not_charged() {
         let mut throttle = Throttle::new(true, 1);
         for nth in 0..4800 {
             assert!(
@@ -690,24 +684,24 @@ mod tests {
                     )
                     .is_err()
             );
-            let both = [Secret::Password("nobody"), rei()];
+            let both = [Secret::Password("unknown"), rei()];
             assert!(
                 throttle
                     .admit(&both, from("192.0.2.1"), seconds(0))
                     .is_err(),
-                "neither is charged"
+                "charged for neither"
             );
         }
         assert_eq!(entries(&throttle), before);
     }
 
     #[test]
-    fn free_requests_push_out_nothing_that_cost_something() {
+    fn captcha_requests_do_not_evict_guesses() {
         let mut throttle = Throttle::new(true, 1);
         for _ in 0..3 {
             assert!(wrong(&mut throttle, rei(), from("192.0.2.1"), seconds(0)).is_zero());
         }
-        // Four times as many entries as a table holds, each in a site of its own.
+        // Each is in another site and so makes three entries: four times as many as a table holds.
         for nth in 0..40_000 {
             let source = from(&format!("2001:db8:{nth:x}::"));
             assert_eq!(throttle.spend(Budget::Captcha, source, seconds(0)), Ok(()));
@@ -727,7 +721,7 @@ mod tests {
                 assert!(wrong(&mut throttle, rei(), source, seconds(nth)).is_zero())
             });
         }
-        // Ten sites guess at another name each time, from another link, as fast as they are let.
+        // Ten sites guess at another name from another link each time, as often as they may.
         let mut count = 0;
         for nth in 0..10 * 2400_u32 {
             let (site, name) = (nth % 10, nth.to_string());
@@ -736,14 +730,14 @@ mod tests {
                 wrong(&mut throttle, Secret::Password(&name), source, seconds(3)).is_zero(),
             );
         }
-        assert_eq!(count, 10 * 2400, "within the budget of each");
+        assert_eq!(count, 10 * 2400, "within the budget of each site");
         for source in honest {
             assert_eq!(
                 wrong(&mut throttle, rei(), source, seconds(3)),
                 Duration::from_secs(3)
             );
         }
-        // The flood has not made the throttle forget that the budget of each site is used up.
+        // The flood has not evicted the used-up budgets of the sites.
         let refused = (0..10).filter(|site| {
             let source = from(&format!("2001:db8:{site:x}:ffff::"));
             !wrong(&mut throttle, Secret::Password("asuka"), source, seconds(3)).is_zero()
@@ -752,10 +746,10 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_over_to_another_process_and_what_is_under_way_as_a_wrong_guess() {
+    fn the_next_worker_takes_over_the_state_with_pending_guesses_as_wrong() {
         let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
         assert!(wrong(&mut throttle, rei(), source, seconds(0)).is_zero());
-        let under_way = [0, 1].map(|_| throttle.admit(&[rei()], source, seconds(7200)).unwrap());
+        let pending = [0, 1].map(|_| throttle.admit(&[rei()], source, seconds(7200)).unwrap());
         (0..600).for_each(|_| {
             throttle
                 .spend(Budget::Captcha, source, seconds(7200))
@@ -767,31 +761,31 @@ mod tests {
         assert!(other.spend(Budget::Captcha, source, seconds(7200)).is_err());
         assert!(
             wrong(&mut other, rei(), source, seconds(7200)).is_zero(),
-            "the third"
+            "the third free guess"
         );
         assert_eq!(
             wrong(&mut other, rei(), source, seconds(7200)),
             Duration::from_secs(1)
         );
-        under_way
+        pending
             .into_iter()
             .for_each(|guess| throttle.settle(guess, Verdict::Wrong));
         (0..1).for_each(|_| assert!(wrong(&mut throttle, rei(), source, seconds(7200)).is_zero()));
         assert_eq!(entries(&throttle), entries(&other));
-        let of_before = r#"[1,[[2,{"failures":3,"until":{"secs":1,"nanos":0}}]]]"#;
+        let older_state = r#"[1,[[2,{"failures":3,"until":{"secs":1,"nanos":0}}]]]"#;
         assert!(
-            serde_json::from_str::<State>(of_before).is_err(),
-            "what 1.1.0 says is not misread"
+            serde_json::from_str::<State>(older_state).is_err(),
+            "the state of 1.1.0 is refused, not misread"
         );
     }
 
     #[test]
-    fn it_can_be_off() {
-        let (mut off, source) = (Throttle::new(false, 1), from("192.0.2.1"));
+    fn a_disabled_throttle_admits_everything() {
+        let (mut disabled, source) = (Throttle::new(false, 1), from("192.0.2.1"));
         for _ in 0..1000 {
-            assert!(wrong(&mut off, rei(), source, seconds(0)).is_zero());
-            assert_eq!(off.spend(Budget::Upload, source, seconds(0)), Ok(()));
+            assert!(wrong(&mut disabled, rei(), source, seconds(0)).is_zero());
+            assert_eq!(disabled.spend(Budget::Upload, source, seconds(0)), Ok(()));
         }
-        assert!(entries(&off).is_empty());
+        assert!(entries(&disabled).is_empty());
     }
 }

@@ -1,51 +1,53 @@
-//! A bounded table of budgets that fill up again, and of guesses that are under way.
+//! A bounded table of budgets that refill, and of pending guesses.
 
-use super::limits::{AT_ONCE, FORGIVEN, FREE, Kind, MOMENT, Rate, WAITS};
-use crate::http::network::{Network, heaviest};
+use super::limits::{
+    CONCURRENCY_WAIT, FORGET_AFTER, FREE_GUESSES, Kind, MAX_CONCURRENT_GUESSES, Rate, WAITS,
+};
+use crate::http::network::{Network, entries_to_evict};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Entries at most, each 64 bytes and one of the map: seven eighths of a power of two, which is as
-/// many as the map holds before it doubles. It takes 2.1 MB when it is full, and as much again for
-/// the moment in which room is made.
-pub const MOST: usize = 28 * 1024;
-/// Entries for which room is made at once: a part of the table, so that it costs each of them
-/// little.
-const ROOM: usize = MOST / 8;
+/// The most entries, which take 64 bytes each and one byte in the map: seven eighths of a power of
+/// two, the most that the map holds before it doubles. A full table takes 2.1 MB, and twice that
+/// during an eviction.
+pub const MAX_ENTRIES: usize = 28 * 1024;
+/// Entries that one eviction makes room for: many, so that the cost per insertion is small.
+const EVICTION_SIZE: usize = MAX_ENTRIES / 8;
 
 /// The subject of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Key {
-    /// The kind of thing that is counted.
+    /// What is counted.
     pub kind: Kind,
-    /// The network that it is counted for.
+    /// The network for which it is counted.
     pub network: Network,
-    /// The hash of a secret, or the id of an account; 0 if it is about neither.
+    /// The hash of a secret or the id of an account; 0 for the kinds that have neither.
     pub about: u64,
 }
 
-/// The count of a key. Times are in milliseconds, on the clock of the requests.
+/// The state of a key. Times are in milliseconds on the monotonic clock. The names of the fields
+/// are the format of the state that one worker sends to the next.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When the budget is whole again.
+    /// When the budget is full again.
     whole: u64,
-    /// The last charge that stayed.
+    /// The time of the last charge that was not refunded.
     used: u64,
-    /// When the last guess began.
+    /// The time of the last guess.
     begun: u64,
     /// Wrong guesses in a row.
     wrong: u16,
-    /// Guesses that are under way: charged, and not settled yet.
+    /// Guesses that are charged and not settled yet.
     pending: u16,
 }
 
-/// The entries, of which there are never more than [`MOST`].
+/// The entries, at most [`MAX_ENTRIES`].
 #[derive(Default)]
 pub struct Table(HashMap<Key, Entry>);
 
 impl Key {
-    /// Whether it is about a source that guesses at a secret, for which waits grow.
+    /// Whether the key counts the guesses of a source at a secret, after which it must wait.
     fn has_waits(&self) -> bool {
         self.kind == Kind::Guess && self.network.is_source()
     }
@@ -56,36 +58,36 @@ impl Key {
 }
 
 impl Entry {
-    /// Wrong guesses that are not forgiven yet.
+    /// The wrong guesses that still count.
     fn wrong(&self, now: u64) -> u16 {
-        if now.saturating_sub(self.used) > millis(FORGIVEN) {
+        if now.saturating_sub(self.used) > millis(FORGET_AFTER) {
             0
         } else {
             self.wrong
         }
     }
 
-    /// How long the wait after the wrong guesses still is.
+    /// The rest of the wait after the wrong guesses.
     fn wait(&self, now: u64) -> u64 {
-        let Some(nth) = self.wrong(now).checked_sub(FREE) else {
+        let Some(nth) = self.wrong(now).checked_sub(FREE_GUESSES) else {
             return 0;
         };
         let wait = WAITS[usize::from(nth).min(WAITS.len() - 1)];
         (self.used + 1000 * wait).saturating_sub(now)
     }
 
-    /// Whether nothing would be different without it.
+    /// Whether the entry means the same as a missing one.
     fn is_blank(&self, now: u64) -> bool {
         self.pending == 0 && self.whole <= now && self.wrong(now) == 0
     }
 
     fn charge(&mut self, rate: Rate, now: u64) {
-        self.whole = self.whole.max(now) + rate.every;
+        self.whole = self.whole.max(now) + rate.interval;
         self.used = self.used.max(now);
     }
 
-    /// One of the guesses that are under way was wrong.
-    fn keep(&mut self, key: &Key, now: u64) {
+    /// Records that a pending guess was wrong.
+    fn confirm(&mut self, key: &Key, now: u64) {
         self.pending = self.pending.saturating_sub(1);
         if key.has_waits() {
             self.wrong = self.wrong(now).saturating_add(1);
@@ -93,64 +95,64 @@ impl Entry {
         self.charge(key.rate(), now);
     }
 
-    /// The entry as another process goes on with it, which never learns how a guess that is under
-    /// way ends: it was wrong.
+    /// The entry with its pending guesses counted as wrong, for the next worker, which never learns
+    /// how they end.
     fn settled(mut self, key: &Key) -> Entry {
         while self.pending > 0 {
-            self.keep(key, self.begun);
+            self.confirm(key, self.begun);
         }
         self
     }
 }
 
 impl Table {
-    /// How long until a key's budget has one more. Guesses that are under way count as spent.
+    /// The time until a key's budget allows one more. Pending guesses count as spent.
     pub fn wait(&self, key: &Key, now: u64) -> u64 {
         let Some(entry) = self.0.get(key) else {
             return 0;
         };
         let rate = key.rate();
-        let spent = entry.whole.saturating_sub(now) + u64::from(entry.pending) * rate.every;
-        (spent + rate.every).saturating_sub(u64::from(rate.burst) * rate.every)
+        let spent = entry.whole.saturating_sub(now) + u64::from(entry.pending) * rate.interval;
+        (spent + rate.interval).saturating_sub(u64::from(rate.burst) * rate.interval)
     }
 
-    /// How long the source of this key waits before it may guess again, and whether it has a free
+    /// How long the source of this key must wait before its next guess, and whether it has a free
     /// guess left.
-    pub fn wait_of_guesser(&self, key: &Key, now: u64) -> (u64, bool) {
+    pub fn guess_wait(&self, key: &Key, now: u64) -> (u64, bool) {
         let entry = self.0.get(key).copied().unwrap_or_default();
-        let (wrong, moment) = (entry.wrong(now), millis(MOMENT));
-        let wait = match (wrong < FREE, entry.pending) {
-            (true, pending) if wrong.saturating_add(pending) < AT_ONCE => 0,
-            (true, _) => moment,
-            // From here on one at a time.
+        let (wrong, concurrency_wait) = (entry.wrong(now), millis(CONCURRENCY_WAIT));
+        let wait = match (wrong < FREE_GUESSES, entry.pending) {
+            (true, pending) if wrong.saturating_add(pending) < MAX_CONCURRENT_GUESSES => 0,
+            (true, _) => concurrency_wait,
+            // Without free guesses, only one may be pending.
             (false, 0) => entry.wait(now),
-            (false, _) => entry.wait(now).max(moment),
+            (false, _) => entry.wait(now).max(concurrency_wait),
         };
-        (wait, wrong.saturating_add(entry.pending) < FREE)
+        (wait, wrong.saturating_add(entry.pending) < FREE_GUESSES)
     }
 
-    /// Takes one from a key's budget.
+    /// Charges a key's budget for one request.
     pub fn charge(&mut self, key: Key, now: u64) {
         self.entry(key, now).charge(key.rate(), now);
     }
 
-    /// Takes one from a key's budget until it is known how a guess ends.
+    /// Charges a key's budget for a pending guess.
     pub fn begin(&mut self, key: Key, now: u64) {
         let entry = self.entry(key, now);
         entry.pending = entry.pending.saturating_add(1);
         entry.begun = now;
     }
 
-    /// Keeps the charge of [`Table::begin`]: the guess was wrong.
-    pub fn keep(&mut self, key: &Key, now: u64) {
+    /// Makes the charge of [`Table::begin`] final, since the guess was wrong.
+    pub fn confirm(&mut self, key: &Key, now: u64) {
         if let Some(entry) = self.0.get_mut(key) {
-            entry.keep(key, now);
+            entry.confirm(key, now);
         }
     }
 
-    /// Gives back the charge of [`Table::begin`], and nothing else. If `forgive` is set, the
-    /// source's earlier wrong guesses are forgiven too.
-    pub fn give_back(&mut self, key: &Key, forgive: bool) {
+    /// Refunds the charge of [`Table::begin`], and nothing else. If `forgive` is set, the source's
+    /// earlier wrong guesses are forgotten too.
+    pub fn refund(&mut self, key: &Key, forgive: bool) {
         let Some(entry) = self.0.get_mut(key) else {
             return;
         };
@@ -164,8 +166,8 @@ impl Table {
     }
 
     fn entry(&mut self, key: Key, now: u64) -> &mut Entry {
-        if self.0.len() >= MOST && !self.0.contains_key(&key) {
-            self.make_room(now);
+        if self.0.len() >= MAX_ENTRIES && !self.0.contains_key(&key) {
+            self.evict(now);
         }
         self.0.entry(key).or_insert(Entry {
             used: now,
@@ -173,29 +175,30 @@ impl Table {
         })
     }
 
-    /// Removes blank entries and then, if that is not enough, the oldest entries of the heaviest
-    /// networks. A guess that is under way stays: it has yet to be settled, and there are no more
-    /// of them than requests that are worked on.
-    fn make_room(&mut self, now: u64) {
-        // Into a fresh map: entries that are removed from a full one leave marks that make it grow.
-        let full = std::mem::replace(&mut self.0, HashMap::with_capacity(MOST));
+    /// Removes blank entries and then, if that is not enough, the oldest entries of the networks
+    /// with most entries. Entries with pending guesses stay, since these must be settled; there are
+    /// no more of them than requests in progress.
+    fn evict(&mut self, now: u64) {
+        // Into a new map: removals from a full one leave tombstones, which would make it grow.
+        let full = std::mem::replace(&mut self.0, HashMap::with_capacity(MAX_ENTRIES));
         self.0
             .extend(full.into_iter().filter(|(_, entry)| !entry.is_blank(now)));
-        let surplus = (self.0.len() + ROOM).saturating_sub(MOST);
+        let surplus = (self.0.len() + EVICTION_SIZE).saturating_sub(MAX_ENTRIES);
         if surplus > 0 {
             let settled = self.0.iter().filter(|(_, entry)| entry.pending == 0);
-            // Of entries that were used at the same moment, a budget for everything is worth most.
-            let age = |key: &Key, entry: &Entry| 2 * entry.used + u64::from(key.about == 0);
+            // Of entries with the same time, those about no single secret or account are kept
+            // longest.
+            let order = |key: &Key, entry: &Entry| 2 * entry.used + u64::from(key.about == 0);
             let settled = settled
-                .map(|(key, entry)| (key.network, age(key, entry), *key))
+                .map(|(key, entry)| (key.network, order(key, entry), *key))
                 .collect();
-            for key in heaviest(settled, surplus) {
+            for key in entries_to_evict(settled, surplus) {
                 self.0.remove(&key);
             }
         }
     }
 
-    /// The entries, for another process to go on with.
+    /// The entries, for the next worker.
     pub fn state(&self) -> Vec<(Key, Entry)> {
         self.0
             .iter()
@@ -203,13 +206,13 @@ impl Table {
             .collect()
     }
 
-    /// Goes on with the entries of another process.
+    /// Takes over the entries of the previous worker.
     pub fn restore(&mut self, entries: Vec<(Key, Entry)>) {
-        self.0 = entries.into_iter().take(MOST).collect();
+        self.0 = entries.into_iter().take(MAX_ENTRIES).collect();
     }
 }
 
-/// Whole milliseconds, of which there are enough for some hundred million years.
+/// Whole milliseconds; a `u64` is enough for some hundred million years.
 pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4)
 }
@@ -227,49 +230,52 @@ mod tests {
         }
     }
 
-    /// A table with so many wrong guesses, one each millisecond from this time on.
-    fn full(count: u64, start: u64) -> Table {
+    /// A table with `count` wrong guesses, one per millisecond from `start` on.
+    fn with_wrong_guesses(count: u64, start: u64) -> Table {
         let mut table = Table::default();
         for about in 0..count {
             table.begin(key(about), start + about);
-            table.keep(&key(about), start + about);
-            assert!(table.0.len() <= MOST && table.0.capacity() <= 2 * MOST);
+            table.confirm(&key(about), start + about);
+            assert!(table.0.len() <= MAX_ENTRIES && table.0.capacity() <= 2 * MAX_ENTRIES);
         }
         table
     }
 
     #[test]
-    fn an_entry_is_as_small_as_the_bound_says() {
+    fn an_entry_has_64_bytes_and_the_map_does_not_grow_below_the_bound() {
         assert_eq!(size_of::<(Key, Entry)>(), 64);
-        assert_eq!(HashMap::<Key, Entry>::with_capacity(MOST).capacity(), MOST);
+        assert_eq!(
+            HashMap::<Key, Entry>::with_capacity(MAX_ENTRIES).capacity(),
+            MAX_ENTRIES
+        );
     }
 
     #[test]
-    fn memory_is_bounded_and_the_latest_stay() {
-        let table = full(100_000, 0);
-        let stays = MOST as u64 - ROOM as u64;
-        assert!((100_000 - stays..100_000).all(|about| table.0.contains_key(&key(about))));
+    fn memory_is_bounded_and_the_newest_entries_stay() {
+        let table = with_wrong_guesses(100_000, 0);
+        let kept = (MAX_ENTRIES - EVICTION_SIZE) as u64;
+        assert!((100_000 - kept..100_000).all(|about| table.0.contains_key(&key(about))));
     }
 
     #[test]
-    fn what_is_forgiven_and_whole_again_goes_first() {
-        let mut table = full(MOST as u64, 0);
-        let later = 2 * millis(FORGIVEN);
-        table.charge(key(MOST as u64), later);
+    fn blank_entries_are_evicted_first() {
+        let mut table = with_wrong_guesses(MAX_ENTRIES as u64, 0);
+        let later = 2 * millis(FORGET_AFTER);
+        table.charge(key(MAX_ENTRIES as u64), later);
         assert_eq!(table.0.len(), 1);
     }
 
     #[test]
-    fn a_guess_under_way_stays_until_it_is_settled() {
+    fn an_entry_with_a_pending_guess_is_never_evicted() {
         let mut table = Table::default();
         table.begin(key(u64::MAX), 0);
         for about in 0..50_000 {
             table.charge(key(about), about + 1);
         }
-        table.give_back(&key(u64::MAX), false);
+        table.refund(&key(u64::MAX), false);
         assert!(
             !table.0.contains_key(&key(u64::MAX)),
-            "it leaves nothing behind"
+            "a refund leaves no entry"
         );
     }
 }

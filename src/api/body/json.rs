@@ -1,9 +1,9 @@
-//! The members of a JSON body.
+//! JSON bodies and their members.
 
 use crate::contract::{Field, Reason, is_absent};
 use serde_json::{Map, Value};
 
-/// A JSON body. All fields of one that cannot be read are absent.
+/// A JSON body. If it cannot be read, all fields are absent.
 #[derive(Default)]
 pub struct JsonBody {
     members: Map<String, Value>,
@@ -24,7 +24,7 @@ impl JsonBody {
         }
     }
 
-    /// A body that cannot be read, and why.
+    /// A body that cannot be read, with the reason.
     pub fn unreadable(why: &str) -> JsonBody {
         JsonBody {
             members: Map::new(),
@@ -32,18 +32,19 @@ impl JsonBody {
         }
     }
 
-    /// Why the body could not be read, as a sentence for the author of a client.
+    /// Why the body could not be read, as a sentence for the developer of a client.
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
 
-    /// The text of a member; empty if it is absent: missing, not a string, empty, or only CR and LF.
+    /// The text of a member. It is empty if the member is absent: missing, not a string, empty, or
+    /// only CR and LF.
     pub fn text(&self, name: &str) -> &str {
         let text = self.members.get(name).and_then(Value::as_str);
         text.filter(|text| !is_absent(text)).unwrap_or_default()
     }
 
-    /// Whether a member is `true` and nothing else.
+    /// Whether a member is `true`.
     pub fn is_true(&self, name: &str) -> bool {
         self.members.get(name) == Some(&Value::Bool(true))
     }
@@ -68,7 +69,7 @@ impl JsonBody {
     }
 }
 
-/// The kind of a JSON value, without showing the value.
+/// The type of a JSON value. The value may be a secret, so it is not shown.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn absent_members_are_missing_empty_or_not_text() {
+    fn a_member_is_absent_if_it_is_missing_empty_or_not_a_string() {
         let body =
             JsonBody::read(br#"{"a":null,"b":1,"c":"","d":"\r\n\n","e":["x"],"f":{"x":"y"},"g":true,"h":" ","i":"\nx"}"#);
         for name in ["a", "b", "c", "d", "e", "f", "g", "nothing"] {
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_body_says_why_without_quoting_it() {
+    fn the_error_of_an_unreadable_body_states_the_cause_without_quoting_the_body() {
         let deep = "[".repeat(1000);
         for (body, why) in [
             (&b""[..], "EOF while parsing a value at line 1 column 0"),
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_skipped_and_the_last_of_two_members_counts() {
+    fn a_byte_order_mark_is_skipped_and_the_last_of_two_equal_members_is_used() {
         assert_eq!(
             JsonBody::read("\u{feff}{\"a\":\"1\",\"a\":\"2\"}".as_bytes()).text("a"),
             "2"

@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON, and files in `multipart/form-data`.
+//! Request bodies: JSON, and uploads as `multipart/form-data`.
 
 pub mod json;
 pub mod multipart;

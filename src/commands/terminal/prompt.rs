@@ -5,12 +5,13 @@
 //! terminal.
 
 use crate::command::Failure;
+use crate::contract::PASSWD;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Read, Write};
 
-/// The longest input in bytes: four for each of the 1,024 characters that a password may have, and
-/// the end of the line.
-const MAX_BYTES: u64 = 4 * 1024 + 2;
+/// The longest input in bytes: four for each character that a password may have, and the end of the
+/// line.
+const MAX_BYTES: u64 = 4 * PASSWD.limit as u64 + 2;
 
 /// Reads a new password: twice if standard input is a terminal, otherwise as its one line.
 pub fn new_password() -> Result<String, Failure> {

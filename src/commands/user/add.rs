@@ -76,3 +76,24 @@ fn add(args: &Args) -> Result<(), Failure> {
     })?;
     report(&folder, args, id, "added")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::user::change::NEW_NAME;
+    use crate::contract::{Field, SHOW_NAME as SHOW_NAME_FIELD, USERNAME};
+
+    #[test]
+    fn the_help_states_the_limits_of_the_contract() {
+        let fields: [(&str, Field); 4] = [
+            (NAME.doc, USERNAME),
+            (NEW_NAME.doc, USERNAME),
+            (EMAIL.doc, contract::EMAIL),
+            (SHOW_NAME.doc, SHOW_NAME_FIELD),
+        ];
+        for (doc, field) in fields {
+            let limit = format!("at most {} characters", field.limit);
+            assert!(doc.contains(&limit), "{doc}");
+        }
+    }
+}

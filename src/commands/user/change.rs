@@ -7,7 +7,7 @@ use crate::commands::{Change, DataFolder};
 use crate::store::users::User;
 use crate::store::{accounts, audit, sessions};
 
-const NEW_NAME: Argument = Argument {
+pub(super) const NEW_NAME: Argument = Argument {
     name: "NEW_NAME",
     doc: "the new name, at most 64 characters",
 };

@@ -59,6 +59,7 @@ fn list(args: &Args) -> Result<(), Failure> {
         "EMAIL",
         "REGISTERED",
         "SESSIONS",
+        "GROUPS",
         "STATE",
     ]);
     let mut last = 0;
@@ -82,12 +83,13 @@ fn list(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn row(account: &Account, looks_like: &[i64]) -> [String; 7] {
+fn row(account: &Account, looks_like: &[i64]) -> [String; 8] {
     let Account {
         user,
         created_at,
         disabled_at,
         sessions,
+        groups,
         ..
     } = account;
     let ids: Vec<String> = looks_like.iter().map(ToString::to_string).collect();
@@ -110,6 +112,7 @@ fn row(account: &Account, looks_like: &[i64]) -> [String; 7] {
         email,
         time(*created_at),
         sessions.to_string(),
+        groups.join(","),
         state.join("; "),
     ]
 }
@@ -126,6 +129,7 @@ fn show(args: &Args) -> Result<(), Failure> {
         disabled_at,
         sessions,
         sessions_end_at,
+        groups,
     } = &account;
     let until = sessions_end_at
         .map(|end| format!(", the last until {}", time(end)))
@@ -146,6 +150,7 @@ fn show(args: &Args) -> Result<(), Failure> {
             disabled_at.map_or_else(|| "no".into(), |since| format!("since {}", time(since))),
         ),
         ("sessions", format!("{sessions}{until}")),
+        ("groups", groups.join(", ")),
     ]
     .map(|(name, value)| [name.into(), value]);
     print(&Table::without_header().page(rows))

@@ -39,6 +39,7 @@ struct View<'a> {
     disabled_at: Option<i64>,
     sessions: i64,
     sessions_end_at: Option<i64>,
+    groups: &'a [String],
     /// In a list, the ids of users with a look-alike name.
     #[serde(skip_serializing_if = "Option::is_none")]
     looks_like: Option<&'a [i64]>,
@@ -52,6 +53,7 @@ fn json(account: &Account, looks_like: Option<&[i64]>) -> String {
         disabled_at,
         sessions,
         sessions_end_at,
+        groups,
     } = account;
     let view = View {
         id: user.id,
@@ -64,6 +66,7 @@ fn json(account: &Account, looks_like: Option<&[i64]>) -> String {
         disabled_at: *disabled_at,
         sessions: *sessions,
         sessions_end_at: *sessions_end_at,
+        groups,
         looks_like,
     };
     table::json(&view)

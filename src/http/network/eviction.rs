@@ -1,21 +1,21 @@
-//! Chooses the entries that a full table evicts: those of the heaviest network, so that a flood
-//! evicts its own.
+//! Chooses the entries that a full table evicts: those of the networks that have most, so that a
+//! flood evicts its own entries.
 
 use super::Network;
 use std::cmp::Reverse;
 
-/// Levels of networks around a source, itself included: 48, 56 and 64 bits of IPv6.
+/// Levels of networks, the source included: 48, 56 and 64 bits of IPv6.
 const LEVELS: usize = 3;
 
-/// Picks `count` of these entries, each with its network and its age, the lowest number being the
-/// oldest.
+/// Picks `count` of these entries. Each has its network and the time at which it was made or used:
+/// the lowest number is the oldest entry.
 ///
-/// The widest networks that hold most give way until they hold as much as the next one, then those
-/// together, and so on: no network loses an entry to one that holds fewer. Within each of them the
-/// narrower ones do the same, and a source gives its oldest entries. That takes as long as sorting
-/// all of them, so the caller makes room for many at once.
-pub fn heaviest<T: Copy>(mut entries: Vec<(Network, u64, T)>, count: usize) -> Vec<T> {
-    entries.sort_unstable_by_key(|(network, age, _)| (network.order(), *age));
+/// The widest networks with most entries lose entries until they have as many as the network after
+/// them, then all of those do, and so on: no network loses an entry to one that has fewer. The same
+/// is done with the narrower networks within each of them, and a source loses its oldest entries.
+/// This takes as long as sorting all entries, so callers evict many at once.
+pub fn entries_to_evict<T: Copy>(mut entries: Vec<(Network, u64, T)>, count: usize) -> Vec<T> {
+    entries.sort_unstable_by_key(|(network, time, _)| (network.sort_key(), *time));
     let mut picked = Vec::with_capacity(count);
     pick(&entries, 0, count.min(entries.len()), &mut picked);
     picked
@@ -23,7 +23,7 @@ pub fn heaviest<T: Copy>(mut entries: Vec<(Network, u64, T)>, count: usize) -> V
 
 fn pick<T: Copy>(entries: &[(Network, u64, T)], level: usize, count: usize, picked: &mut Vec<T>) {
     if level == LEVELS || count == 0 {
-        picked.extend(entries[..count].iter().map(|(_, _, what)| *what));
+        picked.extend(entries[..count].iter().map(|(_, _, entry)| *entry));
         return;
     }
     let at = |entry: &(Network, u64, T), level| entry.0.at_level(level);
@@ -37,24 +37,25 @@ fn pick<T: Copy>(entries: &[(Network, u64, T)], level: usize, count: usize, pick
             .sum::<usize>()
     };
     let limit = limit(entries.len(), count, above);
-    // With this limit there may be a few too many: as many groups keep one more: first a network's
-    // own entries, which count for all clients in it, then the groups with the youngest entries.
-    let mut spare = above(limit) - count;
+    // The limit may evict a few entries too many, so as many groups keep one more than the limit.
+    // These are first the entries of the network itself, which count for all clients in it, then
+    // the groups with the newest entries.
+    let mut spared = above(limit) - count;
     groups.sort_by_cached_key(|group| {
         let is_whole = level > 0 && at(&group[0], level) == at(&group[0], level - 1);
-        Reverse((is_whole, group.iter().map(|(_, age, _)| *age).min()))
+        Reverse((is_whole, group.iter().map(|(_, time, _)| *time).min()))
     });
     for group in groups {
-        let mut goes = group.len().saturating_sub(limit);
-        if goes > 0 && spare > 0 {
-            (goes, spare) = (goes - 1, spare - 1);
+        let mut evicted = group.len().saturating_sub(limit);
+        if evicted > 0 && spared > 0 {
+            (evicted, spared) = (evicted - 1, spared - 1);
         }
-        pick(group, level + 1, goes, picked);
+        pick(group, level + 1, evicted, picked);
     }
 }
 
-/// The highest limit above which there are at least `count`, where `above` says how many are above
-/// a limit: with 0 all of them, with `most` none.
+/// The highest limit that `count` entries or more are above. `above` returns how many entries are
+/// above a limit: all of them for 0, none for `most`.
 fn limit(most: usize, count: usize, above: impl Fn(usize) -> usize) -> usize {
     let (mut enough, mut too_few) = (0, most);
     while too_few - enough > 1 {
@@ -72,8 +73,8 @@ fn limit(most: usize, count: usize, above: impl Fn(usize) -> usize) -> usize {
 mod tests {
     use super::*;
 
-    /// How many entries each source keeps. Each is given with the number of entries that it has.
-    fn left(sources: &[(&str, usize)], count: usize) -> Vec<usize> {
+    /// How many entries each source keeps, of the number that is given with it.
+    fn kept(sources: &[(&str, usize)], count: usize) -> Vec<usize> {
         let source = |nth: usize| Network::of(sources[nth].0.parse().ok());
         let entries =
             (0..sources.len()).flat_map(|nth| (0..sources[nth].1).map(move |age| (nth, age)));
@@ -81,7 +82,7 @@ mod tests {
             .map(|(nth, age)| (source(nth), age as u64, (nth, age)))
             .collect();
         let all = entries.len();
-        let picked = heaviest(entries, count);
+        let picked = entries_to_evict(entries, count);
         assert_eq!(picked.len(), count.min(all));
         (0..sources.len())
             .map(|nth| {
@@ -94,7 +95,7 @@ mod tests {
                 assert_eq!(
                     ages,
                     (0..ages.len()).collect::<Vec<_>>(),
-                    "the oldest of a source go, each once"
+                    "a source loses its oldest entries, each once"
                 );
                 sources[nth].1 - ages.len()
             })
@@ -102,33 +103,34 @@ mod tests {
     }
 
     #[test]
-    fn the_heaviest_gives_way_until_all_hold_the_same() {
+    fn the_largest_network_loses_entries_until_all_have_the_same_number() {
         let sources = [
             ("192.0.2.1", 10),
             ("198.51.100.1", 3),
             ("203.0.113.1", 6),
             ("?", 7),
         ];
-        assert_eq!(left(&sources, 0), [10, 3, 6, 7]);
-        assert_eq!(left(&sources, 3), [7, 3, 6, 7]);
-        assert_eq!(left(&sources, 5), [6, 3, 6, 6]);
-        assert_eq!(left(&sources, 14), [3, 3, 3, 3]);
-        assert_eq!(left(&sources, 26), [0, 0, 0, 0]);
-        assert_eq!(left(&sources, 1000), [0, 0, 0, 0]);
-        assert_eq!(left(&[], 3), [0; 0]);
+        assert_eq!(kept(&sources, 0), [10, 3, 6, 7]);
+        assert_eq!(kept(&sources, 3), [7, 3, 6, 7]);
+        assert_eq!(kept(&sources, 5), [6, 3, 6, 6]);
+        assert_eq!(kept(&sources, 14), [3, 3, 3, 3]);
+        assert_eq!(kept(&sources, 26), [0, 0, 0, 0]);
+        assert_eq!(kept(&sources, 1000), [0, 0, 0, 0]);
+        assert_eq!(kept(&[], 3), [0; 0]);
     }
 
     #[test]
-    fn of_networks_that_hold_the_same_the_oldest_entries_go() {
+    fn networks_with_the_same_number_lose_the_oldest_entries() {
         let source =
             |nth: u64| Network::of(format!("2001:{:x}::", (nth * 7919) % 0x1_0000).parse().ok());
-        let mut picked = heaviest((0..1000).map(|nth| (source(nth), nth, nth)).collect(), 300);
+        let mut picked =
+            entries_to_evict((0..1000).map(|nth| (source(nth), nth, nth)).collect(), 300);
         picked.sort_unstable();
         assert_eq!(picked, (0..300).collect::<Vec<u64>>());
     }
 
     #[test]
-    fn a_wide_network_counts_as_a_whole_and_gives_of_its_heaviest_part() {
+    fn a_wide_network_counts_as_a_whole_and_its_largest_part_loses_entries() {
         let sources = [
             ("2001:db8:1:100::1", 1),
             ("2001:db8:1:101::1", 2),
@@ -138,12 +140,12 @@ mod tests {
             ("192.0.2.1", 4),
             ("192.0.2.2", 2),
         ];
-        assert_eq!(left(&sources, 5), [1, 2, 2, 2, 7, 4, 2]);
-        assert_eq!(left(&sources, 6), [1, 2, 2, 2, 6, 4, 2]);
+        assert_eq!(kept(&sources, 5), [1, 2, 2, 2, 7, 4, 2]);
+        assert_eq!(kept(&sources, 6), [1, 2, 2, 2, 6, 4, 2]);
     }
 
     #[test]
-    fn no_network_loses_anything_to_one_that_holds_fewer() {
+    fn no_network_loses_an_entry_to_one_that_has_fewer() {
         let mut seed = 7_usize;
         let mut random = |below: usize| {
             seed = seed
@@ -158,25 +160,26 @@ mod tests {
             let sources: Vec<(&str, usize)> =
                 names.iter().map(|name| (&**name, 1 + random(40))).collect();
             let all: usize = sources.iter().map(|one| one.1).sum();
-            let kept = left(&sources, random(all + 1));
+            let remaining = kept(&sources, random(all + 1));
             for nth in 0..3 {
                 let within = |name: &str| name.starts_with(&format!("2001:db8:{nth}:"));
-                let sum = |of: &dyn Fn(usize) -> usize, inside: &dyn Fn(&str) -> bool| -> usize {
-                    (0..sources.len())
-                        .filter(|at| inside(sources[*at].0))
-                        .map(of)
-                        .sum()
-                };
-                let (held, holds) = (
+                let sum =
+                    |count: &dyn Fn(usize) -> usize, inside: &dyn Fn(&str) -> bool| -> usize {
+                        (0..sources.len())
+                            .filter(|at| inside(sources[*at].0))
+                            .map(count)
+                            .sum()
+                    };
+                let (before, after) = (
                     sum(&|at| sources[at].1, &within),
-                    sum(&|at| kept[at], &within),
+                    sum(&|at| remaining[at], &within),
                 );
                 for other in 0..3 {
                     let elsewhere = |name: &str| name.starts_with(&format!("2001:db8:{other}:"));
-                    let theirs = sum(&|at| kept[at], &elsewhere);
+                    let theirs = sum(&|at| remaining[at], &elsewhere);
                     assert!(
-                        holds == held || theirs <= holds + 1,
-                        "{sources:?} became {kept:?}"
+                        after == before || theirs <= after + 1,
+                        "{sources:?} became {remaining:?}"
                     );
                 }
             }

@@ -1,20 +1,20 @@
-//! Where a request comes from: the address of its client, and the networks around that address.
+//! The source of a request: its client's address, and the networks that contain that address.
 
 mod eviction;
 
-pub use eviction::heaviest;
+pub use eviction::entries_to_evict;
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// How many bits of an address a network fixes.
+/// The prefix length of a network, and what such a network usually is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Width {
-    /// Nothing: every client.
+    /// No bits: all clients.
     Everywhere,
-    /// Every client whose address is not known: one network, and one source.
+    /// All clients whose address is unknown: one network and one source.
     Unknown,
-    /// 24 bits of IPv4: the smallest block that is routed on the internet, so one operator's.
+    /// 24 bits of IPv4: the smallest block that is routed on the internet, so it has one operator.
     V4Block,
     /// An IPv4 address: a person, a household, or all clients behind a NAT.
     V4Address,
@@ -23,7 +23,7 @@ pub enum Width {
     V6Site,
     /// 56 bits of IPv6: a household.
     V6Home,
-    /// 64 bits of IPv6: one link. Its host chooses the other 64 bits freely.
+    /// 64 bits of IPv6: one link. A host chooses the other 64 bits freely.
     V6Link,
 }
 
@@ -31,7 +31,7 @@ pub enum Width {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Network {
     width: Width,
-    /// The bits that the width fixes, the first one highest; the others are 0.
+    /// The first bits of the address, from the highest bit down; the bits after the prefix are 0.
     prefix: u64,
 }
 
@@ -39,13 +39,13 @@ pub struct Network {
 pub type Source = Network;
 
 impl Network {
-    /// The network of every client.
+    /// The network of all clients.
     pub const EVERYWHERE: Network = Network {
         width: Width::Everywhere,
         prefix: 0,
     };
 
-    /// The source of a client, whose address may not be known.
+    /// The source of a client; `None` is an unknown address.
     pub fn of(client: Option<IpAddr>) -> Source {
         match client {
             None => Network {
@@ -63,12 +63,12 @@ impl Network {
         }
     }
 
-    /// How wide it is.
+    /// The width of the network.
     pub fn width(self) -> Width {
         self.width
     }
 
-    /// Whether it can be the source of a request, and not only a network around one.
+    /// Whether this is the source of requests, not a wider network around sources.
     pub fn is_source(self) -> bool {
         matches!(
             self.width,
@@ -76,9 +76,9 @@ impl Network {
         )
     }
 
-    /// The networks around this one that have limits of their own, the widest first: their width,
-    /// and its bits.
-    fn around(self) -> &'static [(Width, u32)] {
+    /// The wider networks around this one that have their own limits, the widest first, with their
+    /// prefix lengths.
+    fn wider(self) -> &'static [(Width, u32)] {
         match self.width {
             Width::V4Address => &[(Width::V4Block, 24)],
             Width::V6Link => &[(Width::V6Site, 48), (Width::V6Home, 56)],
@@ -87,19 +87,19 @@ impl Network {
         }
     }
 
-    /// The network around this one that is so many levels below the widest one, or this one if
-    /// there are not as many.
+    /// The network `level` levels below the widest one around this network, or this network if
+    /// there are fewer levels.
     fn at_level(self, level: usize) -> Network {
-        let found = self.around().get(level);
+        let found = self.wider().get(level);
         found.map_or(self, |&(width, bits)| Network {
             width,
             prefix: self.prefix & (u64::MAX << (64 - bits)),
         })
     }
 
-    /// The network and those around it, the widest one last.
-    pub fn and_wider(self) -> impl Iterator<Item = Network> {
-        (0..=self.around().len())
+    /// This network and the wider ones around it, the widest one last.
+    pub fn with_wider(self) -> impl Iterator<Item = Network> {
+        (0..=self.wider().len())
             .rev()
             .map(move |level| self.at_level(level))
     }
@@ -113,8 +113,8 @@ impl Network {
         }
     }
 
-    /// An order in which all networks within another one stand together.
-    fn order(self) -> (u8, u64, Width) {
+    /// A sort key that puts all networks within another one next to each other.
+    fn sort_key(self) -> (u8, u64, Width) {
         let family = match self.width {
             Width::Everywhere => 0,
             Width::Unknown => 1,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_ipv6_is_one_source_whatever_its_last_64_bits_are() {
+    fn the_last_64_bits_of_an_ipv6_address_do_not_change_the_source() {
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
@@ -142,21 +142,21 @@ mod tests {
     }
 
     #[test]
-    fn networks_around_a_source() {
-        let around = |one: Network| {
-            one.and_wider()
+    fn a_source_is_within_its_wider_networks() {
+        let widths = |one: Network| {
+            one.with_wider()
                 .map(|network| network.width)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(around(of("192.0.2.1")), [Width::V4Address, Width::V4Block]);
+        assert_eq!(widths(of("192.0.2.1")), [Width::V4Address, Width::V4Block]);
         assert_eq!(
-            around(of("2001:db8::1")),
+            widths(of("2001:db8::1")),
             [Width::V6Link, Width::V6Home, Width::V6Site]
         );
-        assert_eq!(around(Network::of(None)), [Width::Unknown]);
-        // How many bits two addresses may differ in and still share the second, the third network.
+        assert_eq!(widths(Network::of(None)), [Width::Unknown]);
+        // Whether two addresses share the second or third narrowest network.
         let share = |one: &str, other: &str, nth: usize| {
-            of(one).and_wider().nth(nth) == of(other).and_wider().nth(nth)
+            of(one).with_wider().nth(nth) == of(other).with_wider().nth(nth)
         };
         assert!(share("192.0.2.1", "192.0.2.255", 1) && !share("192.0.2.1", "192.0.3.1", 1));
         assert!(
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_customer_has() {
+    fn a_customer_has_an_ipv4_address_or_48_bits_of_ipv6() {
         assert_eq!(
             of("2001:db8:1:2::3").of_customer(),
             of("2001:db8:1:3::3").of_customer()
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_within_a_network_stands_together() {
+    fn sorting_puts_the_networks_within_a_network_together() {
         let mut all: Vec<Network> = Vec::new();
         for address in [
             "1.2.3.0",
@@ -193,18 +193,22 @@ mod tests {
             "102:300:0:1::",
             "102:300:0:100::",
         ] {
-            all.extend(of(address).and_wider());
+            all.extend(of(address).with_wider());
         }
         all.extend([Network::EVERYWHERE, Network::of(None)]);
-        all.sort_by_key(|network| network.order());
+        all.sort_by_key(|network| network.sort_key());
         for level in 0..3 {
             let mut groups: Vec<Network> =
                 all.iter().map(|network| network.at_level(level)).collect();
             groups.dedup();
             let count = groups.len();
-            groups.sort_by_key(|network| network.order());
+            groups.sort_by_key(|network| network.sort_key());
             groups.dedup();
-            assert_eq!(groups.len(), count, "a network stands in two places");
+            assert_eq!(
+                groups.len(),
+                count,
+                "the members of a network are not together"
+            );
         }
     }
 }

@@ -50,7 +50,13 @@ impl EventLoop {
             let rank = match state.phase {
                 Phase::Busy => Rank::Busy,
                 _ if weight(&state) > NORMAL_SIZE => Rank::Large,
-                _ if self.proxies.iter().any(|proxy| proxy.is(connection.peer)) => Rank::Proxy,
+                _ if self
+                    .proxies
+                    .iter()
+                    .any(|proxy| proxy.matches(connection.peer)) =>
+                {
+                    Rank::Proxy
+                }
                 _ => Rank::Normal,
             };
             candidates.push(Candidate {

@@ -10,8 +10,10 @@ mod replies;
 mod requests;
 
 use super::connection::{Connection, PendingRequest, Phase};
+use super::fair_queue::FairQueue;
 use super::queue::Queue;
 use crate::http::client_address::Proxy;
+use crate::http::network::Network;
 use crate::metrics::usage;
 use crate::sync::lock;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -33,6 +35,8 @@ const MAX_ACCEPTS: u32 = 64;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Events fetched by one call of epoll_wait.
 const MAX_EVENTS: usize = 256;
+/// Events handled before new ones are fetched: a few milliseconds if each is a full buffer of chunks.
+const MAX_TURNS: usize = 32;
 
 /// The tokens of the sockets that are not clients' in events.
 const LISTENER: u64 = u64::MAX;
@@ -126,6 +130,9 @@ impl EventLoop {
     pub fn run(&self, each_second: impl Fn()) {
         let mut buffer = vec![0; READ_BUFFER];
         let mut events = Vec::with_capacity(MAX_EVENTS);
+        // The connections with events: a network with many busy ones delays only its own.
+        let mut ready: FairQueue<Network, u64> = FairQueue::default();
+        let mut flags: HashMap<u64, epoll::EventFlags> = HashMap::new();
         let mut swept = Instant::now();
         let mut accepting = true;
         while !self.stopped.load(Ordering::SeqCst) {
@@ -135,6 +142,11 @@ impl EventLoop {
             }
             // Without connections there are no deadlines to check.
             let timeout = (!accepting || !self.connections().is_empty()).then_some(SWEEP_INTERVAL);
+            let timeout = if flags.is_empty() {
+                timeout
+            } else {
+                Some(Duration::ZERO)
+            };
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             events.clear();
             let _ = epoll::wait(
@@ -147,13 +159,25 @@ impl EventLoop {
                     WAKER => drop(rustix::io::read(&self.waker, &mut [0; 8])),
                     LISTENER => accepting = self.accept(),
                     number => {
-                        // An earlier event of this iteration may have closed the connection.
-                        let connection = self.connections().get(&number).cloned();
-                        if let Some(connection) = connection {
-                            self.on_event(&connection, event.flags, &mut buffer);
-                            self.enforce_memory_limit();
+                        if let Some(earlier) = flags.get_mut(&number) {
+                            *earlier |= event.flags;
+                        } else if let Some(connection) = self.connections().get(&number) {
+                            ready.push(connection.source.of_customer(), number);
+                            flags.insert(number, event.flags);
                         }
                     }
+                }
+            }
+            for _ in 0..MAX_TURNS {
+                let Some(number) = ready.pop() else {
+                    break;
+                };
+                let flags = flags.remove(&number).unwrap_or(epoll::EventFlags::IN);
+                // An earlier event may have closed the connection.
+                let connection = self.connections().get(&number).cloned();
+                if let Some(connection) = connection {
+                    self.on_event(&connection, flags, &mut buffer);
+                    self.enforce_memory_limit();
                 }
             }
             // An error means that tiny_http's threads are gone, and then the process is ending.

@@ -160,6 +160,7 @@ impl EventLoop {
         let Head {
             method,
             path,
+            query,
             headers,
             ..
         } = incoming.head;
@@ -171,6 +172,7 @@ impl EventLoop {
             &method,
             &path,
             PendingRequest {
+                query,
                 headers,
                 client,
                 body,
@@ -183,6 +185,7 @@ impl EventLoop {
         state.consume(usize::MAX);
         let (headers, client) = (Headers::default(), connection.peer);
         let exchange = PendingRequest {
+            query: String::new(),
             headers,
             client,
             body: Body::Malformed,

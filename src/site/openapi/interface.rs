@@ -1,14 +1,12 @@
-//! One interface of the table as a path of the document: what it takes, and every answer that it
-//! has.
+//! One endpoint of the table as a path of the document: its request and all its answers.
 
-use super::{always, bytes, http_answer, object};
+use super::{answer_schema, bytes, fixed_answer, http_answer};
 use crate::contract::{
-    self, AVATARS, CAPTCHA, Cost, Endpoint, OUTSIDE, Reason, Row, TOO_SMALL, Token,
-    Value as ValueKind,
+    self, AVATARS, CAPTCHA, Cost, Endpoint, Reason, Row, TOO_SMALL, Token, Value as ValueKind,
 };
 use serde_json::{Map, Value, json};
 
-/// What the document says of an interface's path.
+/// The path item of an endpoint.
 pub(super) fn path(endpoint: &Endpoint, tag: &str) -> Value {
     let mut operation = json!({
         "operationId": endpoint.name(),
@@ -45,11 +43,11 @@ fn body(endpoint: &Endpoint) -> Value {
         let [key, answer] = CAPTCHA;
         members.insert(
             key.into(),
-            text("The header `VerificationCodeKey` of a captcha."),
+            text("The header `VerificationCodeKey` of the captcha."),
         );
         members.insert(
             answer.into(),
-            text("What the captcha shows, in large or small letters."),
+            text("The characters that the captcha shows, in upper or lower case."),
         );
     }
     if endpoint.token == Token::Body {
@@ -69,19 +67,19 @@ fn responses(endpoint: &Endpoint) -> Value {
         .iter()
         .map(|row| refusal(endpoint, row))
         .collect();
-    let mut answers = json!({"description": "What came of it: see `code`."});
+    let mut answers = json!({"description": "The result: see `code`."});
     if endpoint.value == ValueKind::Captcha {
         answers["content"]["image/png"]["schema"] = bytes();
         answers["headers"]["VerificationCodeKey"] = json!({
-            "description": "Names the captcha when it is answered; comes with the picture.",
-            "schema": letters(contract::CAPTCHA_KEY_LENGTH),
+            "description": "Identifies the captcha in `verification_code_key`. It is sent with the picture.",
+            "schema": alphanumeric(contract::CAPTCHA_KEY_LENGTH),
         });
     } else {
         rows.insert(
             0,
-            object(
+            answer_schema(
                 &title(endpoint, endpoint.success.code),
-                "done",
+                "success",
                 endpoint.success.code,
                 &value(endpoint),
             ),
@@ -89,17 +87,15 @@ fn responses(endpoint: &Endpoint) -> Value {
     }
     answers["content"]["application/json"]["schema"]["oneOf"] = rows.into();
     let mut responses = json!({"200": answers});
-    for (status, _) in OUTSIDE
-        .into_iter()
-        .filter(|(status, _)| *status != 404 && (*status != 429 || endpoint.throttled))
-    {
+    let throttled = [429].into_iter().filter(|_| endpoint.throttled);
+    for status in [400, 413, 503].into_iter().chain(throttled) {
         responses[status.to_string()] = http_answer(status);
     }
     for reason in [Reason::ReadFailed, Reason::WriteFailed, Reason::Panicked] {
         let fault = endpoint.refusal(reason, None);
         if fault.status != 200 {
             responses[fault.status.to_string()] =
-                always(&fault, "A fault of the server; its log says why.");
+                fixed_answer(&fault, "A server fault. The cause is in the server's log.");
         }
     }
     responses
@@ -132,13 +128,13 @@ fn value(endpoint: &Endpoint) -> Value {
 fn refusal(endpoint: &Endpoint, row: &Row) -> Value {
     let reasons: Vec<String> = row.reasons.iter().map(|reason| words(*reason)).collect();
     let message = json!({"type": "string", "const": row.message});
-    let mut schema = object(
+    let mut schema = answer_schema(
         &title(endpoint, row.code),
         &reasons.join(", or "),
         row.code,
         &message,
     );
-    // What a body that can't be read leads to.
+    // The reasons that a body that cannot be read may lead to.
     let unreadable = [
         Reason::BodyUnreadable,
         Reason::CaptchaAbsent,
@@ -146,11 +142,11 @@ fn refusal(endpoint: &Endpoint, row: &Row) -> Value {
     ];
     let json = endpoint.method == "POST" && endpoint.token != Token::Header;
     if json && row.reasons.iter().any(|reason| unreadable.contains(reason)) {
-        schema["properties"]["detail"] = text("What was wrong with a body that can't be read.");
+        schema["properties"]["detail"] = text("What was wrong with a body that cannot be read.");
     }
     if row.reasons.contains(&Reason::FileUnusable) {
-        let told = "What was wrong with the form or the picture, and sometimes what to do. A fault of the server has none.";
-        schema["properties"]["detail"] = text(told);
+        let detail = "What was wrong with the form or the picture, and sometimes what to do. It is missing if the server failed.";
+        schema["properties"]["detail"] = text(detail);
     }
     schema
 }
@@ -176,9 +172,9 @@ fn text(description: &str) -> Value {
 }
 
 fn token() -> Value {
-    letters(contract::TOKEN_LENGTH)
+    alphanumeric(contract::TOKEN_LENGTH)
 }
 
-fn letters(count: usize) -> Value {
+fn alphanumeric(count: usize) -> Value {
     json!({"type": "string", "pattern": format!("^[A-Za-z0-9]{{{count}}}$")})
 }

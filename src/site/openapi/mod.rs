@@ -1,37 +1,39 @@
-//! `/openapi.json`: the table of the contract as an OpenAPI 3.1 document, for whoever makes a
-//! client from it.
+//! `/openapi.json`: the contract's table as an OpenAPI 3.1 document, for generating clients.
 
+mod forward_auth;
 mod interface;
 
 use crate::account::avatar;
 use crate::account::image::Kind;
-use crate::contract::{ADDITIONS, AVATARS, Answer, DOCUMENT, Endpoint, OPENAPI, OUTSIDE, outside};
+use crate::contract::{
+    ADDITIONS, AVATARS, Answer, DOCUMENT, Endpoint, FORWARD_AUTH, OPENAPI, OUTSIDE, outside,
+};
 use crate::http::{self, Body, Reply};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-const ABOUT: &str = "Every interface answers with HTTP status 200 and an object of `message` and `code`; `code` is the \
-     number to look at, and `description` says in English what leads to it. Other HTTP statuses are about HTTP itself, or \
-     a fault of the server. Each path works with and without a last slash. The Content-Type of a JSON body does not matter, \
-     and members that nobody asked for are ignored. A captcha can be answered once, right or wrong. Browsers of other \
-     origins may use it all (CORS).";
+const ABOUT: &str = "Every interface answers with HTTP status 200 and an object of `message` and `code`. `code` is the \
+     result, and its `description` names the causes in English. Other HTTP statuses are about HTTP itself or a server \
+     fault. Each path works with and without a trailing slash. The Content-Type of a JSON body does not matter, and \
+     unknown members are ignored. A captcha can be answered once, right or wrong. Pages of other origins may use the \
+     API (CORS).";
 
-/// The text, and its `ETag`.
+/// The document's text and its `ETag`.
 static FILE: LazyLock<(String, String)> = LazyLock::new(|| {
     let text = document().to_string();
-    let tag = http::tag(&text);
-    (text, tag)
+    let etag = http::etag(&text);
+    (text, etag)
 });
 
-/// The document as it is sent.
+/// The reply to `GET /openapi.json`.
 pub fn serve(if_none_match: &str) -> Reply {
-    let (text, tag) = &*FILE;
+    let (text, etag) = &*FILE;
     let headers = vec![
         ("Content-Type", "application/json".into()),
-        ("ETag", (&**tag).into()),
+        ("ETag", (&**etag).into()),
         ("Cache-Control", "no-cache".into()),
     ];
-    if http::knows(if_none_match, tag) {
+    if http::etag_matches(if_none_match, etag) {
         return Reply::empty(304, headers);
     }
     Reply {
@@ -44,19 +46,19 @@ pub fn serve(if_none_match: &str) -> Reply {
 
 /// The document (<https://spec.openapis.org/oas/v3.1.1>).
 pub fn document() -> Value {
-    let of = |tag: &'static str| {
+    let path = |tag: &'static str| {
         move |endpoint: &&Endpoint| (endpoint.path.to_string(), interface::path(endpoint, tag))
     };
     let mut paths: Map<String, Value> = DOCUMENT
         .iter()
-        .map(of("document"))
-        .chain(ADDITIONS.iter().map(of("additions")))
+        .map(path("document"))
+        .chain(ADDITIONS.iter().map(path("additions")))
         .collect();
     let kinds = [Kind::Jpeg, Kind::Png, Kind::Gif, Kind::WebP].map(Kind::content_type);
     let mut avatar = file("avatar", "A picture", &kinds, &bytes());
     avatar["parameters"] = json!([{
         "name": "name", "in": "path", "required": true, "schema": {"type": "string"}, "example": avatar::DEFAULT,
-        "description": "As `upload_avatar` and `user_info` say it.",
+        "description": "The name that `upload_avatar` and `user_info` return.",
     }]);
     avatar["responses"]["404"] = http_answer(404);
     paths.insert(format!("{AVATARS}{{name}}"), json!({"get": avatar}));
@@ -67,6 +69,7 @@ pub fn document() -> Value {
         &json!({"type": "object"}),
     );
     paths.insert(OPENAPI.into(), json!({"get": this}));
+    paths.insert(FORWARD_AUTH.path.into(), forward_auth::path());
     let responses: Map<String, Value> = OUTSIDE
         .iter()
         .map(|(status, _)| (component(*status), about_http(*status)))
@@ -83,14 +86,14 @@ pub fn document() -> Value {
         "servers": [{"url": "/"}],
         "tags": [
             {"name": "document", "description": "The eight interfaces of the interface document."},
-            {"name": "additions", "description": "What is beside the document."},
+            {"name": "additions", "description": "Interfaces and files that are not in the document."},
         ],
         "paths": paths,
         "components": {"responses": responses},
     })
 }
 
-/// A file that GET gets, of one of these types.
+/// The path of a file that GET serves, with one of these media types.
 fn file(name: &str, summary: &str, types: &[&str], schema: &Value) -> Value {
     let content: Map<String, Value> = types
         .iter()
@@ -103,7 +106,7 @@ fn file(name: &str, summary: &str, types: &[&str], schema: &Value) -> Value {
         "tags": ["additions"],
         "responses": {
             "200": {"description": summary, "headers": headers, "content": content},
-            "304": {"description": "It is the one that `If-None-Match` names.", "headers": headers},
+            "304": {"description": "The client's copy, named in `If-None-Match`, is current.", "headers": headers},
         },
     });
     for status in [400, 413, 503] {
@@ -112,7 +115,7 @@ fn file(name: &str, summary: &str, types: &[&str], schema: &Value) -> Value {
     file
 }
 
-/// Points to an answer about HTTP itself.
+/// A reference to an answer about HTTP itself.
 fn http_answer(status: u16) -> Value {
     json!({"$ref": format!("#/components/responses/{}", component(status))})
 }
@@ -123,28 +126,28 @@ fn component(status: u16) -> String {
 }
 
 fn about_http(status: u16) -> Value {
-    let mut response = always(&outside(status), "About HTTP itself.");
+    let mut response = fixed_answer(&outside(status), "About HTTP itself.");
     if status == 429 {
-        response["headers"]["Retry-After"] = json!({"description": "Seconds.", "required": true, "schema": {"type": "integer", "minimum": 0}});
+        response["headers"]["Retry-After"] = json!({"description": "Seconds to wait.", "required": true, "schema": {"type": "integer", "minimum": 0}});
     }
     response
 }
 
-/// A response that is the same whoever gets it.
-fn always(of: &Answer, description: &str) -> Value {
-    let json: Value = serde_json::from_str(&of.json).expect("an answer is JSON");
+/// A response with a fixed answer.
+fn fixed_answer(answer: &Answer, description: &str) -> Value {
+    let json: Value = serde_json::from_str(&answer.json).expect("an answer is JSON");
     let message = json!({"type": "string", "const": json["message"]});
-    let schema = object(
-        &format!("HTTP {}", of.status),
+    let schema = answer_schema(
+        &format!("HTTP {}", answer.status),
         description,
-        of.code,
+        answer.code,
         &message,
     );
     json!({"description": description, "content": {"application/json": {"schema": schema}}})
 }
 
-/// The object that every answer in JSON is; generators call its type by the title.
-fn object(title: &str, description: &str, code: u16, message: &Value) -> Value {
+/// The schema of a JSON answer. Generators name its type after the title.
+fn answer_schema(title: &str, description: &str, code: u16, message: &Value) -> Value {
     json!({
         "title": title,
         "description": description,

@@ -1,4 +1,4 @@
-//! The web page: files that are part of the program, and how they are served.
+//! The web page: its files, which are part of the program, and how they are served.
 
 use crate::config::Config;
 use crate::contract::{DOCUMENT, TOO_SMALL};
@@ -6,11 +6,10 @@ use crate::http::{self, Body, Reply};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The page itself, under `/`; what it needs to know of the settings is filled in where `{NAME}`
-/// stands.
+/// The page at `/`. Each `{NAME}` in it is replaced by a value from the configuration.
 const INDEX: &str = include_str!("files/index.html");
 
-/// Everything else, under `/page/`: name and text.
+/// The files below `/page/`: names and texts.
 const FILES: [(&str, &str); 13] = [
     ("style.css", include_str!("files/style.css")),
     ("icon.svg", include_str!("files/icon.svg")),
@@ -27,9 +26,9 @@ const FILES: [(&str, &str); 13] = [
     ("texts.js", include_str!("files/texts.js")),
 ];
 
-/// What a browser may do with the page: run its own scripts, show its own pictures and the one that
-/// is being cropped, and speak to this server. Nothing inline, nothing from elsewhere, in no frame,
-/// and no text becomes markup.
+/// What a browser may do with the page: run its scripts, show its pictures and the one that is
+/// being cropped, and send requests to this server. Inline scripts, other origins, frames, and text
+/// as markup are forbidden.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -38,28 +37,24 @@ pub struct Page(Vec<File>);
 
 struct File {
     path: String,
-    kind: &'static str,
+    content_type: &'static str,
     text: Cow<'static, str>,
-    /// `ETag`: a digest of the text.
-    tag: String,
+    etag: String,
 }
 
 impl Page {
     /// The page of a server with this configuration.
-    ///
-    /// # Panics
-    /// If a file is of a kind that nobody has thought of.
     pub fn new(config: &Config) -> Page {
-        let others = FILES
+        let below_page = FILES
             .into_iter()
             .map(|(name, text)| (format!("/page/{name}"), Cow::Borrowed(text)));
         let all = [("/".to_string(), Cow::Owned(index(config)))]
             .into_iter()
-            .chain(others);
+            .chain(below_page);
         Page(
             all.map(|(path, text)| File {
-                kind: kind(&path),
-                tag: http::tag(&text),
+                content_type: content_type(&path),
+                etag: http::etag(&text),
                 path,
                 text,
             })
@@ -67,18 +62,18 @@ impl Page {
         )
     }
 
-    /// What GET gets under a path; nothing if no file is there.
+    /// The reply to GET; `None` if the path has no file.
     pub fn serve(&self, path: &str, if_none_match: &str) -> Option<Reply> {
         let file = self.0.iter().find(|file| file.path == path)?;
         let headers = vec![
-            ("Content-Type", file.kind.into()),
-            ("ETag", file.tag.clone().into()),
+            ("Content-Type", file.content_type.into()),
+            ("ETag", file.etag.clone().into()),
             ("Cache-Control", "no-cache".into()),
             ("Content-Security-Policy", POLICY.into()),
             ("Referrer-Policy", "no-referrer".into()),
             ("Cross-Origin-Opener-Policy", "same-origin".into()),
         ];
-        if http::knows(if_none_match, &file.tag) {
+        if http::etag_matches(if_none_match, &file.etag) {
             return Some(Reply::empty(304, headers));
         }
         let body = match &file.text {
@@ -94,7 +89,8 @@ impl Page {
     }
 }
 
-/// Without a key that could fit, a function is as good as switched off.
+/// The text of `/`. Without a configured key, a function is shown as closed, since no key is
+/// accepted.
 fn index(config: &Config) -> String {
     let open = |on: bool, key: &Option<String>| {
         if on && key.is_some() {
@@ -136,12 +132,12 @@ fn index(config: &Config) -> String {
         )
 }
 
-fn kind(path: &str) -> &'static str {
+fn content_type(path: &str) -> &'static str {
     match path.rsplit_once('.') {
         None => "text/html; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",
         Some((_, "js")) => "text/javascript; charset=utf-8",
         Some((_, "svg")) => "image/svg+xml",
-        Some(other) => panic!("{other:?}: of what kind is it?"),
+        Some(other) => panic!("no content type for {other:?}"),
     }
 }

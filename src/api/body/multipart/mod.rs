@@ -1,4 +1,4 @@
-//! Uploaded files: the part `file` of a multipart form, and the only file that names `multipart`.
+//! Uploads: reads the part `file` of a multipart body. Nothing else uses the crate `multipart`.
 
 mod head;
 mod parts;
@@ -10,36 +10,32 @@ use parts::Parts;
 use std::io::{Read, Write};
 use std::thread;
 
-/// Bytes that a form may hold beside the file.
-const BESIDE: u64 = 1024 * 1024;
+/// The most bytes of a form besides the file.
+const MAX_OVERHEAD: u64 = 1024 * 1024;
 
-/// Copies the part `file` of a form to `target` and says how many bytes it has.
+/// Copies the part `file` of a form to `target` and returns its size in bytes.
 ///
-/// # Errors
-/// [`Reason::FileUnusable`] with a detail if there is no such part, it is larger than `limit` bytes, or
-/// the form is broken or ends early; [`Reason::WriteFailed`] with its cause if `target` does not take
-/// it.
-pub fn file(
+/// # Errors [`Reason::FileUnusable`] with a detail if the part is missing or larger than `limit`
+/// bytes, or if the form is malformed or incomplete; [`Reason::WriteFailed`] with the cause if
+/// writing fails.
+pub fn copy_file(
     content_type: &str,
     body: &mut dyn Read,
     limit: u64,
     target: &mut dyn Write,
 ) -> Result<u64, Refusal> {
     let boundary = boundary(content_type).map_err(Refusal::unusable)?;
-    let mut parts = Parts::new(body, &boundary, limit + BESIDE);
+    let mut parts = Parts::new(body, &boundary, limit + MAX_OVERHEAD);
     let copied = first_file(Multipart::with_body(&mut parts, boundary), limit, target);
-    // What went wrong below is the cause of what went wrong above.
+    // An error of `parts` is the cause of the one that `multipart` reports.
     parts
-        .fault()
-        .map_or(copied, |fault| Err(Refusal::unusable(fault)))
+        .error()
+        .map_or(copied, |error| Err(Refusal::unusable(error)))
 }
 
-/// Refuses a form of which so many bytes are announced that its file is larger than `limit` bytes.
-///
-/// # Errors
-/// [`Reason::FileUnusable`] with a detail.
+/// Refuses a form if its announced length implies a file of more than `limit` bytes.
 pub fn check_length(announced: u64, limit: u64) -> Result<(), Refusal> {
-    if announced > limit + BESIDE {
+    if announced > limit + MAX_OVERHEAD {
         Err(too_large(limit))
     } else {
         Ok(())
@@ -52,7 +48,7 @@ fn first_file(
     target: &mut dyn Write,
 ) -> Result<u64, Refusal> {
     let mut size = None;
-    // To the last part, since a body that was cut off reads as a whole file.
+    // Reads to the last part, since `multipart` does not report a truncated body before.
     while let Some(mut part) = form.read_entry().map_err(|_| unreadable())? {
         if size.is_none() && &*part.headers.name == "file" {
             size = Some(copy(&mut part.data, limit, target)?);
@@ -65,7 +61,7 @@ fn copy(part: &mut dyn Read, limit: u64, target: &mut dyn Write) -> Result<u64, 
     let mut buffer = [0; 16 * 1024];
     let mut size = 0;
     loop {
-        // Whoever has less to do goes first.
+        // Short requests do not wait for an upload.
         thread::yield_now();
         let count = part.read(&mut buffer).map_err(|_| unreadable())?;
         if count == 0 {
@@ -93,8 +89,8 @@ fn unreadable() -> Refusal {
     Refusal::unusable("the form cannot be read")
 }
 
-/// The boundary of `multipart/form-data; boundary=…`: 1 to 70 characters (RFC 2046, 5.1.1), perhaps
-/// in quotes.
+/// The boundary in `multipart/form-data; boundary=…`: 1 to 70 characters (RFC 2046, 5.1.1),
+/// possibly quoted.
 fn boundary(content_type: &str) -> Result<String, &'static str> {
     let kind = content_type.split(';').next().unwrap_or_default();
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -127,7 +123,7 @@ mod tests {
 
     fn read(content_type: &str, body: &str, limit: u64) -> Option<String> {
         let mut target = Vec::new();
-        let size = file(content_type, &mut body.as_bytes(), limit, &mut target).ok()?;
+        let size = copy_file(content_type, &mut body.as_bytes(), limit, &mut target).ok()?;
         assert_eq!(size, target.len() as u64);
         Some(String::from_utf8(target).unwrap())
     }
@@ -154,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_the_largest_file() {
+    fn a_file_may_have_exactly_the_limit() {
         let body = form(&[("file", "1234567")]);
         assert!(read(TYPE, &body, 7).is_some());
         assert!(read(TYPE, &body, 6).is_none());
     }
 
     #[test]
-    fn boundaries() {
+    fn the_boundary_is_read_from_the_content_type() {
         for (content_type, expected) in [
             ("multipart/form-data; boundary=abc", Some("abc")),
             (
@@ -206,7 +202,7 @@ mod tests {
             }
         }
         let mut target = Vec::new();
-        file(TYPE, &mut Pieces(body, size), 100_000, &mut target).map(|_| target)
+        copy_file(TYPE, &mut Pieces(body, size), 100_000, &mut target).map(|_| target)
     }
 
     /// A part with these headers, in which `\n` is a line break.
@@ -274,7 +270,7 @@ mod tests {
             for size in [1, 7, body.len()] {
                 let read = in_pieces(&body, size);
                 let expected = if is_file { Ok(&b"picture"[..]) } else { Err("the form has no part named `file`") };
-                let read = read.as_deref().map_err(|stop| stop.detail.as_deref().unwrap());
+                let read = read.as_deref().map_err(|refusal| refusal.detail.as_deref().unwrap());
                 assert_eq!(read, expected, "{}", String::from_utf8_lossy(headers));
             }
         }
@@ -287,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_none_are_refused() {
+    fn malformed_headers_of_a_part_are_refused() {
         for (headers, detail) in [
             (&b""[..], "a part has no Content-Disposition"),
             (
@@ -335,22 +331,22 @@ mod tests {
         ] {
             let body = [&part(headers, b"picture")[..], b"--XX--"].concat();
             for size in [1, 7, body.len()] {
-                let stop = in_pieces(&body, size).unwrap_err();
-                let shown = String::from_utf8_lossy(headers);
+                let refusal = in_pieces(&body, size).unwrap_err();
+                let headers = String::from_utf8_lossy(headers);
                 assert_eq!(
-                    (stop.reason, stop.detail.as_deref()),
+                    (refusal.reason, refusal.detail.as_deref()),
                     (Reason::FileUnusable, Some(detail)),
-                    "{shown}"
+                    "{headers}"
                 );
             }
         }
     }
 
     #[test]
-    fn every_byte_of_a_file_arrives_however_the_body_is_cut() {
+    fn every_byte_of_a_file_is_copied_whatever_the_size_of_the_reads() {
         let other = part(b"Content-Disposition: form-data; name=\"a\"", b"text");
         let headers = b"Content-Disposition: form-data; name=\"file\"";
-        // What looks like a boundary in part, and line breaks where buffers end.
+        // Parts of a boundary, and line breaks at the ends of buffers.
         let tricky = b"\r\n--X\r\n--\r\r\n\n--X-\r\n".repeat(2000);
         for data in [
             &b""[..],
@@ -390,12 +386,12 @@ mod tests {
         ] {
             let body = [boundary, &part(headers, b"picture")[6..], b"--XX--"].concat();
             let detail = in_pieces(&body, 5).unwrap_err().detail.unwrap();
-            assert_eq!(detail, "something else follows a boundary on its line");
+            assert_eq!(detail, "unexpected text follows a boundary on its line");
         }
     }
 
     #[test]
-    fn a_refused_form_says_why() {
+    fn each_refused_form_has_its_detail() {
         let whole = form(&[("file", "picture")]);
         let many = form(&[("a", "b"); 20_000]);
         for (content_type, body, detail) in [
@@ -437,16 +433,17 @@ mod tests {
                 "the form is larger than the limit of 1048582 bytes",
             ),
         ] {
-            let stop = file(content_type, &mut body.as_bytes(), 6, &mut Vec::new()).unwrap_err();
+            let refusal =
+                copy_file(content_type, &mut body.as_bytes(), 6, &mut Vec::new()).unwrap_err();
             assert_eq!(
-                (stop.reason, stop.cause, stop.detail.as_deref()),
+                (refusal.reason, refusal.cause, refusal.detail.as_deref()),
                 (Reason::FileUnusable, None, Some(detail))
             );
         }
     }
 
     #[test]
-    fn a_body_that_breaks_off_and_a_full_disk_are_told_apart() {
+    fn a_connection_error_and_a_full_disk_have_different_reasons() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -462,7 +459,7 @@ mod tests {
             }
         }
         let whole = form(&[("file", "picture")]);
-        let stop = file(
+        let refusal = copy_file(
             TYPE,
             &mut whole.as_bytes()[..50].chain(Broken),
             100,
@@ -470,15 +467,15 @@ mod tests {
         )
         .unwrap_err();
         assert_eq!(
-            (stop.reason, stop.detail.as_deref()),
+            (refusal.reason, refusal.detail.as_deref()),
             (
                 Reason::FileUnusable,
                 Some("the body broke off after 50 bytes")
             )
         );
-        let stop = file(TYPE, &mut whole.as_bytes(), 100, &mut Broken).unwrap_err();
+        let refusal = copy_file(TYPE, &mut whole.as_bytes(), 100, &mut Broken).unwrap_err();
         assert_eq!(
-            (stop.reason, stop.cause.is_some(), stop.detail),
+            (refusal.reason, refusal.cause.is_some(), refusal.detail),
             (Reason::WriteFailed, true, None)
         );
     }

@@ -1,39 +1,39 @@
-//! A form's body with its boundary lines and header blocks rewritten, so that `multipart` cannot
-//! misread them.
+//! A multipart body whose boundary lines and header blocks are rewritten so that `multipart` reads
+//! them correctly.
 //!
 //! `multipart` takes the `filename` for the name if it comes first, and refuses more than four
-//! headers, text that is not UTF-8, and spaces behind a boundary. So it gets every boundary without
-//! spaces, and behind it one header that is written here. The bytes of the parts pass through as
-//! they are.
+//! headers, text that is not UTF-8, and spaces after a boundary. So each boundary is passed on
+//! without spaces and with one header that is written here. The data of the parts is not changed.
 
 use super::head;
 use super::pattern::Pattern;
 use std::io::{self, ErrorKind, Read};
 
-/// Bytes of a body that are in memory at a time.
+/// Bytes of the body that are in memory at a time.
 const BUFFER: usize = 16 * 1024;
-/// The longest boundary line and header block in bytes, together; browsers write up to 1,000.
-const LONGEST_HEAD: usize = 8 * 1024;
+/// The longest boundary line and header block together, in bytes. Browsers write up to 1,000.
+const MAX_HEAD: usize = 8 * 1024;
 
 /// A body that is being rewritten.
 pub(super) struct Parts<R> {
     body: R,
-    /// How many bytes the body may have, and has had so far.
+    /// The most bytes that the body may have.
     limit: u64,
+    /// The bytes read so far.
     read: u64,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     boundary: Pattern,
-    /// What replaces a boundary and its header block, until `multipart` has read it.
+    /// The replacement of a boundary and its header block, as far as `multipart` has not read it.
     rewritten: Vec<u8>,
     has_boundary: bool,
     ended: bool,
-    fault: Option<String>,
+    error: Option<String>,
 }
 
 impl<R: Read> Parts<R> {
-    /// A form of at most `limit` bytes, with this boundary of at least one byte.
+    /// A body of at most `limit` bytes. The boundary must not be empty.
     pub(super) fn new(body: R, boundary: &str, limit: u64) -> Parts<R> {
         Parts {
             body,
@@ -46,20 +46,20 @@ impl<R: Read> Parts<R> {
             rewritten: Vec::new(),
             has_boundary: false,
             ended: false,
-            fault: None,
+            error: None,
         }
     }
 
     /// Why reading failed, as a sentence for the client.
-    pub(super) fn fault(self) -> Option<String> {
-        self.fault
+    pub(super) fn error(self) -> Option<String> {
+        self.error
     }
 
-    fn at_hand(&self) -> &[u8] {
+    fn buffered(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Reads until `count` bytes are at hand, or the body ends.
+    /// Reads until `count` bytes are buffered, or the body ends.
     fn fill(&mut self, count: usize) -> io::Result<()> {
         while self.end - self.start < count {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -86,14 +86,14 @@ impl<R: Read> Parts<R> {
         Ok(())
     }
 
-    /// How many of the next bytes come before a boundary for certain; 0 if it is next. Looks at
-    /// about `most` bytes.
-    fn before_boundary(&mut self, most: usize) -> io::Result<usize> {
-        // A boundary and its CRLF may have begun in the last bytes at hand.
+    /// How many of the next bytes are certainly before a boundary; 0 if it comes next. Looks at
+    /// about `limit` bytes.
+    fn bytes_before_boundary(&mut self, limit: usize) -> io::Result<usize> {
+        // The last buffered bytes may be the beginning of a boundary and its CRLF.
         let margin = self.boundary.len() + 1;
         self.fill(margin + 1)?;
-        let bytes = self.at_hand();
-        let bytes = &bytes[..bytes.len().min(most.saturating_add(margin))];
+        let bytes = self.buffered();
+        let bytes = &bytes[..bytes.len().min(limit.saturating_add(margin))];
         match self.boundary.find(bytes) {
             Some(at) if bytes[..at].ends_with(b"\r\n") => Ok(at - 2),
             Some(at) => Ok(at),
@@ -102,42 +102,40 @@ impl<R: Read> Parts<R> {
         }
     }
 
-    /// Skips a boundary and the header block behind it, and writes both anew.
+    /// Skips a boundary and its header block, and prepares their replacement.
     fn rewrite(&mut self) -> io::Result<()> {
-        let line_break = if self.at_hand().starts_with(b"\r\n") {
+        let line_break = if self.buffered().starts_with(b"\r\n") {
             2
         } else {
             0
         };
         self.start += line_break + self.boundary.len();
         self.has_boundary = true;
-        // Behind the last boundary too: a body that breaks off there is not whole.
-        self.fill(LONGEST_HEAD)?;
-        let (length, kind) = match self.part() {
+        // Also after the last boundary: a body that ends in the middle of it is incomplete.
+        self.fill(MAX_HEAD)?;
+        let (length, kind) = match self.next_part() {
             Ok(Some(found)) => found,
-            Ok(None) if self.at_hand().len() < LONGEST_HEAD => return Err(self.ended_early()),
+            Ok(None) if self.buffered().len() < MAX_HEAD => return Err(self.ended_early()),
             Ok(None) => {
-                return Err(self.fail(format!(
-                    "a part has more than {LONGEST_HEAD} bytes of headers"
-                )));
+                return Err(self.fail(format!("a part has more than {MAX_HEAD} bytes of headers")));
             }
             Err(why) => return Err(self.fail(why.into())),
         };
         self.start += length;
         self.ended = matches!(kind, Kind::End);
-        let behind: &[u8] = match kind {
+        let rest: &[u8] = match kind {
             Kind::File => b"\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n",
             Kind::Other => b"\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\n",
             Kind::End => b"--",
         };
-        self.rewritten = [b"\r\n", self.boundary.bytes(), behind].concat();
+        self.rewritten = [b"\r\n", self.boundary.bytes(), rest].concat();
         Ok(())
     }
 
-    /// What follows a boundary, and how long that is up to the data; nothing if not all of it is at
-    /// hand.
-    fn part(&self) -> Result<Option<(usize, Kind)>, &'static str> {
-        let bytes = &self.at_hand()[..self.at_hand().len().min(LONGEST_HEAD)];
+    /// What a boundary begins, and the length of the header block up to the data. `None` if the
+    /// block is not buffered completely.
+    fn next_part(&self) -> Result<Option<(usize, Kind)>, &'static str> {
+        let bytes = &self.buffered()[..self.buffered().len().min(MAX_HEAD)];
         if bytes.starts_with(b"--") {
             return Ok(Some((2, Kind::End)));
         }
@@ -150,7 +148,7 @@ impl<R: Read> Parts<R> {
             [b'\r', b'\n', ..] => padding + 2,
             [] | [b'\r'] => return Ok(None),
             [b'-'] if padding == 0 => return Ok(None),
-            _ => return Err("something else follows a boundary on its line"),
+            _ => return Err("unexpected text follows a boundary on its line"),
         };
         let mut end = from;
         for line in bytes[from..].split_inclusive(|byte| *byte == b'\n') {
@@ -183,7 +181,7 @@ impl<R: Read> Parts<R> {
     }
 
     fn fail(&mut self, why: String) -> io::Error {
-        self.fault = Some(why);
+        self.error = Some(why);
         ErrorKind::InvalidData.into()
     }
 }
@@ -191,16 +189,16 @@ impl<R: Read> Parts<R> {
 impl<R: Read> Read for Parts<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.rewritten.is_empty() && !self.ended {
-            let count = self.before_boundary(out.len())?.min(out.len());
+            let count = self.bytes_before_boundary(out.len())?.min(out.len());
             if count > 0 {
-                out[..count].copy_from_slice(&self.at_hand()[..count]);
+                out[..count].copy_from_slice(&self.buffered()[..count]);
                 self.start += count;
                 return Ok(count);
             }
             self.rewrite()?;
         }
-        // `multipart` mistakes the CR before a boundary for data if it gets no more than that at
-        // first. It always has room for 1,024 bytes, so it gets this as a whole.
+        // `multipart` mistakes the CR before a boundary for data if a read returns nothing else.
+        // Its reads have room for at least 1,024 bytes, so one read returns the whole replacement.
         let count = self.rewritten.len().min(out.len());
         out[..count].copy_from_slice(&self.rewritten[..count]);
         self.rewritten.drain(..count);
@@ -210,10 +208,10 @@ impl<R: Read> Read for Parts<R> {
 
 /// What a boundary begins.
 enum Kind {
-    /// The part that is wanted.
+    /// The part named `file`.
     File,
     /// Another part.
     Other,
-    /// Nothing: it was the last.
+    /// Nothing: it was the last boundary.
     End,
 }

@@ -1,21 +1,22 @@
-//! Finds bytes in bytes, and looks at few of them.
+//! A substring search that looks at few of the bytes.
 
-/// Bytes to look for, prepared (R. N. Horspool, "Practical fast searching in strings", 1980).
+/// Bytes to search for, with their shift table (R. N. Horspool, "Practical fast searching in
+/// strings", 1980).
 pub(super) struct Pattern {
     bytes: Vec<u8>,
-    /// How far to go on from a window whose last byte is the index.
-    steps: [usize; 256],
+    /// How far to shift the window, by the last byte in it.
+    shifts: [usize; 256],
 }
 
 impl Pattern {
-    /// Looks for these bytes, of which there is one or more.
+    /// A pattern of one or more bytes.
     pub(super) fn new(bytes: Vec<u8>) -> Pattern {
-        let mut steps = [bytes.len(); 256];
+        let mut shifts = [bytes.len(); 256];
         let all_but_last = &bytes[..bytes.len() - 1];
         for (at, byte) in all_but_last.iter().enumerate() {
-            steps[usize::from(*byte)] = all_but_last.len() - at;
+            shifts[usize::from(*byte)] = all_but_last.len() - at;
         }
-        Pattern { bytes, steps }
+        Pattern { bytes, shifts }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -26,14 +27,14 @@ impl Pattern {
         self.bytes.len()
     }
 
-    /// Where the pattern occurs first.
+    /// The position of the first occurrence.
     pub(super) fn find(&self, text: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(window) = text.get(at..at + self.bytes.len()) {
             if window == self.bytes {
                 return Some(at);
             }
-            at += self.steps[usize::from(window[window.len() - 1])];
+            at += self.shifts[usize::from(window[window.len() - 1])];
         }
         None
     }

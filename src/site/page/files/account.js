@@ -1,4 +1,4 @@
-// The account of who is signed in: what there is to see, and what can be changed.
+// The account view: shows the user's account and changes it.
 
 import { call } from "./api.js";
 import { crop } from "./crop.js";
@@ -44,14 +44,14 @@ function retry(load) {
   message.append(button);
 }
 
-/// Makes the account view work. `leave(how)` is called when the session is over: how says what is shown then.
+/// Connects the account view. `leave(how)` is called when the session has ended, with what to show.
 export function wireAccount(leave) {
   const ended = (answer) => leave({ answer, name: "expired" });
 
   async function load() {
     const token = session.current();
     const answer = await call("user_info", { token });
-    // Somebody else is signed in meanwhile, or nobody.
+    // Another tab has signed in or out in the meantime.
     if (token !== session.current()) return;
     if (answer.status === 200 && answer.code !== 200) return ended(answer);
     if (answer.code !== 200) {
@@ -110,7 +110,7 @@ export function wireAccount(leave) {
     hold(button, "working");
     const answer = await call("logout", { ...token(), everywhere });
     hold(button);
-    // 403: it had ended already.
+    // 403: the session had ended before.
     if (answer.status === 200 && [200, 403].includes(answer.code)) {
       session.close(true);
       return leave({ answer: answer.code === 200 ? answer : null, name: "signedOut", good: true });
@@ -138,7 +138,7 @@ export function wireAccount(leave) {
 
   element("file").addEventListener("change", ({ target }) => {
     if (target.files[0]) take(target.files[0]);
-    // The same file can be chosen again.
+    // Choosing the same file again is a change then.
     target.value = "";
   });
   const shown = () => !view.hidden;
@@ -175,13 +175,13 @@ export function wireAccount(leave) {
   };
 }
 
-/// Copies what a field holds; false if the browser lets it not.
+/// Copies the value of a field; false if the browser does not allow it.
 async function copy(field) {
   try {
     await navigator.clipboard.writeText(field.value);
     return true;
   } catch {
-    // Without TLS a page of another machine has no clipboard.
+    // The clipboard API is missing on a page without TLS, except from localhost.
     const type = field.type;
     field.type = "text";
     field.select();

@@ -1,7 +1,7 @@
-// The server's interfaces: what is asked, and what comes back.
+// Requests to the server's interfaces.
 //
-// An answer is { api, status, code, message }, of a 429 with `wait` in seconds; one that never came is
-// { api, offline: true }.
+// An answer is { api, status, code, message }, for status 429 with `wait` in seconds; without an
+// answer of the server it is { api, offline: true }.
 
 const OFFLINE = (api) => ({ api, offline: true });
 
@@ -12,12 +12,12 @@ function read(api, status, text, retryAfter) {
     if (status === 429) answer.wait = Math.max(1, Number(retryAfter) || 1);
     return answer;
   } catch {
-    // Something between us and the server has answered.
+    // Something else has answered: a proxy, say.
     return OFFLINE(api);
   }
 }
 
-/// Calls an interface with these members.
+/// Calls an interface with these members in the body.
 export async function call(api, members) {
   try {
     const response = await fetch(`api/${api}/`, { method: "POST", body: JSON.stringify(members) });
@@ -27,7 +27,7 @@ export async function call(api, members) {
   }
 }
 
-/// Fetches a captcha: an answer that has `key` and `picture`, or says why not.
+/// Fetches a captcha: { api, key, picture }, or the answer that refuses it.
 export async function captcha() {
   const api = "get_verification_code";
   try {
@@ -40,11 +40,12 @@ export async function captcha() {
   }
 }
 
-/// Sends a picture; `progress` hears how much of it is on its way, from 0 to 1. Calling what `started` gets ends it.
+/// Uploads a picture. `progress` gets the part that is sent, from 0 to 1, and `started` a function
+/// that aborts the upload.
 export function upload(token, file, progress, started) {
   const api = "upload_avatar";
   return new Promise((resolve) => {
-    // fetch() does not tell how far an upload is.
+    // fetch() does not report the progress of an upload.
     const request = new XMLHttpRequest();
     request.open("POST", `api/${api}/`);
     request.setRequestHeader("token", token);

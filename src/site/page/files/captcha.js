@@ -1,11 +1,11 @@
-// A captcha in a form: a picture that a click renews, and a field for what it shows.
+// A captcha in a form: a picture, which a click replaces, and a field for the answer.
 
 import * as api from "./api.js";
 import { say, translate } from "./texts.js";
 
 let count = 0;
 
-/// Puts a captcha into its place in a form, and says how to use it.
+/// Adds a captcha to a form that needs one. Returns its functions, or null.
 export function captcha(form) {
   const place = form.querySelector("[data-captcha]");
   if (!place) return null;
@@ -27,7 +27,7 @@ export function captcha(form) {
     forget();
     button.classList.add("waiting");
     const answer = await api.captcha();
-    // Another click was faster.
+    // A later click has started another request.
     if (mine !== latest) return;
     button.classList.remove("waiting");
     image.hidden = !answer.key;

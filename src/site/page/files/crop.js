@@ -1,4 +1,4 @@
-// The cropping of a picture to a square: dragging, pinching, the wheel, and the keyboard.
+// Crops a picture to a square, with dragging, pinching, the wheel and the keyboard.
 
 import { upload } from "./api.js";
 import { encoded, LARGEST, TOO_SMALL } from "./encode.js";
@@ -17,12 +17,12 @@ const cancel = document.getElementById("away");
 const previews = [...dialog.querySelectorAll(".previews canvas")];
 
 const CLOSEST = 8;
-/// What is seen around the square on the stage, of its side.
+/// The margin around the square on the stage, as a fraction of the stage's side.
 const MARGIN = 0.12;
-/// Pixels of a drawing that says no size.
+/// The side in pixels of a vector picture without a size.
 const SIZELESS = 512;
 
-/// What is seen, as square.js has it.
+/// The current view, as described in square.js.
 let view = null;
 let stop = null;
 
@@ -53,7 +53,7 @@ function draw() {
   }
 }
 
-/// Moves by a part of the square.
+/// Moves the view by fractions of the square's side.
 function move(x, y) {
   view.x += x * sideOf(view);
   view.y += y * sideOf(view);
@@ -128,8 +128,8 @@ dialog.addEventListener("close", () => {
   pointers.clear();
 });
 
-/// Opens a file for cropping; throws if the browser can't read it. `done` hears of the answer with code 200, `ended` of a
-/// token that is good no more.
+/// Opens a file for cropping; throws if the browser cannot read it. `done` is called with the
+/// answer with code 200, `ended` with one that refuses the token.
 export async function crop(file, { done, ended }) {
   if (dialog.open) return;
   const picture = new Image();

@@ -1,16 +1,16 @@
-// The file that a cropped picture becomes: between the sizes that the server takes.
+// Encodes a cropped picture as a file of a size that the server accepts.
 
 import { canvasOf } from "./square.js";
 
 const state = document.documentElement.dataset;
-/// The largest file in bytes that the server finds too small, and the largest that it takes.
+/// The largest file in bytes that is too small for the server, and the largest that it accepts.
 export const TOO_SMALL = Number(state.tooSmall);
 export const LARGEST = Number(state.largest);
 
-/// Sides in pixels: the usual one, and those between which a file of the right size is looked for. A JPEG of the most
-/// is never too small, as each of its blocks has two bits or more.
+/// Sides in pixels: the smallest, the usual and the largest one. A JPEG with the largest side is
+/// never too small, since each of its blocks has at least two bits.
 const [LEAST, USUAL, MOST] = [16, 512, 2048];
-/// A file that is too small or too large is made anew for so many bytes.
+/// The size in bytes to aim for if the first file is too small or too large.
 const MIDDLE = Math.sqrt(TOO_SMALL * LARGEST);
 const TRIES = 6;
 
@@ -24,14 +24,14 @@ async function fit(view, type, ground) {
   for (let nth = 0; nth < TRIES; nth++) {
     const file = await canvasOf(view, side, ground).convertToBlob({ type, quality: 0.92 });
     if (file.size > TOO_SMALL && file.size <= LARGEST) return { file, side };
-    // Bytes go with the area.
+    // The size of a file grows with the area of the picture.
     const bytes = file.size > LARGEST ? MIDDLE : Math.min(MIDDLE, TOO_SMALL * 1.5);
     side = Math.min(MOST, Math.max(LEAST, Math.round(side * Math.sqrt(bytes / file.size))));
   }
   return null;
 }
 
-/// The file for what a view shows, { file, side }, or null if none fits between the sizes. What is transparent stays so
-/// as a PNG, if one fits; a JPEG shows white there, as most pages would.
+/// Encodes a view as { file, side }, or null if no file has an accepted size. A transparent picture
+/// becomes a PNG if possible, and otherwise a JPEG on white, like most pages.
 export const encoded = async (view) =>
   (isTransparent(view) && (await fit(view, "image/png", null))) || fit(view, "image/jpeg", "#fff");

@@ -1,4 +1,4 @@
-// Forms: what is checked, sent, said about the answer, and kept of what was typed.
+// Forms: checks the fields, sends them, and shows the answer.
 //
 // A form's `data-api` names its interface, and its fields are named as the interface names them.
 
@@ -7,12 +7,12 @@ import { captcha } from "./captcha.js";
 import { hasHint, say } from "./texts.js";
 
 const state = document.documentElement.dataset;
-/// Characters that the fields may have, by their names.
+/// The most characters of each field, by its name.
 const LIMITS = JSON.parse(state.limits);
 const HAN = /\p{Script=Han}/u;
 
-/// Says what an answer came to: the server's sentence as it is, and below it a hint of the page, if there is one.
-/// `name` is that hint; without it, it is found by the answer.
+/// Shows the server's message and below it a hint of the page, if there is one. `name` is the
+/// hint's name; by default the answer selects it.
 export function show(place, { answer, name, values = [], good = false }) {
   const lines = [];
   if (answer?.message && typeof answer.message === "string") {
@@ -36,11 +36,11 @@ export function show(place, { answer, name, values = [], good = false }) {
 function hintOf(answer) {
   if (answer.offline) return "offline";
   const name = answer.status === 200 ? `${answer.api} ${answer.code}` : `HTTP ${answer.status}`;
-  // Where common passwords are refused, the same code says that too.
+  // If common passwords are refused, the same code may also mean that.
   return [state.common === "refused" && `${name} or common`, name].find(hasHint);
 }
 
-/// Removes what was said.
+/// Removes the message.
 export function hush(place) {
   place.classList.remove("bad", "good");
   place.replaceChildren();
@@ -48,17 +48,17 @@ export function hush(place) {
 
 const button = (form) => form.querySelector(".buttons button:not([type])");
 
-/// Whether the button of a form may not be pressed. It keeps the focus meanwhile.
+/// Whether a button is disabled. HTML's `disabled` would take the focus from it.
 export const isHeld = (button) => button.getAttribute("aria-disabled") === "true";
 
-/// Holds a button back, and has it say why; without a name it is back.
+/// Disables a button and shows the named text on it; without a name, enables it.
 export function hold(button, name, ...values) {
   button.dataset.usual ??= button.dataset.t;
   button.setAttribute("aria-disabled", name ? "true" : "false");
   say(button, name ?? button.dataset.usual, ...values);
 }
 
-/// Counts the seconds down on a button, which is back afterwards.
+/// Disables a button for this many seconds and counts down on it.
 export async function countDown(button, seconds) {
   const until = performance.now() + seconds * 1000;
   for (let left = seconds; left > 0; left = Math.ceil((until - performance.now()) / 1000)) {
@@ -68,7 +68,7 @@ export async function countDown(button, seconds) {
   hold(button);
 }
 
-/// Gives a password field a button that shows what was typed. What comes back hides it again.
+/// Adds a button that shows or hides a password. Returns a function that hides it.
 function reveal(input) {
   const toggle = document.createElement("button");
   toggle.type = "button";
@@ -87,7 +87,7 @@ function reveal(input) {
   return () => turn(false);
 }
 
-/// What is wrong with a field: the name of a text and its values, or nothing.
+/// What is wrong with a field: the name of a text and its values, or null.
 function fault(input) {
   const limit = LIMITS[input.name];
   const length = [...input.value].length;
@@ -101,7 +101,7 @@ function fault(input) {
 
 const part = (input, name) => document.getElementById(`${input.id}-${name}`);
 
-/// Says what is wrong with a field beside it, or that nothing is.
+/// Shows what is wrong with a field below it, or removes that if `what` is null.
 function mark(input, what) {
   part(input, "error")?.remove();
   if (what) {
@@ -119,8 +119,8 @@ function mark(input, what) {
 
 const fields = (form) => [...form.querySelectorAll(".field input[name]")];
 
-/// Makes a form work: `members` are what it sends beside its fields, `done` hears of an answer with code 200, `ended`
-/// of a token that is good no more. What comes back can be used to open it.
+/// Connects a form. `members` returns what to send besides the fields; `done` is called with an
+/// answer with code 200, `ended` with one that refuses the token.
 export function wire(form, { members = () => ({}), done, ended }) {
   const api = form.dataset.api;
   const place = form.querySelector(".message");
@@ -137,7 +137,7 @@ export function wire(form, { members = () => ({}), done, ended }) {
   for (const input of form.querySelectorAll(".field input")) {
     const hint = input.closest(".field").querySelector(".hint");
     if (hint) hint.id = `${input.id}-hint`;
-    // Names, keys and passwords are no prose.
+    // Names, keys and passwords are not prose.
     input.spellcheck = false;
     input.autocapitalize = "none";
     mark(input, null);
@@ -162,7 +162,7 @@ export function wire(form, { members = () => ({}), done, ended }) {
       return done(answer);
     }
     if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);
-    // A captcha can be answered once, whatever came of it.
+    // A captcha can be answered once, right or wrong.
     if (!answer.offline) picture?.renew();
     if (!answer.offline && !answer.wait) {
       clear();
@@ -177,11 +177,11 @@ export function wire(form, { members = () => ({}), done, ended }) {
 
   return {
     form,
-    /// Fetches what it needs when it comes into view.
+    /// For when the form is shown: fetches a captcha.
     open() {
       picture?.fetchOnce();
     },
-    /// Forgets passwords and what was said, when it goes out of view.
+    /// For when the form is hidden: removes passwords and messages.
     leave() {
       clear();
       if (!isHeld(button(form))) hush(place);

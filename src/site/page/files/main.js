@@ -1,4 +1,4 @@
-// The page: which view is shown, and what leads from one to another.
+// The page: its views, and the navigation between them.
 
 import { wireAccount } from "./account.js";
 import { hush, show, wire } from "./forms.js";
@@ -11,7 +11,7 @@ const section = (name) => document.getElementById(name);
 const form = (api) => document.querySelector(`[data-api=${api}]`);
 
 const stay = section("stay");
-// The views, by their names: of the section, in the address, and of the text for the title.
+// The views, by the name that section, address and title share.
 const parts = {
   "sign-in": wire(form("login"), {
     done({ message }) {
@@ -54,7 +54,7 @@ function title() {
   if (shown) document.title = `${t(shown)} · accountd`;
 }
 
-/// Shows a view: the one that the address names, but the account if somebody is signed in, and only then.
+/// Shows the account if the user is signed in, and otherwise the view in the address.
 async function display() {
   const wish = location.hash.slice(2);
   const name = session.current() ? "account" : ["register", "reset"].includes(wish) ? wish : "sign-in";
@@ -72,18 +72,18 @@ async function display() {
   if (first) return;
   scrollTo(0, 0);
   await opened;
-  // Whoever leads here may have gone to a field already.
+  // The caller may have focused a field already.
   if (!section(name).contains(document.activeElement)) section(name).querySelector("h1").focus();
 }
 
-/// Goes to a view that follows from what was done.
+/// Goes to a view after an action.
 function go(name) {
   hush(notice);
   history.pushState(null, "", `#/${name}`);
   display();
 }
 
-/// Goes to the sign-in and says why.
+/// Goes to the sign-in and shows the reason.
 function signIn({ username, ...why }) {
   go("sign-in");
   show(notice, why);

@@ -1,7 +1,8 @@
-// The token: where it is kept, and how the tabs of one browser share it.
+// The session's token: where it is stored, and how the tabs of a browser share it.
 //
-// It is kept for the tab (sessionStorage) or, if the person wants to stay signed in, on the device (localStorage). Tabs
-// tell each other: by default a user has one session, so that a sign-in in a second tab would end that of the first.
+// It is stored for the tab (sessionStorage) or, if the user wants to stay signed in, on the device
+// (localStorage). Tabs send it to each other: by default a user has one session, and a sign-in in a
+// second tab would end that of the first.
 
 import { recall, remember } from "./storage.js";
 
@@ -20,19 +21,19 @@ function keep(value, stay) {
 /// The token, or null.
 export const current = () => token;
 
-/// Keeps a token that the server has given, on the device if it is to stay.
+/// Stores a new token, on the device if `stay` is true.
 export function open(value, stay) {
   keep(value, stay);
   channel.postMessage({ token: value, stays: stay });
 }
 
-/// Forgets the token; the other tabs too, if it was ended on purpose.
+/// Removes the token, and if `everywhere` is true also in the other tabs.
 export function close(everywhere) {
   keep(null, false);
   if (everywhere) channel.postMessage({ token: null });
 }
 
-/// Listens to the other tabs; `changed` is called when they have opened or closed the session.
+/// Listens to the other tabs. `changed` is called when one of them has signed in or out.
 export function listen(changed) {
   channel.addEventListener("message", ({ data }) => {
     if (data.ask) {

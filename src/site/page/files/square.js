@@ -1,12 +1,12 @@
-// The square of a picture that is seen.
+// The visible square of a picture.
 //
-// A view is { picture, width, height, x, y, zoom }: the picture and its size, the centre of the square in its pixels, and
-// how far it is zoomed in; 1 is the largest square.
+// A view is { picture, width, height, x, y, zoom }: the picture and its size, the centre of the
+// square in pixels of the picture, and the zoom factor, which is 1 for the largest square.
 
 /// The side of the square in pixels of the picture.
 export const sideOf = ({ width, height, zoom }) => Math.min(width, height) / zoom;
 
-/// Paints the view on a canvas, with so many pixels around the square.
+/// Paints the view on a canvas, with `margin` pixels around the square.
 export function paint(canvas, view, margin) {
   const context = canvas.getContext("2d");
   const side = sideOf(view);
@@ -16,7 +16,8 @@ export function paint(canvas, view, margin) {
   context.drawImage(view.picture, at(view.x), at(view.y), view.width * scale, view.height * scale);
 }
 
-/// The square on a canvas of its own, of so many pixels a side, over a ground if there is one.
+/// Paints the square on a new canvas with `pixels` a side, over the colour `ground`, if it is not
+/// null.
 export function canvasOf(view, pixels, ground) {
   const canvas = new OffscreenCanvas(pixels, pixels);
   if (ground) {

@@ -1,6 +1,6 @@
-// What the browser keeps for the page; nothing, where the person has forbidden it.
+// The browser's storage, which the user may have switched off.
 
-/// What is kept under a name, or null.
+/// The text stored under a name, or null.
 export function recall(storage, name) {
   try {
     return window[storage].getItem(name);
@@ -9,12 +9,12 @@ export function recall(storage, name) {
   }
 }
 
-/// Keeps a text under a name; null removes it.
+/// Stores a text under a name; null removes it.
 export function remember(storage, name, text) {
   try {
     if (text === null) window[storage].removeItem(name);
     else window[storage].setItem(name, text);
   } catch {
-    // Then it holds as long as the page is open.
+    // Without storage, the page keeps the value until it is closed.
   }
 }

@@ -1,4 +1,4 @@
-// What the page itself says, in Chinese and English; the server's sentences are shown as they come.
+// The texts of the page, in Chinese and English. The server's messages are shown as they are.
 
 import { recall, remember } from "./storage.js";
 
@@ -84,7 +84,7 @@ const TEXTS = {
   passwordChanged: ["请用新密码登录。", "Sign in with the new password."],
 };
 
-// What helps after an answer, by its interface and its code.
+// Hints for answers, by interface and code.
 const WRONG = ["请看新的图片，密码也要重新输入。", "Here is a new picture. Please type the password again, too."];
 const FAILED = ["服务器出错了，原因在它的日志里。", "The server failed. Its log says why."];
 const HINTS = {
@@ -122,7 +122,7 @@ function chosen() {
   return first === "zh" ? 0 : 1;
 }
 
-/// A text of the page in the language of the moment.
+/// A text of the page in the current language.
 export function t(name, ...values) {
   const text = (TEXTS[name] ?? HINTS[name])[language];
   return text.replace(/\{(\d)\}/g, (_, nth) => values[nth]);
@@ -131,14 +131,14 @@ export function t(name, ...values) {
 /// Whether there is a hint for this answer.
 export const hasHint = (name) => name in HINTS;
 
-/// Makes an element say a text, and go on saying it in another language.
+/// Shows a text in an element. It is translated if the language changes.
 export function say(element, name, ...values) {
   element.dataset.t = name;
   element.dataset.values = JSON.stringify(values);
   element.textContent = t(name, ...values);
 }
 
-/// Fills in every text below an element.
+/// Fills in all texts below an element.
 export function translate(root) {
   for (const element of root.querySelectorAll("[data-t]")) {
     element.textContent = t(element.dataset.t, ...JSON.parse(element.dataset.values ?? "[]"));
@@ -148,10 +148,10 @@ export function translate(root) {
   }
 }
 
-/// A size in bytes for people.
+/// A size in bytes as a readable text.
 export const size = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
 
-/// The button that switches the language; `after` is called when everything speaks it.
+/// Connects the button that switches the language. `after` is called when the page is translated.
 export function languages(button, after) {
   const show = () => {
     document.documentElement.lang = LANGUAGES[language];

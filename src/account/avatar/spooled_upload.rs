@@ -1,50 +1,53 @@
-//! What is being uploaded, until it is whole: in memory while it is small, then in a file without a
-//! name.
+//! The bytes of an upload until it is complete: in memory while it is small, then in an unnamed
+//! file.
+//!
+//! `tempfile::SpooledTempFile` does the same, but its file gets mode 0660 under the service's umask
+//! and, on file systems without `O_TMPFILE`, a name that `sweep` would not remove after a crash.
 
-use super::{PIECE, create, path, temporary_name};
+use super::{CHUNK, create, path, temporary_name};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::thread;
 
-/// The longest upload in bytes that stays in memory: most avatars, and little even if every place
-/// for an upload is taken.
-const SMALL: usize = 128 * 1024;
+/// The longest upload in bytes that stays in memory. Most avatars are shorter, and as many as may
+/// be uploaded at the same time need little memory.
+const MAX_IN_MEMORY: usize = 128 * 1024;
 
-/// A place for an upload; dropped, it leaves nothing behind.
-pub struct Spool<'a> {
+/// The bytes of an upload. When it is dropped, nothing is left on disk.
+pub struct SpooledUpload<'a> {
     data: &'a Path,
     bytes: Vec<u8>,
     file: Option<File>,
 }
 
-impl<'a> Spool<'a> {
-    /// An empty one, for a data folder.
-    pub fn new(data: &'a Path) -> Spool<'a> {
-        Spool {
+impl<'a> SpooledUpload<'a> {
+    /// An empty upload, whose file would be in the folder of the avatars.
+    pub fn new(data: &'a Path) -> SpooledUpload<'a> {
+        SpooledUpload {
             data,
             bytes: Vec::new(),
             file: None,
         }
     }
 
-    /// One that is whole already.
-    pub fn of(data: &'a Path, file: File) -> Spool<'a> {
-        Spool {
+    /// A complete upload that is in a file already.
+    pub fn from_file(data: &'a Path, file: File) -> SpooledUpload<'a> {
+        SpooledUpload {
             data,
             bytes: Vec::new(),
             file: Some(file),
         }
     }
 
-    /// All of it, in memory.
+    /// The whole upload, read into memory.
     pub(super) fn into_bytes(mut self) -> io::Result<Vec<u8>> {
         if let Some(mut file) = self.file {
             self.bytes
                 .reserve(usize::try_from(file.metadata()?.len()).unwrap_or_default());
             file.rewind()?;
             while Read::by_ref(&mut file)
-                .take(PIECE as u64)
+                .take(CHUNK as u64)
                 .read_to_end(&mut self.bytes)?
                 > 0
             {
@@ -63,13 +66,13 @@ impl<'a> Spool<'a> {
             self.bytes = Vec::new();
             self.file = Some(file);
         }
-        Ok(self.file.as_mut().expect("it has just been made"))
+        Ok(self.file.as_mut().expect("created above"))
     }
 }
 
-impl Write for Spool<'_> {
+impl Write for SpooledUpload<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.file.is_none() && self.bytes.len() + bytes.len() <= SMALL {
+        if self.file.is_none() && self.bytes.len() + bytes.len() <= MAX_IN_MEMORY {
             self.bytes.extend_from_slice(bytes);
             return Ok(bytes.len());
         }
@@ -87,24 +90,28 @@ mod tests {
     use crate::account::avatar::folder;
 
     #[test]
-    fn what_is_large_goes_to_the_disk_and_leaves_nothing_there() {
+    fn a_large_upload_is_on_disk_and_leaves_no_file() {
         let data = std::env::temp_dir().join(format!(
-            "accountd-spool-{}",
+            "accountd-upload-{}",
             crate::crypto::random_alphanumeric(10)
         ));
         fs::create_dir(&data).unwrap();
-        for (size, on_disk) in [(SMALL, false), (SMALL + 1, true), (3 * SMALL, true)] {
+        for (size, on_disk) in [
+            (MAX_IN_MEMORY, false),
+            (MAX_IN_MEMORY + 1, true),
+            (3 * MAX_IN_MEMORY, true),
+        ] {
             let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
-            let mut spool = Spool::new(&data);
-            for piece in bytes.chunks(SMALL / 3 + 1) {
-                spool.write_all(piece).unwrap();
+            let mut upload = SpooledUpload::new(&data);
+            for chunk in bytes.chunks(MAX_IN_MEMORY / 3 + 1) {
+                upload.write_all(chunk).unwrap();
             }
             assert_eq!(
-                (spool.file.is_some(), folder(&data).exists()),
+                (upload.file.is_some(), folder(&data).exists()),
                 (on_disk, on_disk),
                 "{size}"
             );
-            assert!(spool.into_bytes().unwrap() == bytes, "{size}");
+            assert!(upload.into_bytes().unwrap() == bytes, "{size}");
         }
         assert_eq!(fs::read_dir(folder(&data)).unwrap().count(), 0);
         fs::remove_dir_all(data).unwrap();
