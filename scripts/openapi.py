@@ -56,7 +56,7 @@ def undocumented(document: dict, method: str, path: str, answer: Answer) -> str:
     return "; ".join(f"{error.json_path} {error.message[:300]}" for error in found)
 
 
-def walk(server: Server, document: dict) -> None:
+def walk(binary: Path, server: Server, document: dict) -> None:
     """Calls every interface as a client would."""
     seen: set[str] = set()
 
@@ -89,6 +89,10 @@ def walk(server: Server, document: dict) -> None:
     get("/s/{name}", str(avatar.message))
     get("/s/{name}", "nothing.png", 404)
     post("/api/user_info", {"token": token})
+    invite = [binary, "invite", "--json", "--data", server.data]
+    invitation = json.loads(subprocess.run(invite, stdout=subprocess.PIPE, check=True).stdout)
+    post("/api/link_info", {"key": invitation["key"]})
+    post("/api/link_info", {"key": "wrong"}, code=404)
     post("/api/logout", {"token": token, "everywhere": True})
     post("/api/user_info", {"token": token}, code=403)
     names = {"username": "rei", "old_passwd": harness.PASSWORD, "new_passwd": "another"}
@@ -126,7 +130,7 @@ def main() -> int:
             run("openapi-spec-validator", "openapi.json")
             limits = ["--max-examples", options.examples, "--phases", "examples,coverage,fuzzing", "--seed", 1]
             run("schemathesis", "run", "openapi.json", "--url", server.url, "--checks", CHECKS, *limits)
-            walk(server, document)
+            walk(binary, server, document)
             errors = harness.errors_in(harness.log_since(server, 0))
             check("no error in the server's log", not errors, "\n".join(errors[:10]))
         finally:

@@ -3,9 +3,9 @@
 /// The most characters of a plain name.
 pub const MAX_LENGTH: usize = 64;
 
-/// What a plain name consists of, as the end of a sentence.
+/// The form of a plain name, as the end of a sentence that begins with "it must have".
 pub const FORM: &str =
-    "1 to 64 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit";
+    "1 to 64 characters of a-z, 0-9, '.', '_' and '-', and begin with a letter or digit";
 
 /// Whether a name is plain: a-z, 0-9, `.`, `_`, `-`; at most [`MAX_LENGTH`]; starts with a letter or
 /// digit. Names of groups are always plain, names of users with the setting `usernames: plain`.

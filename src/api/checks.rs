@@ -6,7 +6,7 @@ use crate::account::captcha;
 use crate::account::policy;
 use crate::account::throttle::{Budget, Guess, Secret, Verdict};
 use crate::app::App;
-use crate::contract::{CAPTCHA, Outcome, Reason, Refusal};
+use crate::contract::{CAPTCHA, Reason, Refusal};
 use crate::crypto;
 use crate::log::{self, Level};
 use crate::store::audit::{self, Event};
@@ -65,8 +65,24 @@ pub fn budget(call: &Call, budget: Budget) -> Result<(), Reason> {
         .map_err(too_often)
 }
 
-/// Runs an attempt at these secrets if the client may guess now, and counts how it ended.
-pub fn attempt(call: &Call, secrets: &[Secret], attempt: impl FnOnce() -> Outcome) -> Outcome {
+/// Runs an attempt at these secrets if the client may guess now, and counts how it ended. A right
+/// guess forgives the client its wrong ones.
+pub fn attempt<T>(
+    call: &Call,
+    secrets: &[Secret],
+    attempt: impl FnOnce() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    attempt_that(call, secrets, |_| true, attempt)
+}
+
+/// The same, but a right guess forgives the wrong ones only if `forgives` says so. One secret's
+/// owner must not be able to guess at another secret without waits in between.
+pub fn attempt_that<T>(
+    call: &Call,
+    secrets: &[Secret],
+    forgives: fn(&T) -> bool,
+    attempt: impl FnOnce() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let admitted = call
         .app
         .throttle()?
@@ -78,7 +94,8 @@ pub fn attempt(call: &Call, secrets: &[Secret], attempt: impl FnOnce() -> Outcom
     };
     let outcome = attempt();
     pending.verdict = match &outcome {
-        Ok(_) => Verdict::Right,
+        Ok(value) if forgives(value) => Verdict::Right,
+        Ok(_) => Verdict::Unknown,
         Err(refusal) if is_wrong_guess(refusal.reason) => Verdict::Wrong,
         Err(_) => Verdict::Unknown,
     };
@@ -87,9 +104,18 @@ pub fn attempt(call: &Call, secrets: &[Secret], attempt: impl FnOnce() -> Outcom
 
 /// Whether a refusal tells that a guess at a secret was wrong.
 pub fn is_wrong_guess(reason: Reason) -> bool {
+    is_failed_sign_in(reason) || reason == Reason::LinkUnknown
+}
+
+/// Whether a refusal is logged as a failed sign-in. People open links that have expired, and no such
+/// line should have their addresses blocked.
+pub fn is_failed_sign_in(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::PasswordWrong | Reason::KeyWrong | Reason::UserUnknown
+        Reason::PasswordWrong
+            | Reason::KeyWrong
+            | Reason::DisabledAndKeyWrong
+            | Reason::UserUnknown
     )
 }
 
@@ -129,6 +155,16 @@ pub fn write(
         }
         Ok(user)
     })
+}
+
+/// Records in the audit log that a user has used an invitation or a reset link, `what`.
+pub fn record_use(call: &Call, db: &Transaction, what: &str, user: i64) -> rusqlite::Result<()> {
+    let (source, name) = (call.request.source(), format!("{what} used"));
+    let event = Event {
+        name: &name,
+        ..event(call, &source)
+    };
+    audit::done(db, &event, Some(user))
 }
 
 /// Changes the account of the token's owner and records the change in the audit log. The same
@@ -197,7 +233,7 @@ impl From<Fault> for Refusal {
 mod tests {
     use super::*;
     use crate::api::fixture::Fixture;
-    use crate::contract::{self, Success};
+    use crate::contract::{self, Outcome, Success};
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     #[test]
@@ -245,7 +281,7 @@ mod tests {
         drop(fixture.app.give_away());
         let request = fixture.request(&contract::LOGIN);
         let call = fixture.call(&contract::LOGIN, &request, "{}");
-        let outcome = attempt(&call, &[], || panic!("the guess was admitted"));
+        let outcome: Outcome = attempt(&call, &[], || panic!("the guess was admitted"));
         assert!(matches!(
             outcome,
             Err(Refusal {

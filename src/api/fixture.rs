@@ -7,10 +7,12 @@ use super::{Handler, handler};
 use crate::account::throttle::Source;
 use crate::app::App;
 use crate::config::{self, Scheme};
-use crate::contract::{Endpoint, Outcome, Reason, Success};
+use crate::contract::{self, Endpoint, Outcome, Reason, Success};
 use crate::crypto;
 use crate::http::Request;
-use crate::store::{Durable, Reader, Store, sessions, users};
+use crate::store::{
+    Durable, Reader, Store, audit, groups, invitations, reset_links, sessions, users,
+};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,7 +119,7 @@ impl Fixture {
             email: &format!("{name}@example.org"),
             password,
             key: "user key",
-            avatar: crate::account::avatar::DEFAULT,
+            avatar: contract::DEFAULT_AVATAR,
         };
         let added = self
             .app
@@ -135,6 +137,37 @@ impl Fixture {
         });
         assert!(opened.unwrap());
         token
+    }
+
+    /// An invitation with this key, to groups that are added; its id. It expires 100 seconds after
+    /// [`NOW`].
+    pub fn invitation(&self, key: &str, uses: i64, names: &[&str]) -> i64 {
+        let added = self.app.write(Durable::Now, |db| {
+            let mut ids = Vec::new();
+            for name in names {
+                groups::add(db, name)?;
+                ids.extend(groups::id(db, name)?);
+            }
+            invitations::add(db, &crypto::sha256(key), NOW, NOW + 100, uses, &ids)
+        });
+        added.unwrap()
+    }
+
+    /// A reset link with this key for this user; its id. It expires 100 seconds after [`NOW`].
+    pub fn reset_link(&self, key: &str, user: i64) -> i64 {
+        let added = self.app.write(Durable::Now, |db| {
+            reset_links::add(db, user, &crypto::sha256(key), NOW, NOW + 100)
+        });
+        added.unwrap()
+    }
+
+    /// The lines of the audit log: event and user.
+    pub fn audit(&self) -> Vec<(String, String)> {
+        let lines = self.app.read(|db| audit::list(db, None, 0)).unwrap();
+        lines
+            .into_iter()
+            .map(|line| (line.event, line.user.unwrap_or_default()))
+            .collect()
     }
 
     /// A PNG file with this many pixels a side, which do not compress.

@@ -9,6 +9,8 @@ mod forget_password;
 mod forward_auth;
 mod get_verification_code;
 mod health;
+mod key;
+mod link_info;
 mod login;
 mod logout;
 mod password;
@@ -41,7 +43,7 @@ enum Handler {
 }
 
 /// Every interface and its handler.
-const ROUTES: [(&Endpoint, Handler); 11] = [
+const ROUTES: [(&Endpoint, Handler); 12] = [
     (&contract::REGISTERED, Handler::Json(registered::handle)),
     (&contract::LOGIN, Handler::Json(login::handle)),
     (&contract::USER_INFO, Handler::Json(user_info::handle)),
@@ -67,6 +69,7 @@ const ROUTES: [(&Endpoint, Handler); 11] = [
         Handler::Json(get_verification_code::handle),
     ),
     (&contract::LOGOUT, Handler::Json(logout::handle)),
+    (&contract::LINK_INFO, Handler::Json(link_info::handle)),
     (&contract::HEALTH, Handler::Json(health::handle)),
 ];
 
@@ -229,7 +232,7 @@ fn refusal(call: &Call, refusal: Refusal) -> Reply {
         _ => {}
     }
     let Endpoint { path, method, .. } = call.endpoint;
-    if checks::is_wrong_guess(reason) {
+    if checks::is_failed_sign_in(reason) {
         checks::record_failed_sign_in(call, call.user_name());
     }
     if let Some(cause) = cause {

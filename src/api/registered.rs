@@ -2,55 +2,89 @@
 
 use super::call::Call;
 use super::checks;
-use crate::account::avatar;
+use super::key::{self, Key};
+use crate::account::plain_name;
 use crate::account::throttle::{Budget, Secret};
-use crate::contract::{KEY_LENGTH, Outcome, Reason, Success};
+use crate::config::Usernames;
+use crate::contract::{DEFAULT_AVATAR, KEY_LENGTH, Outcome, Reason, Refusal, Success};
 use crate::crypto;
-use crate::store::{Durable, users};
+use crate::store::{Durable, invitations, users};
 
 pub fn handle(call: &Call) -> Outcome {
     let (config, body) = (&call.app.config, &call.body);
-    if !config.registration_function_status {
-        return Err(Reason::Disabled.into());
-    }
+    let is_on = config.registration_function_status;
+    // While registration is switched off, every request without an invitation is answered alike.
+    let early = match is_on {
+        true => None,
+        false if body.text("key").is_empty() => return Err(Reason::Disabled.into()),
+        false => Some(check_key(call)?),
+    };
     checks::budget(call, Budget::Register)?;
     body.require(call.endpoint.fields)?;
-    // The key is an attempt by itself, which ends at once: many people may register with the same key
-    // at the same moment.
-    checks::attempt(call, &[Secret::RegistrationKey], || registration_key(call))?;
+    let key = early.map_or_else(|| check_key(call), Ok)?;
     body.limit(call.endpoint.fields)?;
+    let name = body.text("username");
+    if config.usernames == Usernames::Plain && !plain_name::is_plain(name) {
+        return Err(Reason::NameNotPlain.into());
+    }
     checks::new_password(call, "passwd")?;
     let user = users::New {
-        name: body.text("username"),
+        name,
         show_name: body.text("show_name"),
         email: body.text("email"),
         password: &config.password_hash.hash(body.text("passwd")),
         key: &crypto::random_alphanumeric(KEY_LENGTH),
-        avatar: avatar::DEFAULT,
+        avatar: DEFAULT_AVATAR,
     };
-    match checks::write(call, Durable::Now, |db| {
-        users::add(db, &user, call.request.now)
-    })? {
-        Some(_) => Ok(Success::Sentence),
-        None => Err(Reason::Taken.into()),
-    }
+    let mut reason = Reason::Taken;
+    let added = checks::write(call, Durable::Now, |db| {
+        let invitation = match key {
+            Key::Configured => None,
+            Key::Link(digest) => match invitations::find(db, &digest, call.request.now)? {
+                Some(invitation) => Some(invitation.id),
+                // Another request has used it up since it was checked.
+                None => {
+                    reason = key::wrong(is_on);
+                    return Ok(None);
+                }
+            },
+        };
+        let added = users::add(db, &user, call.request.now)?;
+        if let (Some(user), Some(invitation)) = (added, invitation) {
+            invitations::consume(db, invitation, user)?;
+            checks::record_use(call, db, &format!("invite {invitation}"), user)?;
+        }
+        Ok(added)
+    })?;
+    added.map(|_| Success::Sentence).ok_or(reason.into())
 }
 
-fn registration_key(call: &Call) -> Outcome {
-    let config = &call.app.config;
-    let key = config
+/// Checks the key. It is an attempt by itself, which ends at once: many people may register with the
+/// same key at the same moment.
+fn check_key(call: &Call) -> Result<Key, Refusal> {
+    let (config, now) = (&call.app.config, call.request.now);
+    let configured = config
         .secret_key_required_for_account_registration
         .as_deref();
-    match key {
-        Some(key) if crypto::constant_time_eq(key, call.body.text("key")) => Ok(Success::Sentence),
-        _ => Err(Reason::KeyWrong.into()),
-    }
+    let is_configured = |key: &Key| matches!(key, Key::Configured);
+    checks::attempt_that(call, &[Secret::RegistrationKey], is_configured, || {
+        key::check(
+            call,
+            config.registration_function_status,
+            configured,
+            |digest| {
+                let found = call.app.read(|db| invitations::find(db, digest, now))?;
+                Ok(found.is_some())
+            },
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::api::fixture::{Fixture, KEY, refused, value};
-    use crate::contract::{LOGIN, REGISTERED, Reason, USER_INFO};
+    use crate::api::fixture::{Fixture, KEY, NOW, refused, value};
+    use crate::contract::{LOGIN, Outcome, REGISTERED, Reason, USER_INFO};
+    use crate::store::groups;
     use serde_json::{Value, json};
 
     fn members() -> Value {
@@ -124,5 +158,126 @@ mod tests {
             let outcome = fixture.with_captcha(&REGISTERED, &inner(&members()));
             assert_eq!(refused(outcome), reason, "{name}");
         }
+    }
+
+    fn register(fixture: &Fixture, name: &str, key: &str) -> Outcome {
+        let mut changed = members();
+        changed["username"] = name.into();
+        changed["email"] = format!("{name}@example.org").into();
+        changed["key"] = key.into();
+        fixture.with_captcha(&REGISTERED, &inner(&changed))
+    }
+
+    const CLOSED: (&str, &str) = ("ACCOUNTD_REGISTRATION_FUNCTION_STATUS", "false");
+
+    #[test]
+    fn an_invitation_registers_as_many_users_as_it_says_into_its_groups() {
+        let no_key = ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION", "");
+        for (settings, wrong) in [
+            (&[][..], Reason::KeyWrong),
+            (&[no_key], Reason::KeyWrong),
+            (&[CLOSED], Reason::DisabledAndKeyWrong),
+        ] {
+            let fixture = Fixture::with(settings);
+            let id = fixture.invitation("an invitation", 2, &["media", "guests"]);
+            assert!(register(&fixture, "rei", "an invitation").is_ok());
+            // What fails takes no use.
+            let taken = register(&fixture, "rei", "an invitation");
+            assert_eq!(refused(taken), Reason::Taken);
+            assert!(register(&fixture, "asuka", "an invitation").is_ok());
+            let used_up = register(&fixture, "shinji", "an invitation");
+            assert_eq!(refused(used_up), wrong);
+            let groups = fixture.app.read(|db| groups::of_user(db, 2)).unwrap();
+            assert_eq!(groups, ["guests", "media"]);
+            let used = format!("invite {id} used");
+            let lines = ["rei", "asuka"].map(|name| {
+                [
+                    (used.clone(), name.into()),
+                    ("registered".into(), name.into()),
+                ]
+            });
+            assert_eq!(fixture.audit(), lines.concat());
+        }
+    }
+
+    #[test]
+    fn an_invitation_that_expires_or_is_used_up_meanwhile_registers_no_user() {
+        let fixture = Fixture::new();
+        fixture.invitation("an invitation", 1, &[]);
+        let body = inner(&members()).replace(KEY, "an invitation");
+        for (now, reason) in [(NOW + 100, Some(Reason::KeyWrong)), (NOW + 99, None)] {
+            let mut request = fixture.request(&REGISTERED);
+            request.now = now;
+            let call = fixture.call(&REGISTERED, &request, &format!("{{{body}}}"));
+            assert_eq!(
+                super::handle(&call).err().map(|refusal| refusal.reason),
+                reason
+            );
+        }
+    }
+
+    #[test]
+    fn while_registration_is_off_other_keys_are_answered_alike_and_wrong_ones_are_guesses() {
+        let fixture = Fixture::with(&[CLOSED]);
+        fixture.invitation("an invitation", 9, &[]);
+        for _ in 0..9 {
+            for key in ["", KEY] {
+                assert_eq!(refused(register(&fixture, "rei", key)), Reason::Disabled);
+            }
+        }
+        for key in ["wrong", "wrong", "wrong"] {
+            let reason = refused(register(&fixture, "rei", key));
+            assert_eq!(reason, Reason::DisabledAndKeyWrong);
+        }
+        for key in ["wrong", KEY, "an invitation"] {
+            let reason = refused(register(&fixture, "rei", key));
+            assert_eq!(reason, Reason::TooOften(1), "{key}");
+        }
+        assert_eq!(refused(register(&fixture, "rei", "")), Reason::Disabled);
+        assert_eq!(
+            REGISTERED.refusal(Reason::DisabledAndKeyWrong, None),
+            REGISTERED.refusal(Reason::Disabled, None)
+        );
+    }
+
+    #[test]
+    fn an_invitation_forgives_no_guesses_at_the_configured_key() {
+        let fixture = Fixture::new();
+        fixture.invitation("an invitation", 9, &[]);
+        fixture.signed_in("rei");
+        for _ in 0..3 {
+            assert_eq!(
+                refused(register(&fixture, "asuka", "wrong")),
+                Reason::KeyWrong
+            );
+            // With a name that is taken, it can be repeated.
+            let taken = register(&fixture, "rei", "an invitation");
+            assert!(matches!(
+                refused(taken),
+                Reason::Taken | Reason::TooOften(1)
+            ));
+        }
+        assert_eq!(
+            refused(register(&fixture, "asuka", "wrong")),
+            Reason::TooOften(1)
+        );
+    }
+
+    #[test]
+    fn with_plain_usernames_other_names_are_refused() {
+        for (usernames, reason) in [("any", None), ("plain", Some(Reason::NameNotPlain))] {
+            let fixture = Fixture::with(&[("ACCOUNTD_USERNAMES", usernames)]);
+            assert!(register(&fixture, "rei.a-1", KEY).is_ok());
+            for name in ["Rei", "rei a", "丽", "-rei", "rei,a"] {
+                let outcome = register(&fixture, name, KEY);
+                assert_eq!(
+                    outcome.err().map(|refusal| refusal.reason),
+                    reason,
+                    "{name}"
+                );
+            }
+        }
+        let code = REGISTERED.refusal(Reason::NameNotPlain, None).code;
+        assert_eq!(code, 603);
     }
 }

@@ -13,7 +13,7 @@ use crate::commands::serve::WORKER;
 use completions::COMPLETE;
 use lexopt::{Arg, Parser};
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// Arguments that an option can replace.
 const REPLACED_BY: [(&str, Opt); 1] = [("USER", ID)];
@@ -25,11 +25,21 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
         return completions::complete(arguments);
     }
     let mut parser = Parser::from_args(arguments);
-    let (mut words, mut values, mut asks_for_help) = (Vec::new(), HashMap::new(), false);
-    while let Some(argument) = parser
-        .next()
-        .map_err(|error| usage("", error.to_string()))?
-    {
+    let mut words: Vec<OsString> = Vec::new();
+    let mut values: HashMap<&str, Vec<OsString>> = HashMap::new();
+    let mut asks_for_help = false;
+    loop {
+        let raw = parser.try_raw_args();
+        if let Some(word) =
+            raw.and_then(|mut raw| raw.next_if(|word| is_dashed_argument(&words, word)))
+        {
+            words.push(word);
+            continue;
+        }
+        let next = parser.next();
+        let Some(argument) = next.map_err(|error| usage("", error.to_string()))? else {
+            break;
+        };
         match argument {
             Arg::Long("help") | Arg::Short('h') => asks_for_help = true,
             Arg::Long("version") | Arg::Short('V') => {
@@ -53,7 +63,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
                 if option.name == DATA.name && value.is_empty() {
                     return Err(usage("", format!("--{} is empty", option.name)));
                 }
-                values.insert(option.name, value);
+                values.entry(option.name).or_default().push(value);
             }
             Arg::Value(word) => words.push(word),
             other @ Arg::Short(_) => return Err(usage("", other.unexpected().to_string())),
@@ -90,12 +100,28 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
                 format!("{}: {} is missing", command.name, argument.name),
             )
         };
-        values.insert(argument.name, rest.next().ok_or_else(missing)?);
+        let mut given = vec![rest.next().ok_or_else(missing)?];
+        if argument.repeats() {
+            given.extend(rest.by_ref());
+        }
+        values.insert(argument.name, given);
     }
     match rest.next() {
         Some(word) => Err(usage(command.name, format!("unexpected argument {word:?}"))),
         None => (command.run)(&Args::new(command, values)),
     }
+}
+
+/// Whether a word that begins with a dash is an argument of the command that the words before it
+/// name. `-h` and `-V` are options in any case.
+fn is_dashed_argument(before: &[OsString], word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    let is_dashed = text.len() > 1 && text.starts_with('-') && !text.starts_with("--");
+    let takes_words = || {
+        let (command, _) = find_command(before.to_vec()).ok()?;
+        command.arguments.last().filter(|last| last.repeats())
+    };
+    is_dashed && !matches!(&*text, "-h" | "-V") && takes_words().is_some()
 }
 
 /// The command that these words name, and its arguments.
@@ -110,6 +136,13 @@ fn find_command(mut words: Vec<OsString>) -> Result<(&'static Command, Vec<OsStr
             .find(|command| command.name == name)
     };
     let first = first.to_string_lossy().into_owned();
+    let second = words
+        .get(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    if let Some(command) = command_called(&format!("{first} {second}")) {
+        return Ok((command, words.split_off(2)));
+    }
     if let Some(command) = command_called(&first) {
         return Ok((command, words.split_off(1)));
     }
@@ -119,17 +152,10 @@ fn find_command(mut words: Vec<OsString>) -> Result<(&'static Command, Vec<OsStr
     if family.is_empty() {
         return Err(usage("", format!("{first} is not a command")));
     }
-    let second = words
-        .get(1)
-        .map(|word| word.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let command = command_called(&format!("{first} {second}")).ok_or_else(|| {
-        usage(
-            &first,
-            format!("{first} must be followed by one of {}", family.join(", ")),
-        )
-    })?;
-    Ok((command, words.split_off(2)))
+    Err(usage(
+        &first,
+        format!("{first} must be followed by one of {}", family.join(", ")),
+    ))
 }
 
 /// The commands of a family: those of two words that begin with this one.

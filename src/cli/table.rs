@@ -3,7 +3,9 @@
 use super::completions::COMPLETIONS;
 use super::man::MAN;
 use crate::command::Command;
-use crate::commands::{audit, backup, check, config, harden, health, import_medusa, serve, user};
+use crate::commands::{
+    audit, backup, check, config, group, harden, health, import_medusa, invite, serve, user,
+};
 
 /// Every command, in the order of the help. The first one runs if the command line names none. Each
 /// row is defined beside the function that runs it.
@@ -20,6 +22,14 @@ pub const COMMANDS: &[&Command] = &[
     &user::ENABLE,
     &user::LOGOUT,
     &user::DELETE,
+    &user::RESET_LINK,
+    &user::GROUP,
+    &group::ADD,
+    &group::REMOVE,
+    &group::LIST,
+    &invite::INVITE,
+    &invite::LIST,
+    &invite::REVOKE,
     &audit::AUDIT,
     &check::CHECK,
     &backup::BACKUP,

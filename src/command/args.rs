@@ -10,12 +10,12 @@ use std::path::PathBuf;
 /// The values of a command's arguments and options.
 pub struct Args {
     command: &'static Command,
-    values: HashMap<&'static str, OsString>,
+    values: HashMap<&'static str, Vec<OsString>>,
 }
 
 impl Args {
     /// The values of a command's arguments and options, by their names in the table.
-    pub fn new(command: &'static Command, values: HashMap<&'static str, OsString>) -> Args {
+    pub fn new(command: &'static Command, values: HashMap<&'static str, Vec<OsString>>) -> Args {
         Args { command, values }
     }
 
@@ -36,14 +36,19 @@ impl Args {
 
     /// The value of an argument or option that is a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
-        self.values.get(name).map(PathBuf::from)
+        self.values.get(name)?.last().map(PathBuf::from)
     }
 
-    /// The value of an option. An error if it is not UTF-8.
+    /// The value of an option; the last one if it is repeated. An error if it is not UTF-8.
     pub fn text(&self, option: &str) -> Result<Option<String>, Failure> {
-        let text = self.values.get(option).map(|value| value.clone().string());
-        text.transpose()
-            .map_err(|error| usage(self.command.name, error.to_string()))
+        self.texts(option).map(|mut texts| texts.pop())
+    }
+
+    /// Every value of an argument or option that may be repeated. An error if one is not UTF-8.
+    pub fn texts(&self, name: &str) -> Result<Vec<String>, Failure> {
+        let values = self.values.get(name).into_iter().flatten();
+        let texts: Result<_, lexopt::Error> = values.map(|value| value.clone().string()).collect();
+        texts.map_err(|error| usage(self.command.name, error.to_string()))
     }
 
     /// The value of an argument. An error if it is not UTF-8.

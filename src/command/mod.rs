@@ -30,10 +30,18 @@ pub struct Command {
 
 /// A positional argument.
 pub struct Argument {
-    /// In capitals.
+    /// In capitals. With `...` at the end it takes all words that follow, at least one, and they
+    /// may begin with a dash.
     pub name: &'static str,
     /// What it is.
     pub doc: &'static str,
+}
+
+impl Argument {
+    /// Whether it takes all words that follow.
+    pub fn repeats(&self) -> bool {
+        self.name.ends_with("...")
+    }
 }
 
 /// An option.

@@ -346,7 +346,9 @@ fn convert(user: &User, now: i64) -> Result<Importable, String> {
             now
         });
     let picture = match &user.avatar {
-        Cell::Text(name) if !name.is_empty() && name != avatar::DEFAULT => Some(name.clone()),
+        Cell::Text(name) if !name.is_empty() && name != contract::DEFAULT_AVATAR => {
+            Some(name.clone())
+        }
         _ => None,
     };
     let candidate = Candidate {
@@ -356,7 +358,7 @@ fn convert(user: &User, now: i64) -> Result<Importable, String> {
         email: email.into(),
         password,
         key,
-        avatar: avatar::DEFAULT.into(),
+        avatar: contract::DEFAULT_AVATAR.into(),
         created_at,
     };
     Ok(Importable {

@@ -4,9 +4,12 @@ pub mod audit;
 pub mod backup;
 pub mod check;
 pub mod config;
+pub mod group;
 pub mod harden;
 pub mod health;
 pub mod import_medusa;
+pub mod invite;
+mod link;
 pub mod serve;
 pub mod terminal;
 pub mod user;
@@ -17,7 +20,7 @@ use crate::command::Failure;
 use crate::config::{Config, environment, load};
 use crate::process::limits;
 use crate::store::audit::Event;
-use crate::store::{Durable, FILE, Fault, Store, Transaction};
+use crate::store::{self, Durable, FILE, Fault, Store, Transaction};
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -147,6 +150,12 @@ impl DataFolder {
             self.store.checkpoint()
         }))
     }
+}
+
+/// Records an event whose name has more words than the command, and its user, if any.
+fn record(db: &Transaction, event: &Event, more: &str, user: Option<i64>) -> rusqlite::Result<()> {
+    let name = &format!("{} {more}", event.name);
+    store::audit::done(db, &Event { name, ..*event }, user)
 }
 
 impl From<Fault> for Failure {

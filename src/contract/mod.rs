@@ -23,14 +23,21 @@ pub enum Reason {
     CaptchaWrong,
     /// The function is switched off in the configuration.
     Disabled,
+    /// The configuration switches the function off, and the `key` is not one that works all the
+    /// same.
+    DisabledAndKeyWrong,
     /// A field is absent.
     FieldAbsent,
     /// A field is longer than its limit.
     FieldTooLong,
+    /// The name is not plain, and the configuration asks for plain names.
+    NameNotPlain,
     /// The password policy refuses the new password.
     PasswordTooWeak,
-    /// The `key` is not the configured one.
+    /// The `key` is neither the configured one nor that of an invitation or a reset link.
     KeyWrong,
+    /// The `key` is not that of an invitation or a reset link.
+    LinkUnknown,
     /// Another user has this name or this email.
     Taken,
     /// The user does not exist, or the password is wrong.
@@ -131,6 +138,8 @@ pub enum Value {
     Token,
     /// The members of an account.
     Account,
+    /// What an invitation or a reset link is for.
+    Link,
     /// A picture's name under [`AVATARS`].
     AvatarName,
     /// No message: the body is a picture, and a header has the captcha's key.
@@ -157,6 +166,9 @@ pub const CAPTCHA_KEY_LENGTH: usize = 250;
 
 /// The members for a captcha: its key and its answer.
 pub const CAPTCHA: [&str; 2] = ["verification_code_key", "verification_code"];
+
+/// The name of a new user's picture, which is part of the program.
+pub const DEFAULT_AVATAR: &str = "admin.jpg";
 
 /// The largest file in bytes that is too small for an avatar.
 pub const TOO_SMALL: u64 = 10_240;

@@ -67,7 +67,11 @@ pub const REGISTERED: Endpoint = Endpoint {
         row(403, "小宝贝这是非法注册哦(๑•̀ㅂ•́)و✧", &[Reason::KeyWrong]),
         row(404, "报错", &[Reason::ReadFailed]),
         POST_ONLY,
-        row(503, "小宝贝你没有开启注册功能哦！！", &[Reason::Disabled]),
+        row(
+            503,
+            "小宝贝你没有开启注册功能哦！！",
+            &[Reason::Disabled, Reason::DisabledAndKeyWrong],
+        ),
         row(504, "验证码错误或者过期！", &[Reason::CaptchaWrong]),
         row(
             505,
@@ -79,6 +83,7 @@ pub const REGISTERED: Endpoint = Endpoint {
             "注册失败",
             &[
                 Reason::FieldTooLong,
+                Reason::NameNotPlain,
                 Reason::PasswordTooWeak,
                 Reason::WriteFailed,
             ],
@@ -216,8 +221,7 @@ pub const UPDATE_KEY: Endpoint = Endpoint {
     ],
 };
 
-/// `/api/forget_password`: a new password for a client that knows name, email and the configured
-/// key.
+/// `/api/forget_password`: a new password for a client that knows name, email and a key.
 pub const FORGET_PASSWORD: Endpoint = Endpoint {
     path: "/api/forget_password",
     method: "POST",
@@ -235,7 +239,7 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
         row(
             403,
             "小宝贝你没有开启忘记密码功能哦(๑•̀ㅂ•́)و✧",
-            &[Reason::Disabled],
+            &[Reason::Disabled, Reason::DisabledAndKeyWrong],
         ),
         row(404, "大黑阔别乱搞，莎莎好怕怕(*/ω＼*)", &[Reason::KeyWrong]),
         POST_ONLY,
@@ -332,6 +336,31 @@ pub const LOGOUT: Endpoint = Endpoint {
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
+/// `/api/link_info`: what an invitation or a reset link is for. An addition for the page, so that it
+/// can tell before a person types anything.
+pub const LINK_INFO: Endpoint = Endpoint {
+    path: "/api/link_info",
+    method: "POST",
+    summary: "What the key of an invitation or a reset link is for",
+    fields: &[KEY],
+    flags: &[],
+    captcha: false,
+    token: Token::None,
+    cost: Cost::Quick,
+    throttled: true,
+    audited: false,
+    value: Value::Link,
+    success: row(200, "返回链接信息", &[]),
+    refusals: &[
+        row(
+            404,
+            "这个链接已经失效啦~",
+            &[Reason::FieldAbsent, Reason::LinkUnknown],
+        ),
+        POST_ONLY,
+    ],
+};
+
 /// `/health`: whether requests are answered and the database can be read. An addition for
 /// monitoring and for the supervisor.
 pub const HEALTH: Endpoint = Endpoint {
@@ -382,7 +411,7 @@ pub const DOCUMENT: [&Endpoint; 8] = [
 ];
 
 /// The interfaces that are not in the document.
-pub const ADDITIONS: [&Endpoint; 3] = [&GET_VERIFICATION_CODE, &LOGOUT, &HEALTH];
+pub const ADDITIONS: [&Endpoint; 4] = [&GET_VERIFICATION_CODE, &LOGOUT, &LINK_INFO, &HEALTH];
 
 /// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the `code`,
 /// and the message.

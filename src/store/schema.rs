@@ -299,6 +299,12 @@ mod tests {
     }
 
     #[test]
+    fn the_index_of_avatars_names_the_default_one() {
+        let condition = format!("WHERE avatar <> '{}';", crate::contract::DEFAULT_AVATAR);
+        assert!(MIGRATIONS[0].contains(&condition), "{condition}");
+    }
+
+    #[test]
     fn the_index_of_argon2id_hashes_has_the_condition_that_queries_use() {
         let condition = crate::store::users::has_argon2id();
         let index = format!("CREATE INDEX users_with_argon2id ON users (id) WHERE {condition};");

@@ -2,6 +2,7 @@
 
 use super::{Transaction, count, reset_links, sessions};
 use crate::config::ARGON2ID_PREFIX;
+use crate::contract::DEFAULT_AVATAR;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, ffi, params};
 
 /// What users can see of their accounts.
@@ -232,18 +233,20 @@ pub fn count_all(db: &Connection) -> Result<u64> {
 
 /// How many different uploaded avatars users have.
 pub fn count_avatars(db: &Connection) -> Result<u64> {
-    db.query_row(
-        "SELECT count(DISTINCT avatar) FROM users WHERE avatar <> 'admin.jpg'",
-        [],
-        count,
-    )
+    let distinct = format!(
+        "SELECT count(DISTINCT avatar) FROM users WHERE {}",
+        is_uploaded()
+    );
+    db.query_row(&distinct, [], count)
 }
 
 /// Calls `each` with the name of every uploaded avatar that users have, in the order of bytes,
 /// until it returns false.
 pub fn each_avatar(db: &Connection, each: &mut dyn FnMut(&str) -> bool) -> Result<()> {
-    let mut statement = db
-        .prepare("SELECT DISTINCT avatar FROM users WHERE avatar <> 'admin.jpg' ORDER BY avatar")?;
+    let mut statement = db.prepare(&format!(
+        "SELECT DISTINCT avatar FROM users WHERE {} ORDER BY avatar",
+        is_uploaded()
+    ))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if !each(row.get_ref(0)?.as_str()?) {
@@ -256,14 +259,24 @@ pub fn each_avatar(db: &Connection, each: &mut dyn FnMut(&str) -> bool) -> Resul
 /// Gives every user of this avatar the default one. Returns the ids of these users.
 pub fn reset_avatar(db: &Transaction, avatar: &str) -> Result<Vec<i64>> {
     let mut statement =
-        db.prepare_cached("UPDATE users SET avatar = 'admin.jpg' WHERE avatar = ?1 RETURNING id")?;
-    statement.query_map([avatar], |row| row.get(0))?.collect()
+        db.prepare_cached("UPDATE users SET avatar = ?2 WHERE avatar = ?1 RETURNING id")?;
+    let rows = statement.query_map([avatar, DEFAULT_AVATAR], |row| row.get(0))?;
+    rows.collect()
 }
 
 /// Whether any user has the uploaded avatar with this name.
 pub fn has_avatar(db: &Connection, name: &str) -> Result<bool> {
-    db.prepare_cached("SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> 'admin.jpg'")?
-        .exists([name])
+    db.prepare_cached(&format!(
+        "SELECT 1 FROM users WHERE avatar = ?1 AND {}",
+        is_uploaded()
+    ))?
+    .exists([name])
+}
+
+/// The SQL condition that an avatar is not the default one. An index of the schema has the same
+/// condition, which SQLite compares as text.
+fn is_uploaded() -> String {
+    format!("avatar <> '{DEFAULT_AVATAR}'")
 }
 
 #[cfg(test)]

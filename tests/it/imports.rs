@@ -48,7 +48,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
         ],
     ),
     ("account", &["config", "http", "contract", "crypto", "sync"]),
-    ("store", &["config", "sync"]),
+    ("store", &["config", "contract", "sync"]),
     ("metrics", &["log", "contract"]),
     ("config", &["http", "log", "contract"]),
     ("http", &["log", "contract", "crypto", "clock"]),

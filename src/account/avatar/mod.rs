@@ -5,7 +5,7 @@ mod spooled_upload;
 pub use spooled_upload::SpooledUpload;
 
 use crate::account::image::{self, Kind};
-use crate::contract::outside;
+use crate::contract::{DEFAULT_AVATAR, outside};
 use crate::crypto;
 use crate::http::{self, Body, Reply};
 use crate::sync::lock;
@@ -18,8 +18,6 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The name of the built-in picture, which every new user has.
-pub const DEFAULT: &str = "admin.jpg";
 static DEFAULT_PICTURE: &[u8] = include_bytes!("admin.jpg");
 
 /// The folder of the avatars, below the data folder.
@@ -234,7 +232,7 @@ pub fn path(data: &Path, name: &str) -> PathBuf {
 pub fn serve(data: &Path, name: &str, if_none_match: &str) -> Reply {
     let etag = format!("\"{name}-{}\"", env!("CARGO_PKG_VERSION"));
     let (body, cache) = match name {
-        DEFAULT => (Body::Bytes(DEFAULT_PICTURE.into()), "public, max-age=86400"),
+        DEFAULT_AVATAR => (Body::Bytes(DEFAULT_PICTURE.into()), "public, max-age=86400"),
         _ => match open(data, name) {
             // A name is never used again for another picture.
             Some((file, size)) => (

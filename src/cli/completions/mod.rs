@@ -142,7 +142,7 @@ fn option(word: &str) -> Option<&'static Opt> {
 
 /// The command that these words begin with, and how many words its name has.
 fn command(positional: &[&str]) -> Option<(&'static Command, usize)> {
-    (1..=positional.len().min(2)).find_map(|count| {
+    (1..=positional.len().min(2)).rev().find_map(|count| {
         let name = positional[..count].join(" ");
         let command = COMMANDS.iter().find(|command| command.name == name)?;
         Some((*command, count))
@@ -166,27 +166,35 @@ fn options(positional: &[&str]) -> Vec<Candidate> {
 /// argument.
 fn arguments(positional: &[&str]) -> Vec<Candidate> {
     match (command(positional), positional) {
+        (None, []) => names(),
+        (Some((command, 1)), [first]) if command.arguments.is_empty() => second_words(first),
         (Some((command, count)), _) => command
             .arguments
             .get(positional.len() - count)
             .map_or_else(Vec::new, |argument| values(argument.name)),
-        (None, []) => names(),
-        (None, [first]) => family(first)
-            .filter_map(|command| {
-                let (_, second) = command.name.split_once(' ')?;
-                Some((second.to_string(), command.doc.to_string()))
-            })
-            .collect(),
+        (None, [first]) => second_words(first),
         (None, _) => Vec::new(),
     }
 }
 
-/// The first words of all commands. A family is described by its commands' second words.
+/// The second words of a family's commands.
+fn second_words(first: &str) -> Vec<Candidate> {
+    family(first)
+        .filter_map(|command| {
+            let (_, second) = command.name.split_once(' ')?;
+            Some((second.to_string(), command.doc.to_string()))
+        })
+        .collect()
+}
+
+/// The first words of all commands. A family is described by its commands' second words, unless its
+/// first word is a command.
 fn names() -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
     for command in COMMANDS {
         match command.name.split_once(' ') {
             None => found.push((command.name.into(), command.doc.into())),
+            Some((first, _)) if COMMANDS.iter().any(|command| command.name == first) => {}
             Some((first, second)) => match found.last_mut() {
                 Some((name, doc)) if name == first => *doc += &format!(", {second}"),
                 _ => found.push((first.into(), second.into())),
@@ -240,6 +248,10 @@ mod tests {
             ("config --", &["--data", "--help"]),
             ("completions ", &["bash", "zsh", "fish"]),
             ("completions z", &["zsh"]),
+            ("inv", &["invite"]),
+            ("invite ", &["list", "revoke"]),
+            ("invite revoke --", &["--data", "--help"]),
+            ("user group rei +media -guests --i", &["--id"]),
         ] {
             assert_eq!(candidates(line), expected, "{line}");
         }

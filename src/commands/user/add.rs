@@ -1,7 +1,6 @@
 //! The command `user add`: adds an account as a registration would.
 
-use super::{check_field, new_password, report};
-use crate::account::avatar;
+use super::{check_field, check_name, new_password, report};
 use crate::command::{Args, Argument, Command, DATA, Failure, JSON, Opt};
 use crate::commands::DataFolder;
 use crate::contract;
@@ -51,7 +50,7 @@ fn add(args: &Args) -> Result<(), Failure> {
     let mut folder = DataFolder::open(args)?;
     let (name, email) = (args.argument(NAME.name)?, args.argument(EMAIL.name)?);
     let show_name = args.text(SHOW_NAME.name)?.unwrap_or_else(|| name.clone());
-    check_field("NAME", "username", &name)?;
+    check_name(&folder, NAME.name, &name)?;
     check_field("EMAIL", "email", &email)?;
     check_field("the display name", "show_name", &show_name)?;
     let user = New {
@@ -60,7 +59,7 @@ fn add(args: &Args) -> Result<(), Failure> {
         email: &email,
         password: &new_password(&folder, &name)?,
         key: &crypto::random_alphanumeric(contract::KEY_LENGTH),
-        avatar: avatar::DEFAULT,
+        avatar: contract::DEFAULT_AVATAR,
     };
     let added = folder.change(|db, event| {
         let added = users::add(db, &user, event.at)?;

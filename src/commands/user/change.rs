@@ -1,6 +1,6 @@
 //! The commands `user set-password`, `rename`, `disable`, `enable` and `logout`.
 
-use super::{USER, check_field, find_account, new_password, report};
+use super::{USER, check_name, find_account, new_password, report};
 use crate::clock;
 use crate::command::{Args, Argument, Command, DATA, Failure, ID, JSON};
 use crate::commands::{Change, DataFolder};
@@ -61,7 +61,7 @@ pub const RENAME: Command = Command {
         let mut folder = DataFolder::open(args)?;
         let id = find_account(&folder, args)?.user.id;
         let name = args.argument(NEW_NAME.name)?;
-        check_field(NEW_NAME.name, "username", &name)?;
+        check_name(&folder, NEW_NAME.name, &name)?;
         let renamed = folder.change(|db, event| {
             let renamed = accounts::rename(db, id, &name)?;
             if renamed {

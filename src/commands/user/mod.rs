@@ -2,21 +2,25 @@
 
 mod add;
 mod change;
+mod group;
 mod list;
 mod look_alikes;
 mod remove;
+mod reset_link;
 
 pub use add::ADD;
 pub use change::{DISABLE, ENABLE, LOGOUT, RENAME, SET_PASSWORD};
+pub use group::GROUP;
 pub use list::{LIST, SHOW};
 pub use remove::DELETE;
+pub use reset_link::RESET_LINK;
 
 use super::DataFolder;
 use super::terminal::{prompt, table};
-use crate::account::policy;
+use crate::account::{plain_name, policy};
 use crate::clock;
 use crate::command::{Args, Argument, Failure, ID, JSON, print, usage};
-use crate::config::Scheme;
+use crate::config::{Scheme, Usernames};
 use crate::contract::{REGISTERED, is_absent};
 use crate::store::accounts::{self, Account, UserRef};
 use serde::Serialize;
@@ -175,6 +179,16 @@ fn check_field(shown: &str, field: &str, text: &str) -> Result<(), Failure> {
             1,
             format!("{shown} has more than {limit} characters"),
         ));
+    }
+    Ok(())
+}
+
+/// Refuses a name that a registration would refuse.
+fn check_name(folder: &DataFolder, shown: &str, name: &str) -> Result<(), Failure> {
+    check_field(shown, "username", name)?;
+    if folder.config.usernames == Usernames::Plain && !plain_name::is_plain(name) {
+        let sentence = format!("{shown} must have {} (usernames)", plain_name::FORM);
+        return Err(Failure::new(1, sentence));
     }
     Ok(())
 }

@@ -109,6 +109,29 @@ fn value(endpoint: &Endpoint) -> Value {
         }
         ValueKind::Token => token(),
         ValueKind::AvatarName => text(&format!("The picture's name under `{AVATARS}`.")),
+        ValueKind::Link => {
+            let members = json!({
+                "kind": {"enum": ["invite", "reset"]},
+                "name": {
+                    "type": ["string", "null"],
+                    "description": "The user whose password the link resets.",
+                },
+                "groups": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "The groups that a user who registers with the invitation joins.",
+                },
+                "expires_at": {
+                    "type": "integer",
+                    "format": "int64",
+                    "description": "When the link expires, in Unix seconds.",
+                },
+            });
+            json!({
+                "type": "object", "required": ["kind", "name", "groups", "expires_at"],
+                "properties": members, "additionalProperties": false,
+            })
+        }
         ValueKind::Account => {
             let names = ["key", "name", "token", "show_name", "email", "avatar"];
             let mut members: Map<String, Value> = names

@@ -3,10 +3,10 @@
 mod forward_auth;
 mod interface;
 
-use crate::account::avatar;
 use crate::account::image::Kind;
 use crate::contract::{
-    ADDITIONS, AVATARS, Answer, DOCUMENT, Endpoint, FORWARD_AUTH, OPENAPI, OUTSIDE, outside,
+    ADDITIONS, AVATARS, Answer, DEFAULT_AVATAR, DOCUMENT, Endpoint, FORWARD_AUTH, OPENAPI, OUTSIDE,
+    outside,
 };
 use crate::http::{self, Body, Reply};
 use serde_json::{Map, Value, json};
@@ -57,7 +57,7 @@ pub fn document() -> Value {
     let kinds = [Kind::Jpeg, Kind::Png, Kind::Gif, Kind::WebP].map(Kind::content_type);
     let mut avatar = file("avatar", "A picture", &kinds, &bytes());
     avatar["parameters"] = json!([{
-        "name": "name", "in": "path", "required": true, "schema": {"type": "string"}, "example": avatar::DEFAULT,
+        "name": "name", "in": "path", "required": true, "schema": {"type": "string"}, "example": DEFAULT_AVATAR,
         "description": "The name that `upload_avatar` and `user_info` return.",
     }]);
     avatar["responses"]["404"] = http_answer(404);
