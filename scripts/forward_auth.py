@@ -280,10 +280,14 @@ def try_calendars(client: Client, users: dict[str, tuple[str, str]], expect: Exp
             expect(f"another user cannot read it, with {headers}", reply.status == 403 and b"SUMMARY" not in reply.body, reply.seen)
 
     outside, outsiders_key = users["asuka"]
-    for name, headers in [("asuka", cookie(outside)), ("asuka", cookie(outside) + BROWSER), ("asuka", basic("asuka", outsiders_key)), ("rei", cookie(token))]:
-        reply = client.ask(CALENDAR, f"/{name}/", headers, "PROPFIND")
-        wanted = 207 if name == "rei" else 403
-        expect(f"{name} gets {wanted}, by the group", reply.status == wanted, reply.seen)
+    for headers in [cookie(outside), cookie(outside) + BROWSER, basic("asuka", outsiders_key)]:
+        reply = client.ask(CALENDAR, "/asuka/", headers, "PROPFIND")
+        expect("a user outside the group gets 403", reply.status == 403, reply.seen)
+    reply = client.ask(CALENDAR, "/", cookie(outside) + BROWSER)
+    told = reply.status == 403 and b"asuka" in reply.body and b"family" in reply.body
+    expect("a page says who is signed in and which group is needed", told, reply.seen)
+    reply = client.ask(CALENDAR, "/rei/", cookie(token), "PROPFIND")
+    expect("a user in the group is let through", reply.status == 207, reply.seen)
     reply = client.ask(WIKI, "/", cookie(outside))
     expect("a program without a group is open to that user", seen_by_program(reply).get("remote-user") == "asuka", reply.seen)
 
