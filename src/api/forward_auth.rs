@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Why proxies get no answer that they can use. Every client can cause these lines.
-static WARNINGS: Limited = Limited::new();
+static WARNINGS: Limited = Limited::every(60);
 
 /// No proxy and no browser may keep a decision.
 const NO_STORE: (&str, Cow<str>) = ("Cache-Control", Cow::Borrowed("no-store"));

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// What is wrong with the headers of proxies.
-static PROXY_WARNINGS: Limited = Limited::new();
+static PROXY_WARNINGS: Limited = Limited::every(60);
 
 /// A request as the handlers receive it, apart from its body.
 #[derive(Default)]

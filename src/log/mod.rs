@@ -62,24 +62,28 @@ pub fn wants(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)
 }
 
-/// Seconds between two lines of one [`Limited`].
-const INTERVAL: u64 = 60;
-
-/// Lines that any client can cause: at most one a minute is written.
-pub struct Limited(AtomicU64);
+/// Lines that any client can cause, of which at most one is written in an interval.
+pub struct Limited {
+    /// In seconds.
+    interval: u64,
+    next: AtomicU64,
+}
 
 impl Limited {
-    /// No line was written yet.
-    pub const fn new() -> Limited {
-        Limited(AtomicU64::new(0))
+    /// One line in this many seconds.
+    pub const fn every(interval: u64) -> Limited {
+        Limited {
+            interval,
+            next: AtomicU64::new(0),
+        }
     }
 
-    /// Writes a line, unless there was one less than a minute ago.
+    /// Writes a line, unless the last one was written within the interval.
     pub fn line(&self, level: Level, text: &str) {
         let now = clock::uptime().as_secs();
-        let due = |next| (now >= next).then_some(now + INTERVAL);
+        let due = |next| (now >= next).then_some(now + self.interval);
         let update = self
-            .0
+            .next
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due);
         if update.is_ok() {
             line(level, text);

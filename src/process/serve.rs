@@ -215,7 +215,7 @@ impl Service<'_> {
             Some(_) => writeln!(text, "registration key: {name} in {}", file.display()),
             None => writeln!(
                 text,
-                "registration key: not set; add {name} to {}",
+                "registration key: not set, so only invitations work; add {name} to {}",
                 file.display()
             ),
         };

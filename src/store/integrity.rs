@@ -23,3 +23,30 @@ pub fn problems(db: &Connection) -> Result<Vec<String>> {
     }
     Ok(problems)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::Scratch;
+
+    #[test]
+    fn a_row_without_its_parent_is_a_problem() {
+        let scratch = Scratch::new();
+        let problems = scratch.store.read(|db| {
+            db.execute_batch(
+                "PRAGMA foreign_keys = OFF;
+                 INSERT INTO sessions VALUES (5, x'00', 7, 1, 1);
+                 INSERT INTO members VALUES (7, 8);",
+            )?;
+            problems(db)
+        });
+        let mut problems = problems.unwrap();
+        problems.sort();
+        let expected = [
+            "a row of members refers to a row of groups that does not exist",
+            "a row of members refers to a row of users that does not exist",
+            "row 5 of sessions refers to a row of users that does not exist",
+        ];
+        assert_eq!(problems, expected);
+    }
+}

@@ -3,7 +3,7 @@
 
 mod stage;
 
-use accountd::contract::{DOCUMENT, LOGOUT};
+use accountd::contract::{DOCUMENT, LINK_INFO, LOGOUT};
 use accountd::http::{Headers, Request};
 use libfuzzer_sys::fuzz_target;
 use stage::{Stage, TOKEN};
@@ -15,8 +15,9 @@ fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else {
         return;
     };
-    let which = usize::from(which.wrapping_sub(b'0')) % (DOCUMENT.len() + 1);
-    let endpoint = DOCUMENT.get(which).copied().unwrap_or(&LOGOUT);
+    let mut all = DOCUMENT.into_iter().chain([&LOGOUT, &LINK_INFO]);
+    let which = usize::from(which.wrapping_sub(b'0')) % (DOCUMENT.len() + 2);
+    let endpoint = all.nth(which).unwrap_or(&LOGOUT);
     let request = Request {
         method: endpoint.method.into(),
         path: endpoint.path.into(),

@@ -41,12 +41,12 @@ pub fn refused(arguments: &[&str]) -> String {
     error
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// Makes a backup and returns its path.
-fn backup(server: &Server, target: &Path) -> PathBuf {
+pub fn backup(server: &Server, target: &Path) -> PathBuf {
     let line = succeed(&["backup", text(target), "--data", text(&server.data.0)]);
     let path = PathBuf::from(line.split_once(": ").unwrap().0);
     assert!(path.starts_with(target) && path.is_dir(), "{line}");
@@ -63,7 +63,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Stops a server, runs `meanwhile`, and starts another server on the same data folder.
-fn restarted(mut server: Server, meanwhile: impl FnOnce(&Server)) -> Server {
+pub fn restarted(mut server: Server, meanwhile: impl FnOnce(&Server)) -> Server {
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
     meanwhile(&server);

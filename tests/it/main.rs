@@ -11,6 +11,7 @@ mod flows;
 mod forward_auth;
 mod import;
 mod imports;
+mod keys;
 mod metrics;
 mod page;
 mod proxy;
