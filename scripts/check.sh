@@ -41,6 +41,7 @@ step scripts/crowd.py
 step scripts/openapi.py
 step scripts/completions.py
 step scripts/proxies.py
+step scripts/forward_auth.py
 step scripts/clients.py
 step scripts/hostile.py --seconds 2 --again
 step scripts/fuzz.sh 0.1

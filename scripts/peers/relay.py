@@ -34,8 +34,13 @@ class Relay:
             threading.Thread(target=self.connect, args=(client, recording), daemon=True).start()
 
     def connect(self, client: socket.socket, recording: Recording) -> None:
-        """Relays one connection until both sides have ended."""
-        with client, socket.create_connection(self.upstream) as server:
+        """Relays one connection until both sides have ended; closes it if the server does not listen."""
+        try:
+            server = socket.create_connection(self.upstream)
+        except ConnectionRefusedError:
+            client.close()
+            return
+        with client, server:
             for side in (client, server):
                 side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             back = threading.Thread(target=pump, args=(server, client, recording.answer), daemon=True)

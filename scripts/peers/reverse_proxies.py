@@ -41,12 +41,12 @@ class Proxy:
     folder: Path
 
 
-def certificate(folder: Path) -> Files:
-    """A self-signed certificate for 127.0.0.1, and its key."""
+def certificate(folder: Path, name: str = "IP:127.0.0.1") -> Files:
+    """A self-signed certificate for this name, and its key."""
     files = folder / "certificate.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-out", files[0], "-keyout", files[1], "-days", "2", "-subj", "/CN=accountd's proxy"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-addext", f"subjectAltName={name}"]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     return files
 

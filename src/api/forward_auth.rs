@@ -15,10 +15,13 @@ use crate::contract::{FORWARD_AUTH, Reason, Refusal, Success, outside};
 use crate::crypto;
 use crate::http::authorization::Authorization;
 use crate::http::{Body, Original, Reply, Request};
-use crate::log::{self, Level};
+use crate::log::{self, Level, Limited};
 use crate::store::forward_auth::{self, ForwardedUser};
 use std::borrow::Cow;
 use std::fmt::Write;
+
+/// Why proxies get no answer that they can use. Every client can cause these lines.
+static WARNINGS: Limited = Limited::every(60);
 
 /// No proxy and no browser may keep a decision.
 const NO_STORE: (&str, Cow<str>) = ("Cache-Control", Cow::Borrowed("no-store"));
@@ -30,14 +33,10 @@ pub fn answer(app: &App, request: &Request) -> Reply {
 
 fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
     let groups = required_groups(&request.query).map_err(|parameter| {
-        let path = FORWARD_AUTH.path;
-        log::line(
-            Level::Error,
-            &format!(
-                "{path}: a proxy asks with the parameter {parameter:?}, but only group=NAME is known; every request is \
-                 refused until its configuration is corrected"
-            ),
-        );
+        let shown: String = parameter.chars().take(80).collect();
+        warn(&format!(
+            "the parameter {shown:?} is not group=NAME, so every request is refused; correct the proxy's configuration"
+        ));
         Reply::from(outside(403))
     })?;
     let call = Call::new(app, &FORWARD_AUTH, request, JsonBody::default());
@@ -46,11 +45,10 @@ fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
         return Err(sign_in(app, request));
     };
     if !plain_name::is_plain(&user.name) {
-        let text = format!(
-            "{}: user {} has a name that programs behind a proxy could take for another one; rename the user",
-            FORWARD_AUTH.path, user.id
-        );
-        log::line(Level::Error, &text);
+        warn(&format!(
+            "the name of user {} is not plain, so programs could take it for another one; rename the user",
+            user.id
+        ));
         return Err(forbidden(request, &user, &[]));
     }
     let is_member = |group: &&str| user.groups.split(',').any(|own| own == *group);
@@ -58,6 +56,10 @@ fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
         return Err(forbidden(request, &user, &groups));
     }
     Ok(user)
+}
+
+fn warn(text: &str) {
+    WARNINGS.line(Level::Error, &format!("{}: {text}", FORWARD_AUTH.path));
 }
 
 /// The groups of which one is needed, from the proxy's configuration: `group=NAME`, repeatedly. A
@@ -186,13 +188,11 @@ fn sign_in_address(app: &App, request: &Request) -> Option<String> {
         None => asked.origin() == page.origin(),
     };
     if !gets_the_cookie {
-        let text = format!(
-            "{}: {} does not get the cookie of {}; set \"cookie_domain\" to a domain of both",
-            FORWARD_AUTH.path,
+        warn(&format!(
+            "{} does not get the cookie of {}; set \"cookie_domain\" to a domain of both",
             asked.origin(),
             page.origin()
-        );
-        log::line(Level::Error, &text);
+        ));
         return None;
     }
     let address = percent_encode(&format!("{}{uri}", asked.origin()));

@@ -9,15 +9,13 @@ mod reply;
 pub use reply::{Body, Reply, cors};
 
 use self::client_address::Proxy;
-use crate::clock;
 use crate::crypto;
-use crate::log::{self, Level};
+use crate::log::{Level, Limited};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Seconds between two log lines about the headers of proxies, since every request could cause one.
-const WARNING_INTERVAL: u64 = 60;
+/// What is wrong with the headers of proxies.
+static PROXY_WARNINGS: Limited = Limited::every(60);
 
 /// A request as the handlers receive it, apart from its body.
 #[derive(Default)]
@@ -66,13 +64,13 @@ pub struct Headers {
     pub preflight: bool,
     /// Whether `Sec-Fetch-Mode` is there, which every browser sends and no other program.
     pub from_browser: bool,
-    /// The request that a proxy asks about; only a trusted proxy's is to be believed.
+    /// The request that a proxy asks about. Only that of a trusted proxy is true.
     pub original: Original,
     forwarded_for: Vec<String>,
     forwarded: Vec<String>,
 }
 
-/// The request that a proxy asks about in a request of its own.
+/// The client's request, as a proxy describes it in its question to `/api/forward_auth`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Original {
     /// `X-Forwarded-Method`
@@ -141,22 +139,9 @@ impl Headers {
             forwarded: self.forwarded.iter().map(String::as_str).collect(),
         };
         client_address::client(peer, &headers, trusted).unwrap_or_else(|why| {
-            warn_of_proxy(&why);
+            PROXY_WARNINGS.line(Level::Info, &why);
             None
         })
-    }
-}
-
-/// Logs what is wrong with the headers of a proxy, at most once in [`WARNING_INTERVAL`].
-fn warn_of_proxy(why: &str) {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let now = clock::uptime().as_secs();
-    let due = |next| (now >= next).then_some(now + WARNING_INTERVAL);
-    if NEXT
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due)
-        .is_ok()
-    {
-        log::line(Level::Info, why);
     }
 }
 

@@ -2,12 +2,13 @@
 
 pub mod escape;
 
+use crate::clock;
 use crate::sync::lock;
 use escape::is_invisible;
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -59,6 +60,35 @@ pub fn set_level(level: Level) {
 /// Whether lines of this level are written.
 pub fn wants(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Lines that any client can cause, of which at most one is written in an interval.
+pub struct Limited {
+    /// In seconds.
+    interval: u64,
+    next: AtomicU64,
+}
+
+impl Limited {
+    /// One line in this many seconds.
+    pub const fn every(interval: u64) -> Limited {
+        Limited {
+            interval,
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// Writes a line, unless the last one was written within the interval.
+    pub fn line(&self, level: Level, text: &str) {
+        let now = clock::uptime().as_secs();
+        let due = |next| (now >= next).then_some(now + self.interval);
+        let update = self
+            .next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due);
+        if update.is_ok() {
+            line(level, text);
+        }
+    }
 }
 
 /// Writes one line: the time (UTC), the level and the text with invisible characters escaped.

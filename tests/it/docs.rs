@@ -28,10 +28,11 @@ fn pages() -> BTreeSet<String> {
 
 /// The pages in docs/ that must exist in both languages, since hosts and authors of clients need
 /// them.
-const TRANSLATED: [&str; 7] = [
+const TRANSLATED: [&str; 8] = [
     "api",
     "backup",
     "commands",
+    "forward-auth",
     "medusa",
     "operating",
     "security",

@@ -2,7 +2,7 @@
 //! scripts/page.sh tests the page in a browser.
 
 use crate::support::{Response, Server, root};
-use accountd::contract::{CAPTCHA, DOCUMENT, LOGOUT};
+use accountd::contract::{CAPTCHA, DOCUMENT, FORWARD_AUTH, LINK_INFO, LOGOUT};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -180,23 +180,26 @@ fn it_reflects_the_settings() {
             "largest",
             "least",
             "common",
+            "cookie-domain",
         ]
         .map(of)
     };
     assert_eq!(
         attributes(json!({})),
-        ["open", "open", "10240", "10485760", "0", "allowed"]
+        ["open", "open", "10240", "10485760", "0", "allowed", ""]
     );
     assert_eq!(
         attributes(
             json!({"registration_function_status": false, "max_avatar_bytes": 20_000, "min_password_length": 8})
         ),
-        ["closed", "open", "10240", "20000", "8", "allowed"]
+        ["closed", "open", "10240", "20000", "8", "allowed", ""]
     );
     let off = attributes(
         json!({"forgot_password_function_status": false, "refuse_common_passwords": true}),
     );
     assert_eq!((&*off[1], &*off[5]), ("closed", "refused"));
+    let shared = attributes(json!({"cookie_domain": "Example.org"}));
+    assert_eq!(shared[6], "example.org");
 }
 
 #[test]
@@ -225,12 +228,19 @@ fn its_forms_have_the_fields_of_the_interfaces() {
     for field in DOCUMENT.iter().flat_map(|endpoint| endpoint.fields) {
         assert_eq!(limits[field.name], field.limit, "{}", field.name);
     }
-    // Three interfaces have no form: user_info, upload_avatar, logout.
-    let account = get(&server, "/page/account.js").text() + &get(&server, "/page/api.js").text();
-    for endpoint in DOCUMENT.iter().chain([&&LOGOUT]) {
+    // These interfaces have no form: user_info, upload_avatar, logout, link_info, forward_auth.
+    let scripts: String = ["account", "api", "links", "onward"]
+        .map(|name| get(&server, &format!("/page/{name}.js")).text())
+        .concat();
+    for endpoint in DOCUMENT
+        .iter()
+        .chain([&&LOGOUT, &&LINK_INFO, &&FORWARD_AUTH])
+    {
         let name = endpoint.path.strip_prefix("/api/").unwrap();
         assert!(
-            forms.contains(name) || account.contains(&format!("\"{name}\"")),
+            forms.contains(name)
+                || scripts.contains(&format!("\"{name}\""))
+                || scripts.contains(&format!("\"api/{name}/\"")),
             "{name}"
         );
     }

@@ -2,16 +2,17 @@
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { CAPTCHA, fill, launch, person, root, serve, signIn, submit } from "./support.js";
+import { CAPTCHA, PASSWORD, fill, gate, launch, person, root, serve, signIn, submit } from "./support.js";
 
 const README = join(root, "tests/page/page.png");
 const PICTURE = join(root, "tests/pictures/progressive-gps.jpg");
 const LONG_NAME = "a-user-name-that-goes-on-without-a-single-space-for-64-characters";
 const folder = process.argv[2];
 
-const [server, closed, browser] = await Promise.all([
+const [server, closed, guarded, browser] = await Promise.all([
   serve(),
   serve({ registration_function_status: false, forgot_password_function_status: false }),
+  gate(),
   launch(),
 ]);
 await server.register("rei", { show_name: "綾波レイ Rei Ayanami" });
@@ -86,8 +87,47 @@ async function views(wishes) {
   await other.leave();
 }
 
+/// Takes pictures of what is shown on the way to a program, and of links.
+async function ways(wishes) {
+  const { language, width, dark } = wishes;
+  const expected = [/status of 401/, /Cross-Origin-Opener-Policy/];
+  const wiki = guarded.program("wiki");
+  const { page, leave } = await person(browser, guarded, { ...wishes, height: 740, others: [wiki], expected });
+  const take = (name) =>
+    shoot(page, join(folder, `${name}-${dark ? "dark" : "light"}-${width}-${language.slice(0, 2)}.png`), true);
+  const visit = async (address, what) => {
+    await page.goto("about:blank");
+    await page.goto(address);
+    await page.locator(what).waitFor();
+  };
+  await visit(wiki, "#sign-in .picture img");
+  await take("onward");
+  guarded.options.cookies = false;
+  await fill(page, "login", { username: "rei", passwd: PASSWORD, verification_code: CAPTCHA });
+  await submit(page, "login");
+  await page.locator("#notice.bad").waitFor();
+  await page.waitForFunction(() => document.getElementById("avatar").naturalWidth > 0);
+  await take("onward-blocked");
+  guarded.options.cookies = true;
+  await visit(wiki, "#notice.good");
+  await take("onward-once-more");
+  await visit(`${guarded.url}/#return=https://elsewhere.test/`, "#notice.bad");
+  await take("onward-refused");
+  const invitation = guarded.link("invite", "--group", "media");
+  await visit(`${guarded.url}/#invite=${invitation.key}&return=${encodeURIComponent(wiki)}`, "#register .picture img");
+  await take("invitation");
+  await visit(`${guarded.url}/#invite=expired`, "#register .closed");
+  await take("invitation-expired");
+  const reset = guarded.link("user", "reset-link", "rei");
+  await visit(`${guarded.url}/#reset=${reset.key}`, "#reset .picture img");
+  await take("reset-link");
+  await leave();
+}
+
 await readme();
 if (folder) {
+  guarded.command("group", "add", "media");
+  await guarded.register("rei", { show_name: "綾波レイ Rei Ayanami" });
   mkdirSync(folder, { recursive: true });
   await server.register(LONG_NAME.slice(0, 64), {
     show_name: [..."Великолепная Ἀφροδίτη العربية שלום 綾波レイ 阿巴阿巴 Donaudampfschifffahrt"].slice(0, 64).join(""),
@@ -95,9 +135,12 @@ if (folder) {
   });
   for (const dark of [false, true]) {
     for (const width of [1280, 320]) {
-      for (const language of ["en", "zh-CN"]) await views({ language, width, dark });
+      for (const language of ["en", "zh-CN"]) {
+        await views({ language, width, dark });
+        await ways({ language, width, dark });
+      }
     }
   }
 }
 await browser.close();
-await Promise.all([server.stop(), closed.stop()]);
+await Promise.all([server.stop(), closed.stop(), guarded.stop()]);

@@ -41,7 +41,7 @@ pub fn path() -> Value {
         "summary": FORWARD_AUTH.summary,
         "tags": ["additions"],
         "parameters": [{
-            "name": "group", "in": "query", "schema": {"type": "array", "items": {"type": "string"}},
+            "name": "group", "in": "query", "schema": {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"}},
             "description": "Groups of which the user has to be in one.",
         }],
         "responses": responses,

@@ -164,7 +164,11 @@ fn refusal(endpoint: &Endpoint, row: &Row) -> Value {
         Reason::TokenAbsent,
     ];
     let json = endpoint.method == "POST" && endpoint.token != Token::Header;
-    if json && row.reasons.iter().any(|reason| unreadable.contains(reason)) {
+    let has_only_fields = !endpoint.captcha && endpoint.token == Token::None;
+    let is_unreadable = |reason: &Reason| {
+        unreadable.contains(reason) || has_only_fields && *reason == Reason::FieldAbsent
+    };
+    if json && row.reasons.iter().any(is_unreadable) {
         schema["properties"]["detail"] = text("What was wrong with a body that cannot be read.");
     }
     if row.reasons.contains(&Reason::FileUnusable) {

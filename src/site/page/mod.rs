@@ -10,16 +10,20 @@ use std::collections::BTreeMap;
 const INDEX: &str = include_str!("files/index.html");
 
 /// The files below `/page/`: names and texts.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 17] = [
     ("style.css", include_str!("files/style.css")),
     ("icon.svg", include_str!("files/icon.svg")),
     ("main.js", include_str!("files/main.js")),
     ("account.js", include_str!("files/account.js")),
+    ("address.js", include_str!("files/address.js")),
     ("api.js", include_str!("files/api.js")),
     ("captcha.js", include_str!("files/captcha.js")),
     ("crop.js", include_str!("files/crop.js")),
     ("encode.js", include_str!("files/encode.js")),
     ("forms.js", include_str!("files/forms.js")),
+    ("links.js", include_str!("files/links.js")),
+    ("onward.js", include_str!("files/onward.js")),
+    ("return.js", include_str!("files/return.js")),
     ("session.js", include_str!("files/session.js")),
     ("square.js", include_str!("files/square.js")),
     ("storage.js", include_str!("files/storage.js")),
@@ -107,6 +111,8 @@ fn index(config: &Config) -> String {
         config.forgot_password_function_status,
         &config.forget_password_key,
     );
+    let cookie_domain = config.cookie_domain.as_deref().unwrap_or_default();
+    let cookie_domain = cookie_domain.to_ascii_lowercase();
     let limits: BTreeMap<_, _> = DOCUMENT
         .iter()
         .flat_map(|endpoint| endpoint.fields)
@@ -126,6 +132,7 @@ fn index(config: &Config) -> String {
                 "allowed"
             },
         )
+        .replace("{cookie-domain}", &cookie_domain)
         .replace(
             "{limits}",
             &serde_json::to_string(&limits).expect("names and numbers serialise"),

@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { crop } from "./crop.js";
 import { hush, hold, isHeld, show, wire } from "./forms.js";
 import * as session from "./session.js";
-import { say } from "./texts.js";
+import { make } from "./texts.js";
 
 const element = (id) => document.getElementById(id);
 const view = element("account");
@@ -36,10 +36,9 @@ function empty() {
 }
 
 function retry(load) {
-  const button = document.createElement("button");
+  const button = make("button", "retry");
   button.type = "button";
   button.className = "plain";
-  say(button, "retry");
   button.addEventListener("click", load);
   message.append(button);
 }

@@ -4,7 +4,7 @@
 
 import { call } from "./api.js";
 import { captcha } from "./captcha.js";
-import { hasHint, say } from "./texts.js";
+import { hasHint, make, say } from "./texts.js";
 
 const state = document.documentElement.dataset;
 /// The most characters of each field, by its name.
@@ -12,8 +12,8 @@ const LIMITS = JSON.parse(state.limits);
 const HAN = /\p{Script=Han}/u;
 
 /// Shows the server's message and below it a hint of the page, if there is one. `name` is the
-/// hint's name; by default the answer selects it.
-export function show(place, { answer, name, values = [], good = false }) {
+/// hint's name; by default the answer selects it. `link` is { href, name, values } of a link below.
+export function show(place, { answer, name, values = [], good = false, link }) {
   const lines = [];
   if (answer?.message && typeof answer.message === "string") {
     const sentence = document.createElement("p");
@@ -22,9 +22,12 @@ export function show(place, { answer, name, values = [], good = false }) {
     lines.push(sentence);
   }
   const hint = name ?? hintOf(answer);
-  if (hint) {
+  if (hint) lines.push(make("p", hint, ...values));
+  if (link) {
+    const anchor = make("a", link.name, ...(link.values ?? []));
+    anchor.href = link.href;
     const line = document.createElement("p");
-    say(line, hint, ...values);
+    line.append(anchor);
     lines.push(line);
   }
   hush(place);
@@ -105,10 +108,9 @@ const part = (input, name) => document.getElementById(`${input.id}-${name}`);
 function mark(input, what) {
   part(input, "error")?.remove();
   if (what) {
-    const line = document.createElement("p");
+    const line = make("p", ...what);
     line.id = `${input.id}-error`;
     line.className = "error";
-    say(line, ...what);
     input.closest(".field").append(line);
   }
   input.ariaInvalid = what ? "true" : null;
@@ -120,8 +122,9 @@ function mark(input, what) {
 const fields = (form) => [...form.querySelectorAll(".field input[name]")];
 
 /// Connects a form. `members` returns what to send besides the fields; `done` is called with an
-/// answer with code 200, `ended` with one that refuses the token.
-export function wire(form, { members = () => ({}), done, ended }) {
+/// answer with code 200, `ended` with one that refuses the token. `hint` may name the text for
+/// another answer.
+export function wire(form, { members = () => ({}), done, ended, hint }) {
   const api = form.dataset.api;
   const place = form.querySelector(".message");
   const picture = captcha(form);
@@ -155,12 +158,13 @@ export function wire(form, { members = () => ({}), done, ended }) {
 
     hold(button(form), "working");
     const answer = await call(api, { ...Object.fromEntries(new FormData(form)), ...picture?.members(), ...members() });
-    hold(button(form));
     if (answer.code === 200) {
       clear();
       picture?.forget();
-      return done(answer);
+      await done(answer);
+      return hold(button(form));
     }
+    hold(button(form));
     if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);
     // A captcha can be answered once, right or wrong.
     if (!answer.offline) picture?.renew();
@@ -168,7 +172,7 @@ export function wire(form, { members = () => ({}), done, ended }) {
       clear();
       (fields(form).find((input) => !input.value) ?? fields(form)[0]).focus();
     }
-    show(place, { answer });
+    show(place, { answer, name: hint?.(answer) });
     if (answer.wait) {
       await countDown(button(form), answer.wait);
       show(place, { name: "waited", good: true });

@@ -13,7 +13,7 @@ const TEXTS = {
   password: ["密码", "Password"],
   stay: ["在这台设备上保持登录", "Stay signed in on this device"],
   register: ["注册账户", "Create account"],
-  registerLead: ["需要注册密钥，请向管理员索取。", "You need the registration key. Whoever runs this server has it."],
+  registerLead: ["需要注册密钥，请向管理员索取。", "You need the registration key. Ask the administrator for it."],
   showName: ["显示名称", "Display name"],
   showNameHint: ["别人看到的名字，任何文字都可以。", "The name that others see, in any script."],
   newShowName: ["新的显示名称", "New display name"],
@@ -21,13 +21,31 @@ const TEXTS = {
   registrationKey: ["注册密钥", "Registration key"],
   registrationKeyHint: ["见 config.json：secret_key_required_for_account_registration。", "In config.json: secret_key_required_for_account_registration."],
   registrationClosed: ["注册已关闭", "Registration is closed"],
-  registrationClosedWhy: ["这台服务器目前不接受新账户。管理员可在 config.json 中打开：registration_function_status。", "This server takes no new accounts. Whoever runs it can open registration in config.json: registration_function_status."],
+  registrationClosedWhy: ["这台服务器目前不接受新账户。管理员可在 config.json 中打开：registration_function_status。", "This server takes no new accounts. The administrator can change that in config.json: registration_function_status."],
   reset: ["重置密码", "Reset password"],
-  resetLead: ["需要重置密钥，请向管理员索取。所有已登录的设备都会退出。", "You need the reset key. Whoever runs this server has it. Every device will be signed out."],
+  resetLead: ["需要重置密钥，请向管理员索取。所有已登录的设备都会退出。", "You need the reset key. Ask the administrator for it. Every device will be signed out."],
   resetKey: ["重置密钥", "Reset key"],
   resetKeyHint: ["见 config.json：forget_password_key。", "In config.json: forget_password_key."],
   resetClosed: ["密码重置已关闭", "Password reset is closed"],
-  resetClosedWhy: ["请联系管理员。管理员可在 config.json 中打开：forgot_password_function_status。", "Ask whoever runs this server. It is opened in config.json: forgot_password_function_status."],
+  resetClosedWhy: ["请联系管理员。管理员可在 config.json 中打开：forgot_password_function_status。", "Ask the administrator, who can change that in config.json: forgot_password_function_status."],
+  onward: ["登录后将前往 {0}", "to continue to {0}"],
+  going: ["已登录，正在前往 {0}…", "You are signed in. Going to {0}…"],
+  continueTo: ["前往 {0}", "Continue to {0}"],
+  signInOnce: ["请再登录一次，这样 {0} 才知道你是谁。", "Please sign in once more, so that {0} knows who you are."],
+  signInAgain: ["重新登录", "Sign in again"],
+  cookieBlocked: ["你已登录，但浏览器没有保存 {0} 需要的 Cookie。请允许 {1} 使用 Cookie，然后重新登录。", "You are signed in here, but your browser did not keep the cookie that {0} needs. Allow cookies for {1}, then sign in again."],
+  unchecked: ["你已登录，但无法确认 {0} 是否会放行。", "You are signed in, but {0} may not know it."],
+  sentBack: ["你已登录，但 {0} 又让你回到了这里。如果再次出现，请管理员检查它前面的代理。", "You are signed in, but {0} sent you back here. If it does so again, ask the administrator to check its proxy."],
+  returnRefused: ["要返回的地址不属于这里，登录后会留在本页。", "The address to return to does not belong here. You will stay on this page."],
+  pageElsewhere: ["本页的地址是 {0}，但共用登录只在 {1} 及其子域名下有效。请改用那里的地址打开本页。", "This page was opened at {0}, but the shared sign-in works only at {1} and below. Open it there."],
+  linkDead: ["链接已失效", "This link no longer works"],
+  linkDeadWhy: ["链接已被使用、撤销或取代，或者已过期。请向管理员索取新的链接。", "The link was used, withdrawn or replaced, or it has expired. Ask the administrator for a new one."],
+  useKey: ["改用密钥", "Use a key instead"],
+  linkGroups: ["你将加入用户组：{0}。", "Your groups: {0}."],
+  linkUntil: ["链接有效期至 {0:time}。", "The link is good until {0:time}."],
+  keyFromLink: ["已从链接填入。", "Filled in from your link."],
+  inviteLinkLead: ["你受邀在这里注册账户。", "You are invited to create an account here."],
+  resetLinkLead: ["这个链接用来为 {0} 设置新密码。请填写该账户的邮箱。所有已登录的设备都会退出。", "This link sets a new password for {0}. Enter the account’s email. Every device will be signed out."],
   newPassword: ["新密码", "New password"],
   setPassword: ["设置新密码", "Set new password"],
   number: ["编号", "Account number"],
@@ -125,7 +143,7 @@ function chosen() {
 /// A text of the page in the current language.
 export function t(name, ...values) {
   const text = (TEXTS[name] ?? HINTS[name])[language];
-  return text.replace(/\{(\d)\}/g, (_, nth) => values[nth]);
+  return text.replace(/\{(\d)(:time)?\}/g, (_, nth, isTime) => (isTime ? time(values[nth]) : values[nth]));
 }
 
 /// Whether there is a hint for this answer.
@@ -138,6 +156,13 @@ export function say(element, name, ...values) {
   element.textContent = t(name, ...values);
 }
 
+/// A new element that shows a text.
+export function make(tag, name, ...values) {
+  const element = document.createElement(tag);
+  say(element, name, ...values);
+  return element;
+}
+
 /// Fills in all texts below an element.
 export function translate(root) {
   for (const element of root.querySelectorAll("[data-t]")) {
@@ -147,6 +172,10 @@ export function translate(root) {
     element.ariaLabel = t(element.dataset.label);
   }
 }
+
+/// Unix seconds as a readable text.
+const time = (seconds) =>
+  new Date(seconds * 1000).toLocaleString(LANGUAGES[language], { dateStyle: "long", timeStyle: "short" });
 
 /// A size in bytes as a readable text.
 export const size = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
