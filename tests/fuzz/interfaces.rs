@@ -18,14 +18,13 @@ fuzz_target!(|data: &[u8]| {
     let mut all = DOCUMENT.into_iter().chain([&LOGOUT, &LINK_INFO]);
     let which = usize::from(which.wrapping_sub(b'0')) % (DOCUMENT.len() + 2);
     let endpoint = all.nth(which).unwrap_or(&LOGOUT);
+    let mut headers = Headers::default();
+    headers.token = TOKEN.into();
+    headers.content_type = "multipart/form-data; boundary=XX".into();
     let request = Request {
         method: endpoint.method.into(),
         path: endpoint.path.into(),
-        headers: Headers {
-            token: TOKEN.into(),
-            content_type: "multipart/form-data; boundary=XX".into(),
-            ..Headers::default()
-        },
+        headers,
         ..Request::default()
     };
     STAGE.with_borrow_mut(|stage| stage.answer(request, body));

@@ -1,8 +1,8 @@
 //! A multipart form: its Content-Type up to the first line break, then its body.
 #![no_main]
 
-use accountd::contract::Reason;
 use accountd::api::body::multipart;
+use accountd::contract::Reason;
 use libfuzzer_sys::fuzz_target;
 
 const USUAL: &str = "multipart/form-data; boundary=XX";
@@ -11,15 +11,19 @@ const LIMIT: u64 = 1000;
 
 fn read(content_type: &str, mut body: &[u8]) -> Option<Vec<u8>> {
     let mut file = Vec::new();
-    match upload::file(content_type, &mut body, LIMIT, &mut file) {
+    match multipart::copy_file(content_type, &mut body, LIMIT, &mut file) {
         Ok(size) => {
             assert!(size == file.len() as u64 && size <= LIMIT);
             Some(file)
         }
-        Err(stop) => {
-            assert_eq!((stop.reason, stop.cause), (Reason::FileUnusable, None));
+        Err(refusal) => {
+            assert_eq!(
+                (refusal.reason, refusal.cause),
+                (Reason::FileUnusable, None)
+            );
             assert!(
-                stop.detail
+                refusal
+                    .detail
                     .is_some_and(|detail| detail.is_ascii() && !detail.is_empty())
             );
             None

@@ -6,13 +6,13 @@ use accountd::account::image::{self, MAX_PIXELS, MAX_SIDE};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(picture) = picture::read(data) else {
+    let Ok(picture) = image::read(data) else {
         return;
     };
     assert!(picture.width.max(picture.height) <= MAX_SIDE);
     assert!(u64::from(picture.width) * u64::from(picture.height) <= MAX_PIXELS);
     let clean = picture.pieces.concat();
-    let again = picture::read(&clean).expect("what was cleaned is a picture");
+    let again = image::read(&clean).expect("what was cleaned is a picture");
     assert_eq!(
         (again.kind, again.width, again.height),
         (picture.kind, picture.width, picture.height)

@@ -26,13 +26,12 @@ fuzz_target!(|data: &[u8]| {
     let is_file =
         matches!(&*path, "/s/admin.jpg" | "/openapi.json" | "/") || path.starts_with("/page/");
     let is_file = is_file && matches!(method, "GET" | "HEAD");
+    let mut headers = Headers::default();
+    headers.preflight = preflight;
     let request = Request {
         method: method.into(),
         path: path.clone(),
-        headers: Headers {
-            preflight,
-            ..Headers::default()
-        },
+        headers,
         ..Request::default()
     };
     let (status, _) = STAGE.with_borrow_mut(|stage| stage.answer(request, b"{}"));

@@ -4,9 +4,9 @@
 use accountd::app::App;
 use accountd::config;
 use accountd::contract::{ADDITIONS, DOCUMENT, Endpoint, OUTSIDE};
-use accountd::http::{Body, Reply, Request};
-use accountd::http::network::Source;
 use accountd::crypto;
+use accountd::http::network::Source;
+use accountd::http::{Body, Reply, Request};
 use accountd::server::answer;
 use accountd::site::Site;
 use accountd::store::{Durable, Reader, Store, sessions, users};
