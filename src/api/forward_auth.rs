@@ -161,7 +161,8 @@ fn sign_in(app: &App, request: &Request) -> Reply {
     }
     let mut reply = Reply::from(outside(401));
     // A browser would show a dialog of its own for this challenge, also for requests of scripts.
-    if !request.headers.from_browser && !accepts_html(request) {
+    let from_page = request.headers.from_browser || !request.headers.origin.is_empty();
+    if !from_page && !accepts_html(request) {
         let challenge = "Basic realm=\"accountd\", charset=\"UTF-8\"";
         reply.headers.push(("WWW-Authenticate", challenge.into()));
     }

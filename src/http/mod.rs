@@ -62,7 +62,8 @@ pub struct Headers {
     /// Whether `Access-Control-Request-Method` is there: an OPTIONS request with it is a CORS
     /// preflight.
     pub preflight: bool,
-    /// Whether `Sec-Fetch-Mode` is there, which every browser sends and no other program.
+    /// Whether `Sec-Fetch-Mode` or `Referer` is there, as in requests of pages in browsers. Browsers
+    /// send the former only over HTTPS and to this machine.
     pub from_browser: bool,
     /// The request that a proxy asks about. Only that of a trusted proxy is true.
     pub original: Original,
@@ -98,6 +99,7 @@ impl Headers {
             12 if is("content-type") => self.content_type = text(),
             13 if is("if-none-match") => self.if_none_match = text(),
             13 if is("authorization") => self.authorization = text(),
+            7 if is("referer") => self.from_browser = true,
             14 if is("sec-fetch-mode") => self.from_browser = true,
             15 if is("x-forwarded-for") => self.forwarded_for.push(text()),
             15 if is("x-forwarded-uri") => self.original.uri = text(),
