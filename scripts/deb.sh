@@ -53,7 +53,8 @@ make() {
     printf 'accountd (%s) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- %s  %s\n' \
         "$version" "$maintainer" "$(date -uRd "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$work/changes"
     put 644 "$work/changes" $doc/changelog.Debian.gz
-    for file in Caddyfile nginx.conf fail2ban-filter.conf fail2ban-jail.conf accountd.openrc accountd.init; do
+    for file in Caddyfile nginx.conf fail2ban-filter.conf fail2ban-jail.conf accountd.openrc accountd.init \
+        forward-auth.Caddyfile forward-auth.nginx.conf forward-auth-protect.nginx.conf forward-auth.traefik.yml forward-auth.compose.yml; do
         put 644 scripts/service/$file $doc/examples/
     done
 
