@@ -98,8 +98,8 @@ fn commits(folder: &Path, time: Duration) -> Result<(), Box<dyn Error>> {
     // SQLite does not write an unchanged row.
     let names = crypto::random_alphanumeric(10);
     let mut commit = |count: i64| -> rusqlite::Result<()> {
-        // Users in an order that jumps all over the table, as with real clients. The step is coprime
-        // to their number.
+        // Users in an order that jumps all over the table, as with real clients. The step is
+        // coprime to their number.
         let id = count * 7_919 % users + 1;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction

@@ -7,8 +7,8 @@ pub const MAX_LENGTH: usize = 64;
 pub const FORM: &str =
     "1 to 64 characters of a-z, 0-9, '.', '_' and '-', and begin with a letter or digit";
 
-/// Whether a name is plain: a-z, 0-9, `.`, `_`, `-`; at most [`MAX_LENGTH`]; starts with a letter or
-/// digit. Names of groups are always plain, names of users with the setting `usernames: plain`.
+/// Whether a name is plain: a-z, 0-9, `.`, `_`, `-`; at most [`MAX_LENGTH`]; starts with a letter
+/// or digit. Names of groups are always plain, names of users with the setting `usernames: plain`.
 pub fn is_plain(name: &str) -> bool {
     let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= MAX_LENGTH

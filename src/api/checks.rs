@@ -107,8 +107,8 @@ pub fn is_wrong_guess(reason: Reason) -> bool {
     is_failed_sign_in(reason) || reason == Reason::LinkUnknown
 }
 
-/// Whether a refusal is logged as a failed sign-in. People open links that have expired, and no such
-/// line should have their addresses blocked.
+/// Whether a refusal is logged as a failed sign-in. People open links that have expired, and no
+/// such line should have their addresses blocked.
 pub fn is_failed_sign_in(reason: Reason) -> bool {
     matches!(
         reason,
@@ -192,7 +192,8 @@ fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
     }
 }
 
-/// Logs a failed sign-in, and records it in the audit log. If that fails, the answer stays the same.
+/// Logs a failed sign-in, and records it in the audit log. If that fails, the answer stays the
+/// same.
 pub fn record_failed_sign_in(call: &Call, name: &str) {
     let path = call.endpoint.path;
     let text = format!("failed sign-in from {} at {path}", call.request.source());

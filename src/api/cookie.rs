@@ -18,7 +18,7 @@ pub fn scope<'a>(config: &'a Config, request: &Request) -> Scope<'a> {
 }
 
 /// The cookie of a log-in that asks for one. A page of another origin gets none, so that it cannot
-/// sign a person in as somebody it chooses.
+/// sign a person in to an account of its choice.
 pub fn for_login(call: &Call, token: &str) -> Option<String> {
     let config = &call.app.config;
     if !call.body.is_true("cookie") || !is_own_origin(config, call.request) {

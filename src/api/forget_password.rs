@@ -1,5 +1,5 @@
-//! `/api/forget_password`: a new password for a client that knows name, email and the configured key
-//! or that of the user's reset link; every session of the user ends.
+//! `/api/forget_password`: a new password for a client that knows name, email and the configured
+//! key or that of the user's reset link; every session of the user ends.
 
 use super::call::Call;
 use super::checks;

@@ -1,8 +1,8 @@
 //! `/api/forward_auth`: tells a proxy whether a request may pass, and as which user.
 //!
 //! A proxy asks before it passes a request on to a program. A status of 200 lets the request pass,
-//! and `Remote-*` headers say as whom. Every other status is for the client: to sign in, or that this
-//! user may not go there. Whatever is unclear is refused.
+//! and `Remote-*` headers say as whom. Every other status is for the client: to sign in, or that
+//! this user may not go there. Whatever is unclear is refused.
 
 use super::body::json::JsonBody;
 use super::call::Call;
@@ -169,8 +169,8 @@ fn sign_in(app: &App, request: &Request) -> Reply {
     reply
 }
 
-/// The page's address with the one to return to, if the proxy has told the latter and the client can
-/// come back from there with the cookie.
+/// The page's address with the one to return to, if the proxy has told the latter and the client
+/// can come back from there with the cookie.
 fn sign_in_address(app: &App, request: &Request) -> Option<String> {
     let Original {
         method,

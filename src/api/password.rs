@@ -7,14 +7,14 @@ use crate::contract::{Reason, Refusal};
 use crate::store::Fault;
 use crate::store::users::{self, Credentials, Stored};
 
-/// How often a password is verified at most. Each further time needs a rewrite of the row within the
-/// milliseconds of the one before: by another log-in, by `accountd harden`, or by a draining worker
-/// with another `password_hash`.
+/// How often a password is verified at most. Each further time needs a rewrite of the row within
+/// the milliseconds of the one before: by another log-in, by `accountd harden`, or by a draining
+/// worker with another `password_hash`.
 const TRIES: usize = 8;
 
 /// Verifies a user's password, and then calls `act`, which returns whether the stored password was
-/// still the verified one when it acted. If it was not, the row is read and verified again, since the
-/// same password may be stored in another form by now.
+/// still the verified one when it acted. If it was not, the row is read and verified again, since
+/// the same password may be stored in another form by now.
 pub fn verify_then(
     app: &App,
     name: &str,

@@ -59,8 +59,8 @@ pub fn handle(call: &Call) -> Outcome {
     added.map(|_| Success::Sentence).ok_or(reason.into())
 }
 
-/// Checks the key. It is an attempt by itself, which ends at once: many people may register with the
-/// same key at the same moment.
+/// Checks the key. It is an attempt by itself, which ends at once: many people may register with
+/// the same key at the same moment.
 fn check_key(call: &Call) -> Result<Key, Refusal> {
     let (config, now) = (&call.app.config, call.request.now);
     let configured = config

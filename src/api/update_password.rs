@@ -11,7 +11,8 @@ pub fn handle(call: &Call) -> Outcome {
     call.body.require(call.endpoint.fields)?;
     call.body.limit(call.endpoint.fields)?;
     checks::new_password(call, "new_passwd")?;
-    // The account's own budget is not spent: before the password is verified, anyone could use it up.
+    // The account's own budget is not spent: before the password is verified, anyone could use it
+    // up.
     checks::budget(call, Budget::Change(None))?;
     let secret = Secret::Password(call.body.text("username"));
     checks::attempt(call, &[secret], || change(call))

@@ -183,8 +183,8 @@ fn examples(text: &mut String, command: &Command) {
     }
 }
 
-/// Appends words in lines of at most [`WIDTH`]. The first line is indented by `first`, the others by
-/// `others`.
+/// Appends words in lines of at most [`WIDTH`]. The first line is indented by `first`, the others
+/// by `others`.
 fn wrap(text: &mut String, first: &str, others: &str, words: &str) {
     let mut line = first.to_string();
     let mut start = first.len();

@@ -1,5 +1,5 @@
-//! `man`: the manual page accountd(1), written from the tables of commands and settings in the macros
-//! of man(7).
+//! `man`: the manual page accountd(1), written from the tables of commands and settings in the
+//! macros of man(7).
 
 use super::help::{EXIT, SETTINGS_INTRO, exit_of, shown, with_help};
 use super::{Argument, COMMANDS, Command, Opt, print};
@@ -105,8 +105,8 @@ fn capitalized(sentence: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A text in which no line is taken for a macro and hyphens can be copied. Each sentence begins a new
-/// line, as man(7) asks.
+/// A text in which no line is taken for a macro and hyphens can be copied. Each sentence begins a
+/// new line, as man(7) asks.
 fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")

@@ -58,8 +58,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
                     parser.value()
                 };
                 let value = value.map_err(|error| usage("", error.to_string()))?;
-                // A script may have expanded an unset variable. An empty path would mean the current
-                // folder.
+                // A script may have expanded an unset variable. An empty path would mean the
+                // current folder.
                 if option.name == DATA.name && value.is_empty() {
                     return Err(usage("", format!("--{} is empty", option.name)));
                 }

@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind, Write};
 /// Prints lines. Control characters and invisible characters in them are escaped, wherever the text
 /// comes from.
 ///
-/// If the reader has closed the pipe, the failure has code 0 and no sentence: `accountd … | head` is
-/// not an error.
+/// If the reader has closed the pipe, the failure has code 0 and no sentence: `accountd … | head`
+/// is not an error.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(escape::lines(text).as_bytes())

@@ -125,8 +125,8 @@ impl DataFolder {
         }
     }
 
-    /// Changes the database in one transaction, in which `change` also writes the event to the audit
-    /// log.
+    /// Changes the database in one transaction, in which `change` also writes the event to the
+    /// audit log.
     pub fn change<T>(
         &mut self,
         change: impl FnOnce(&Transaction, &Event) -> rusqlite::Result<T>,

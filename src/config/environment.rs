@@ -52,8 +52,8 @@ fn names(setting: &Setting) -> impl Iterator<Item = String> + use<> {
 }
 
 /// Whether Kubernetes sets this variable in containers to announce a service
-/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). If the
-/// service's name begins with `accountd`, the variables have our prefix.
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). If
+/// the service's name begins with `accountd`, the variables have our prefix.
 fn is_of_kubernetes(rest: &str, value: &OsString) -> bool {
     let is_port = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
     rest.ends_with("SERVICE_HOST")

@@ -66,8 +66,8 @@ pub struct Config {
 /// The default of `sessions_per_user` if `cookie_domain` is set: enough for a person's devices.
 const SHARED_SESSIONS: i64 = 10;
 
-/// The maximum length of a unix socket's path in bytes: sockaddr_un has 108, with a null byte at the
-/// end (unix(7)).
+/// The maximum length of a unix socket's path in bytes: sockaddr_un has 108, with a null byte at
+/// the end (unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
 
 /// The names that new users may have.
@@ -189,8 +189,8 @@ impl fmt::Display for ResolvedSetting {
     }
 }
 
-/// Loads the configuration: the defaults, overridden by the file, the environment and the arguments,
-/// in this order. An error names the setting, its origin and the valid values.
+/// Loads the configuration: the defaults, overridden by the file, the environment and the
+/// arguments, in this order. An error names the setting, its origin and the valid values.
 pub fn load(
     data: &Path,
     environment: &dyn Fn(&str) -> Option<String>,

@@ -336,8 +336,8 @@ pub const LOGOUT: Endpoint = Endpoint {
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
-/// `/api/link_info`: what an invitation or a reset link is for. An addition for the page, so that it
-/// can tell before a person types anything.
+/// `/api/link_info`: what an invitation or a reset link is for. An addition for the page, so that
+/// it can tell before a person types anything.
 pub const LINK_INFO: Endpoint = Endpoint {
     path: "/api/link_info",
     method: "POST",
@@ -379,9 +379,9 @@ pub const HEALTH: Endpoint = Endpoint {
     refusals: &[GET_ONLY],
 };
 
-/// `/api/forward_auth`: tells a proxy whether a request may pass, and as which user. An addition. It
-/// answers with HTTP statuses and headers, and takes every method, so it has no rows and is not in
-/// [`ADDITIONS`].
+/// `/api/forward_auth`: tells a proxy whether a request may pass, and as which user. An addition.
+/// It answers with HTTP statuses and headers, and takes every method, so it has no rows and is not
+/// in [`ADDITIONS`].
 pub const FORWARD_AUTH: Endpoint = Endpoint {
     path: "/api/forward_auth",
     method: "",
@@ -413,8 +413,8 @@ pub const DOCUMENT: [&Endpoint; 8] = [
 /// The interfaces that are not in the document.
 pub const ADDITIONS: [&Endpoint; 4] = [&GET_VERIFICATION_CODE, &LOGOUT, &LINK_INFO, &HEALTH];
 
-/// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the `code`,
-/// and the message.
+/// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the
+/// `code`, and the message.
 pub const OUTSIDE: [(u16, &str); 7] = [
     (400, "malformed HTTP request"),
     (401, "not signed in"),

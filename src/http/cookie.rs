@@ -10,8 +10,8 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// The name. Browsers accept the prefix `__Host-` only from the host itself, over HTTPS, so that
-    /// no sibling domain can set this cookie (RFC 6265bis, 4.1.3.2).
+    /// The name. Browsers accept the prefix `__Host-` only from the host itself, over HTTPS, so
+    /// that no sibling domain can set this cookie (RFC 6265bis, 4.1.3.2).
     pub fn name(self) -> &'static str {
         if self.secure && self.domain.is_none() {
             "__Host-accountd"
@@ -37,8 +37,8 @@ impl Scope<'_> {
         self.set("", Some(0))
     }
 
-    /// The token in the lines of `Cookie`. A sibling domain can add a second cookie of the same name,
-    /// and a server cannot tell which one is its own: two different values count as none.
+    /// The token in the lines of `Cookie`. A sibling domain can add a second cookie of the same
+    /// name, and a server cannot tell which one is its own: two different values count as none.
     pub fn find(self, lines: &[String]) -> Option<&str> {
         let all = lines.iter().flat_map(|line| line.split(';'));
         let mut values = all.filter_map(|pair| {

@@ -62,8 +62,8 @@ pub struct Headers {
     /// Whether `Access-Control-Request-Method` is there: an OPTIONS request with it is a CORS
     /// preflight.
     pub preflight: bool,
-    /// Whether `Sec-Fetch-Mode` or `Referer` is there, as in requests of pages in browsers. Browsers
-    /// send the former only over HTTPS and to this machine.
+    /// Whether `Sec-Fetch-Mode` or `Referer` is there, as in requests of pages in browsers.
+    /// Browsers send the former only over HTTPS and to this machine.
     pub from_browser: bool,
     /// The request that a proxy asks about. Only that of a trusted proxy is true.
     pub original: Original,

@@ -61,8 +61,8 @@ pub fn lines(text: &str) -> String {
     lines
 }
 
-/// A value as a line of JSON, with invisible characters in JSON's own escapes, so that programs read
-/// the same value. The keys of maps must be strings.
+/// A value as a line of JSON, with invisible characters in JSON's own escapes, so that programs
+/// read the same value. The keys of maps must be strings.
 pub fn json(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).expect("texts and numbers serialise");
     let mut json = String::with_capacity(text.len() + 1);

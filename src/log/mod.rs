@@ -1,4 +1,5 @@
-//! The log on standard error. A thread writes it, so that a reader that stalls does not block requests.
+//! The log on standard error. A thread writes it, so that a reader that stalls does not block
+//! requests.
 
 pub mod escape;
 

@@ -1,5 +1,5 @@
-//! The reasons for which a worker is replaced: their labels in the metrics, their log lines, and how
-//! often each occurred.
+//! The reasons for which a worker is replaced: their labels in the metrics, their log lines, and
+//! how often each occurred.
 
 use crate::log::{self, Level};
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,8 @@ impl RestartReason {
         }
     }
 
-    /// Writes the log line. `detail` is the exit status of a worker that died, or what is appended to
-    /// the line of a reload.
+    /// Writes the log line. `detail` is the exit status of a worker that died, or what is appended
+    /// to the line of a reload.
     pub fn log(self, detail: &str) {
         let (level, line) = match self {
             RestartReason::Unresponsive => (

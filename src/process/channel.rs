@@ -32,15 +32,16 @@ pub enum Message {
         /// The state of the previous worker, if it has sent one.
         state: Option<Box<RawValue>>,
     },
-    /// To the worker: no other process uses the data folder, so leftovers of a crash can be removed.
+    /// To the worker: no other process uses the data folder, so leftovers of a crash can be
+    /// removed.
     Sweep,
     /// To the worker: drain. It reads no further request, sends its state and its idle connections,
     /// answers the last requests and exits.
     HandOver,
     /// From the worker: the state for the next one. It does not use captchas or budgets afterwards.
     State(Box<RawValue>),
-    /// In both directions, with its socket: a client's connection, and the received part of its next
-    /// request.
+    /// In both directions, with its socket: a client's connection, and the received part of its
+    /// next request.
     Connection(Vec<u8>),
     /// To the worker: answer the requests that were received, then exit.
     Stop,

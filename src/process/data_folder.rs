@@ -42,7 +42,8 @@ pub fn lock(data: &Path) -> Result<File, Failure> {
     let mut file = options.open(&path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
-        // Older versions created it with this mode. The lock works in any case, so errors are ignored.
+        // Older versions created it with this mode. The lock works in any case, so errors are
+        // ignored.
         let _ = file.set_permissions(Permissions::from_mode(0o600));
     }
     match file.try_lock() {

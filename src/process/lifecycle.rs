@@ -252,7 +252,8 @@ impl Lifecycle {
             return;
         }
         if serving && let Some(draining) = self.find(Stage::Draining) {
-            // A reload can wait until the old worker has drained. A server that does not answer cannot.
+            // A reload can wait until the old worker has drained. A server that does not answer
+            // cannot.
             if self.wanted == Some(RestartReason::Unresponsive) {
                 actions.push(Action::Kill(draining));
             }

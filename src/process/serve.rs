@@ -38,8 +38,8 @@ struct Service<'a> {
     inherited: bool,
 }
 
-/// Serves until SIGTERM or SIGINT. Fails with code 2 if the configuration is invalid, and with code 1
-/// if the start fails for another reason.
+/// Serves until SIGTERM or SIGINT. Fails with code 2 if the configuration is invalid, and with code
+/// 1 if the start fails for another reason.
 pub fn serve(
     data: &Path,
     listen: Option<String>,

@@ -53,7 +53,8 @@ pub fn remove_leftovers(app: &App, start: SystemTime) {
     }
 }
 
-/// Logs a panic as one line with its location. Its message is left out, since it may quote a client.
+/// Logs a panic as one line with its location. Its message is left out, since it may quote a
+/// client.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();

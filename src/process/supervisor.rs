@@ -1,10 +1,11 @@
 //! The supervisor: owns the listening socket and keeps a worker running that serves it. The state
 //! machine in [`lifecycle`](super::lifecycle) makes its decisions.
 //!
-//! While a dead worker is replaced, connections wait in the backlog of the listening socket. A reload
-//! starts a second worker with the current program and configuration. When that is ready, the old
-//! one sends its state and its idle connections, the new one continues with them, and the old one
-//! drains: it answers its last requests and exits. If the new one cannot start, the old one stays.
+//! While a dead worker is replaced, connections wait in the backlog of the listening socket. A
+//! reload starts a second worker with the current program and configuration. When that is ready,
+//! the old one sends its state and its idle connections, the new one continues with them, and the
+//! old one drains: it answers its last requests and exits. If the new one cannot start, the old one
+//! stays.
 
 use super::activation;
 use super::channel::{Channel, Message};
@@ -29,7 +30,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Time between two probes while connections wait to be accepted, and the additional time otherwise.
+/// Time between two probes while connections wait to be accepted, and the additional time
+/// otherwise.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a worker may take to answer a probe.
@@ -99,8 +101,8 @@ struct Supervisor {
     ended: Option<(Option<ExitStatus>, String)>,
 }
 
-/// Keeps a worker running until [`Input::Stop`]. Calls `on_serving` when the first worker serves, and
-/// fails if that cannot start.
+/// Keeps a worker running until [`Input::Stop`]. Calls `on_serving` when the first worker serves,
+/// and fails if that cannot start.
 pub fn run(
     spec: WorkerSpec,
     inputs: (Sender<Input>, Receiver<Input>),

@@ -8,9 +8,10 @@ use std::io::Read;
 
 /// Answers a request.
 pub fn answer(app: &App, site: &Site, request: &Request, body: &mut dyn Read) -> Reply {
-    // A preflight succeeds on every path, so that a page can see the answer that follows, whatever it
-    // is. Health checks of load balancers send OPTIONS to `/` or `*` without a preflight's headers.
-    // A proxy that asks for its client may copy such headers: 204 would let the request pass.
+    // A preflight succeeds on every path, so that a page can see the answer that follows, whatever
+    // it is. Health checks of load balancers send OPTIONS to `/` or `*` without a preflight's
+    // headers. A proxy that asks for its client may copy such headers: 204 would let the request
+    // pass.
     if request.method == "OPTIONS"
         && (request.headers.preflight || matches!(&*request.path, "/" | "*"))
         && !api::is_forward_auth(&request.path)

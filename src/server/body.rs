@@ -21,8 +21,8 @@ pub struct BodyReader<'a> {
     /// The received bytes; those before `at` were returned already.
     received: Vec<u8>,
     at: usize,
-    /// Bytes of the body that were returned. Chunk sizes and extensions are not counted: with them, a
-    /// client could keep a thread busy for days.
+    /// Bytes of the body that were returned. Chunk sizes and extensions are not counted: with them,
+    /// a client could keep a thread busy for days.
     total: u64,
     since: Instant,
     expects_continue: bool,

@@ -42,7 +42,8 @@ pub enum Piece {
 }
 
 impl Chunked {
-    /// Decodes the next piece of the input, from byte `at` on. Data is returned `max` bytes at a time.
+    /// Decodes the next piece of the input, from byte `at` on. Data is returned `max` bytes at a
+    /// time.
     pub fn next(&mut self, input: &[u8], mut at: usize, max: usize) -> Piece {
         loop {
             let rest = &input[at..];
@@ -112,7 +113,8 @@ fn line(input: &[u8]) -> Option<Option<&[u8]>> {
 /// The size in a chunk-size line: hexadecimal digits, then optional extensions.
 fn size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|byte| *byte == b';').next()?;
-    // Some clients pad the number with spaces, which are allowed before extensions (RFC 9112, 7.1.1).
+    // Some clients pad the number with spaces, which are allowed before extensions (RFC 9112,
+    // 7.1.1).
     let digits = if digits.len() < line.len() {
         digits.trim_ascii_end()
     } else {
@@ -126,8 +128,8 @@ fn size(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Decodes input that is received `step` bytes at a time. Returns the body and the length of its
-    /// encoding.
+    /// Decodes input that is received `step` bytes at a time. Returns the body and the length of
+    /// its encoding.
     fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, usize), Piece> {
         let (mut chunked, mut body, mut at, mut end) = (Chunked::default(), Vec::new(), 0, 0);
         loop {

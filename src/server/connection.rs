@@ -74,7 +74,8 @@ pub enum Phase {
     Queued(Box<PendingRequest>),
     /// A thread answers the request.
     Busy,
-    /// A reply is ready. It is sent after the rest of the request's body was received and discarded.
+    /// A reply is ready. It is sent after the rest of the request's body was received and
+    /// discarded.
     DrainingBody(Box<BodyDrain>),
     /// A reply is being sent.
     Sending(Box<Outgoing>),
@@ -94,8 +95,8 @@ pub struct PartialRequest {
     decoded: Vec<u8>,
 }
 
-/// Discards the rest of a body before the reply is sent, since proxies and browsers may lose a reply
-/// that they get before they have sent the whole body.
+/// Discards the rest of a body before the reply is sent, since proxies and browsers may lose a
+/// reply that they get before they have sent the whole body.
 pub struct BodyDrain {
     /// The part that was not received yet.
     pub rest: Remaining,
@@ -253,8 +254,8 @@ impl Connection {
         }
     }
 
-    /// Asks the client to send the body (RFC 9110, 10.1.1). If the kernel does not take it, the client
-    /// sends the body after a timeout of its own.
+    /// Asks the client to send the body (RFC 9110, 10.1.1). If the kernel does not take it, the
+    /// client sends the body after a timeout of its own.
     pub fn send_continue(&self) {
         let _ = send(
             &self.socket,

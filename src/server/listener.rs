@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
-/// SO_RCVBUF in bytes, which the kernel doubles. Uploads over connections with a high latency need it.
+/// SO_RCVBUF in bytes, which the kernel doubles. Uploads over connections with a high latency need
+/// it.
 const RECEIVE_BUFFER: usize = 256 * 1024;
 /// SO_SNDBUF in bytes, which the kernel doubles. A client that does not read occupies this much of
 /// the kernel's memory. It allows 500 KB/s at a round-trip time of 0.2 s.
@@ -44,8 +45,8 @@ impl Bound {
         })
     }
 
-    /// Waits, at most for `timeout`, for a connection that waits to be accepted, and returns whether
-    /// there was one. One that is accepted immediately may be missed.
+    /// Waits, at most for `timeout`, for a connection that waits to be accepted, and returns
+    /// whether there was one. One that is accepted immediately may be missed.
     pub fn wait_for_connection(&self, timeout: Duration) -> bool {
         let timeout = Timespec::try_from(timeout).ok();
         let mut listener = [PollFd::new(&self.socket, PollFlags::IN)];

@@ -46,8 +46,8 @@ impl MetricsListener {
             };
             let accept = acceptor(bound);
             while !this.state().stopped {
-                // Errors of one client do not matter. If accepting fails, the listener was stopped or
-                // there are no free descriptors.
+                // Errors of one client do not matter. If accepting fails, the listener was stopped
+                // or there are no free descriptors.
                 match accept() {
                     Ok(stream) => drop(answer(&server, stream)),
                     Err(_) => thread::sleep(RETRY_INTERVAL),

@@ -125,8 +125,8 @@ impl Server {
         self.events.stop();
     }
 
-    /// Stops accepting connections and reading requests. Returns when the requests in progress except
-    /// uploads are answered, or after a time limit.
+    /// Stops accepting connections and reading requests. Returns when the requests in progress
+    /// except uploads are answered, or after a time limit.
     pub fn pause(&self) {
         self.events.pause();
         self.wait_until_no(PAUSE_TIMEOUT, |phase| {
@@ -134,13 +134,14 @@ impl Server {
         });
     }
 
-    /// After [`Server::pause`]: removes and returns the idle connections, and whether others are left.
+    /// After [`Server::pause`]: removes and returns the idle connections, and whether others are
+    /// left.
     pub fn export_idle(&self) -> (Vec<Transfer>, bool) {
         (self.events.export_idle(), self.events.count() > 0)
     }
 
-    /// After [`Server::pause`]: waits, at most for `timeout`, until a connection is idle or all have
-    /// ended.
+    /// After [`Server::pause`]: waits, at most for `timeout`, until a connection is idle or all
+    /// have ended.
     pub fn wait_for_change(&self, timeout: Duration) {
         let waits = |phase: &Phase| matches!(phase, Phase::Head | Phase::Body(_));
         self.events.wait_until(timeout, |all| {

@@ -33,8 +33,8 @@ pub enum After {
     KeepAlive,
     /// It is closed.
     Close,
-    /// It is closed after the rest of the client's request was read and discarded, so that the client
-    /// gets the reply.
+    /// It is closed after the rest of the client's request was read and discarded, so that the
+    /// client gets the reply.
     LingeringClose,
 }
 

@@ -3,9 +3,9 @@
 //! tiny_http never reads from a client: malicious input makes it lose threads, abort or answer
 //! wrongly (docs/architecture.md). The event loop reads clients itself. For each request it sends a
 //! short, well-formed request line through a connection inside the process, with the number of the
-//! client's connection in a header; the rest of the request stays at that connection. tiny_http is a
-//! FIFO, so it gets only a few requests ahead of the threads. The others wait in the fair queue of
-//! their networks.
+//! client's connection in a header; the rest of the request stays at that connection. tiny_http is
+//! a FIFO, so it gets only a few requests ahead of the threads. The others wait in the fair queue
+//! of their networks.
 
 use super::fair_queue::FairQueue;
 use crate::http::network::Network;

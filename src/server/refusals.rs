@@ -1,4 +1,5 @@
-//! Rate-limited log lines about refused requests (429 and 503): at most one a second for each status.
+//! Rate-limited log lines about refused requests (429 and 503): at most one a second for each
+//! status.
 
 use crate::http::{self, Request};
 use crate::log::{self, Level};

@@ -103,7 +103,8 @@ pub fn set_password(db: &Transaction, id: i64, password: &str) -> Result<()> {
     sessions::end_all(db, id)
 }
 
-/// Disables a user and ends all their sessions and the reset link. Disabling a disabled user keeps the original time.
+/// Disables a user and ends all their sessions and the reset link. Disabling a disabled user keeps
+/// the original time.
 pub fn disable(db: &Transaction, id: i64, now: i64) -> Result<()> {
     db.execute(
         "UPDATE users SET disabled_at = ifnull(disabled_at, ?2) WHERE id = ?1",
@@ -119,8 +120,8 @@ pub fn enable(db: &Transaction, id: i64) -> Result<()> {
         .map(drop)
 }
 
-/// Deletes a user with all their sessions, memberships and the reset link. Returns the avatar's name, or `None` if there is no such
-/// user.
+/// Deletes a user with all their sessions, memberships and the reset link. Returns the avatar's
+/// name, or `None` if there is no such user.
 pub fn delete(db: &Transaction, id: i64) -> Result<Option<String>> {
     sessions::end_all(db, id)?;
     db.query_row(

@@ -2,8 +2,8 @@
 //! seconds.
 //!
 //! Changes and refusals have separate bounds, so that a flood of guesses does not push changes out.
-//! Within each, the users with the most lines lose their oldest ones, so that a flood about one user
-//! does not push out the lines of another.
+//! Within each, the users with the most lines lose their oldest ones, so that a flood about one
+//! user does not push out the lines of another.
 
 use super::Transaction;
 use super::accounts::UserRef;

@@ -17,8 +17,9 @@ pub fn add(db: &Transaction, name: &str) -> Result<bool> {
     Ok(added == 1)
 }
 
-/// Removes a group, so that no user is a member and no invitation gives it. Returns how many members
-/// it had, or `None` if there is no such group. A later group of the same name has another id.
+/// Removes a group, so that no user is a member and no invitation gives it. Returns how many
+/// members it had, or `None` if there is no such group. A later group of the same name has another
+/// id.
 pub fn remove(db: &Transaction, name: &str) -> Result<Option<u64>> {
     let Some(id) = id(db, name)? else {
         return Ok(None);

@@ -258,8 +258,8 @@ pub struct ImportOptions<'a> {
 }
 
 /// Imports users in one transaction, which is rolled back after an error. `decide` turns each row,
-/// given with its index in the order of [`Medusa::each`], into a candidate, or returns why it is not
-/// one. `report` receives the result of each row, and may end the import with an error.
+/// given with its index in the order of [`Medusa::each`], into a candidate, or returns why it is
+/// not one. `report` receives the result of each row, and may end the import with an error.
 pub fn import_all(
     store: &mut Store,
     options: &ImportOptions,

@@ -1,5 +1,5 @@
-//! From a file to a connection: refuses the files of other programs and newer versions, and migrates
-//! older ones.
+//! From a file to a connection: refuses the files of other programs and newer versions, and
+//! migrates older ones.
 
 use super::schema::{CURRENT_VERSION, MIGRATIONS, differences, version};
 use super::{BUSY_TIMEOUT, Durable, FILE, Reader, Store};

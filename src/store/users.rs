@@ -171,8 +171,8 @@ pub fn count_with_md5(db: &Connection) -> Result<u64> {
     )
 }
 
-/// Changes a password and ends the user's sessions and reset link. Returns false if the stored one is no
-/// longer `old`, or the user is disabled.
+/// Changes a password and ends the user's sessions and reset link. Returns false if the stored one
+/// is no longer `old`, or the user is disabled.
 pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Result<bool> {
     let changed = db
         .prepare_cached("UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2 AND disabled_at IS NULL")?
@@ -185,8 +185,8 @@ pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Resul
 }
 
 /// Sets the password of the user with this name and this email, and ends the sessions and the reset
-/// link. Returns the id, or `None` if no enabled user has both. Names are unique, so at most one user matches even
-/// where emails differ only in case.
+/// link. Returns the id, or `None` if no enabled user has both. Names are unique, so at most one
+/// user matches even where emails differ only in case.
 pub fn reset_password(db: &Transaction, name: &str, email: &str, new: &str) -> Result<Option<i64>> {
     let id = db
         .prepare_cached(

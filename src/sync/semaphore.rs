@@ -30,7 +30,8 @@ impl<K: Copy + Eq> Semaphore<K> {
     }
 
     /// Takes a permit for a source if one is free. The second half of the permits is reserved for
-    /// sources that hold less than a quarter of all permits, so one source cannot starve the others.
+    /// sources that hold less than a quarter of all permits, so one source cannot starve the
+    /// others.
     pub fn try_acquire(&'static self, source: K) -> Option<Permit<K>> {
         let mut held = self.held();
         let of_source = held.iter().filter(|one| **one == Some(source)).count();

@@ -1,4 +1,5 @@
-//! Forward auth over a socket: the cookie of a log-in, the questions of proxies, and their redirects.
+//! Forward auth over a socket: the cookie of a log-in, the questions of proxies, and their
+//! redirects.
 
 use crate::support::{CAPTCHA, Response, Server};
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! The import graph of the modules, drawn from the sources: no cycle, and no arrow that is not listed.
+//! The import graph of the modules, drawn from the sources: no cycle, and no arrow that is not
+//! listed.
 
 use crate::tidy::{code, sources};
 use std::collections::{BTreeMap, BTreeSet};

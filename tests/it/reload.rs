@@ -1,4 +1,4 @@
-//! SIGHUP: another configuration, another program, and nobody who is refused meanwhile.
+//! SIGHUP: another configuration or another program, and no request that is refused meanwhile.
 
 use crate::restart::{children, kill};
 use crate::support::{CAPTCHA, Folder, Server, new_user, settings};
@@ -127,7 +127,7 @@ fn a_bad_configuration_is_reported_and_the_old_one_stays_whatever_happens() {
             503
         );
     }
-    // Nor does a later process of its own accord go by what is no good.
+    // A later process does not adopt an invalid configuration either.
     let before = children(&server);
     kill(before[0]);
     while children(&server).iter().all(|pid| before.contains(pid)) {
@@ -191,7 +191,7 @@ fn a_program_that_took_the_place_of_the_old_one_is_started() {
         200,
         "a captcha from before"
     );
-    // One that is no program at all changes nothing.
+    // A file that is not a program changes nothing.
     fs::remove_file(&program).unwrap();
     server.signal("HUP");
     server.lines.wait("error reload failed: ");

@@ -39,7 +39,7 @@ fn a_worker_that_dies_is_replaced() {
         .wait("a worker ended (signal: 9 (SIGKILL)); open captchas are lost");
 }
 
-/// Reloads so many times, one after the other.
+/// Reloads this many times, one after the other.
 fn reload(server: &Server, times: usize) {
     for _ in 0..times {
         let before = server
@@ -252,12 +252,12 @@ fn a_start_removes_what_a_crash_left_behind() {
     for left in ["aaaaaaaaaa1700000000.png", ".abcdefghijklmnopqrst"] {
         fs::write(server.path("avatars").join(left), "x").unwrap();
     }
-    fs::write(server.path("avatars").join("somebody's own.txt"), "x").unwrap();
+    fs::write(server.path("avatars").join("a person's own.txt"), "x").unwrap();
     let again = Server::on(server.data.clone());
     again.lines.wait("removed 2 pictures that no account uses");
     let mut files = again.avatars();
     files.sort();
-    let mut expected = ["somebody's own.txt".to_string(), name.clone()];
+    let mut expected = ["a person's own.txt".to_string(), name.clone()];
     expected.sort();
     assert_eq!(files, expected);
     assert_eq!(

@@ -94,7 +94,7 @@ fn what_cannot_be_served_is_refused_with_one_sentence() {
         "1",
         "the passed socket is not a listening stream socket",
     );
-    // One that was meant for another process is nobody's.
+    // A socket that was meant for another process is not taken.
     let data = Folder::with(json!({"listen": "127.0.0.1:0"}));
     let mut command = Command::new(env!("CARGO_BIN_EXE_accountd"));
     command

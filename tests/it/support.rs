@@ -1,5 +1,5 @@
-//! The helper of the tests in Rust: servers on free ports over fresh folders, commands, and a client
-//! that sends exact bytes.
+//! The helper of the tests in Rust: servers on free ports over fresh folders, commands, and a
+//! client that sends exact bytes.
 
 use serde_json::{Value, json};
 use std::fs;

@@ -122,8 +122,8 @@ pub fn summary(backup: &Path) -> Result<Summary, String> {
     serde_json::from_str(&text).map_err(|error| format!("{SUMMARY}: {error}"))
 }
 
-/// Reads a whole backup and returns its faults: none if it is sound. An error if it is not a backup,
-/// or if Ctrl-C interrupts the work.
+/// Reads a whole backup and returns its faults: none if it is sound. An error if it is not a
+/// backup, or if Ctrl-C interrupts the work.
 pub fn verify(backup: &Path, progress: &mut Progress) -> Result<Vec<String>, String> {
     let mut lines = lines(backup)?;
     let (total, mut faults) = summary(backup).map_or_else(

@@ -1,5 +1,5 @@
-//! `backup`: copies the state of one moment while the server runs, reads the copy back, and only then
-//! gives it its name.
+//! `backup`: copies the state of one moment while the server runs, reads the copy back, and only
+//! then gives it its name.
 
 pub mod manifest;
 pub mod restore;

@@ -1,4 +1,5 @@
-//! `restore`: replaces the state of a data folder with a backup, and keeps the previous state aside.
+//! `restore`: replaces the state of a data folder with a backup, and keeps the previous state
+//! aside.
 
 use crate::account::avatar;
 use crate::command::{Args, Argument, Command, DATA, Failure, Opt, print};
@@ -64,7 +65,8 @@ pub const RESTORE: Command = Command {
         )
         .map_err(failed)?;
         drop(progress);
-        // The restore has succeeded, even if the restored database cannot record it in its audit log.
+        // The restore has succeeded, even if the restored database cannot record it in its audit
+        // log.
         let _ = DataFolder::open(args)
             .and_then(|mut folder| folder.change(|db, event| audit::done(db, event, None)));
         print(&text)
@@ -135,8 +137,8 @@ fn put_in_place(
     summary: &Summary,
     progress: &mut Progress,
 ) -> Result<(), String> {
-    // Nothing of this takes effect yet: no database refers to the pictures, and the new database has
-    // a temporary name.
+    // Nothing of this takes effect yet: no database refers to the pictures, and the new database
+    // has a temporary name.
     let mut done = 0;
     for line in manifest::lines(backup)? {
         done += restore_file(data, backup, &line?)?;
@@ -182,8 +184,8 @@ fn restore_file(data: &Path, backup: &Path, line: &Line) -> Result<u64, String> 
     Ok(size)
 }
 
-/// Links the present state into a folder of its own, with the database as one file, and returns that
-/// folder. An error if the present state must not be replaced.
+/// Links the present state into a folder of its own, with the database as one file, and returns
+/// that folder. An error if the present state must not be replaced.
 fn set_aside(
     data: &Path,
     backup: &Path,

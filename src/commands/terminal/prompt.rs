@@ -1,4 +1,5 @@
-//! Prompts: a new password, from a terminal without echo or from standard input, and a confirmation.
+//! Prompts: a new password, from a terminal without echo or from standard input, and a
+//! confirmation.
 //!
 //! The package rpassword (7.5.4) is not used: it shows its prompt before it turns the echo off, so
 //! that an answer typed at once is shown, and on Ctrl-C it ends the process before it restores the
@@ -73,8 +74,8 @@ fn not_read(error: io::Error) -> Failure {
     )
 }
 
-/// Reads a line without echo. Ctrl-C arrives as a byte, not as a signal, so the terminal is restored
-/// in that case too.
+/// Reads a line without echo. Ctrl-C arrives as a byte, not as a signal, so the terminal is
+/// restored in that case too.
 fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
     let input = io::stdin();
     let before = tcgetattr(&input)?;

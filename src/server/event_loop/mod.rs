@@ -1,5 +1,5 @@
-//! The event loop: one thread accepts connections, reads requests until they are complete, and sends
-//! replies that clients read slowly.
+//! The event loop: one thread accepts connections, reads requests until they are complete, and
+//! sends replies that clients read slowly.
 //!
 //! Every socket is registered once and edge-triggered: the kernel reports new input, and the loop
 //! reads until there is none left or a request is complete. A connection is not read while its
@@ -35,7 +35,8 @@ const MAX_ACCEPTS: u32 = 64;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Events fetched by one call of epoll_wait.
 const MAX_EVENTS: usize = 256;
-/// Events handled before new ones are fetched: a few milliseconds if each is a full buffer of chunks.
+/// Events handled before new ones are fetched: a few milliseconds if each is a full buffer of
+/// chunks.
 const MAX_TURNS: usize = 32;
 
 /// The tokens of the sockets that are not clients' in events.

@@ -14,8 +14,8 @@ use std::time::Duration;
 pub(super) const MAX_DISCARDED: u64 = 128 * 1024 * 1024;
 
 impl EventLoop {
-    /// Sends a reply after the rest of the request's body was received, if its end can be known. The
-    /// loop sends the part that does not fit into the kernel's buffer as the client reads.
+    /// Sends a reply after the rest of the request's body was received, if its end can be known.
+    /// The loop sends the part that does not fit into the kernel's buffer as the client reads.
     pub fn answer(&self, connection: &Arc<Connection>, outgoing: Outgoing, rest: Remaining) {
         let mut state = connection.state();
         if !matches!(state.phase, Phase::Closed) {
@@ -68,8 +68,8 @@ impl EventLoop {
         }
     }
 
-    /// Sends the reply to a request whose body has been discarded to its `end`, or is not waited for
-    /// any longer.
+    /// Sends the reply to a request whose body has been discarded to its `end`, or is not waited
+    /// for any longer.
     pub(super) fn finish_drain(&self, connection: &Arc<Connection>, state: &mut State, end: bool) {
         let Phase::DrainingBody(drain) = std::mem::replace(&mut state.phase, Phase::Busy) else {
             return;
@@ -117,8 +117,8 @@ impl EventLoop {
         } else if after == After::Close && state.received.is_empty() && !state.readable {
             self.close(connection, state);
         } else {
-            // Lingering close: if input is unread, close() makes the kernel reset the connection, and
-            // the client may lose the reply.
+            // Lingering close: if input is unread, close() makes the kernel reset the connection,
+            // and the client may lose the reply.
             state.consume(usize::MAX);
             let _ = shutdown(&connection.socket, Shutdown::Write);
             state.enter(Phase::Lingering(MAX_DISCARDED), Some(transfer_timeout(0)));
@@ -126,7 +126,8 @@ impl EventLoop {
         }
     }
 
-    /// Closes a connection. A reply that its client does not read is discarded by the kernel at once.
+    /// Closes a connection. A reply that its client does not read is discarded by the kernel at
+    /// once.
     pub(super) fn close_without_flush(&self, connection: &Arc<Connection>, state: &mut State) {
         if matches!(state.phase, Phase::Sending(_)) {
             let _ = sockopt::set_socket_linger(&connection.socket, Some(Duration::ZERO));

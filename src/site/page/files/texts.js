@@ -84,7 +84,7 @@ const TEXTS = {
   progress: ["上传进度", "Upload"],
   uploading: ["正在上传 {0}（{1} × {1} 像素）…", "Sending {0} ({1} × {1} pixels)…"],
   pictureDone: ["头像已更换。", "This is your picture now."],
-  noPicture: ["浏览器无法读取这个文件，它不是图片或者已损坏。", "Your browser can’t read this file: it is no picture, or damaged."],
+  noPicture: ["浏览器无法读取这个文件，它不是图片或者已损坏。", "Your browser can’t read this file: it is not a picture, or damaged."],
   noPictureFits: ["这张图片无法变成大于 {0} 且不超过 {1} 的文件。", "This picture can’t be made a file of more than {0} and at most {1}."],
   absent: ["请填写。", "Please fill this in."],
   tooLong: ["最多 {0} 个字符，现在有 {1} 个。", "At most {0} characters; this has {1}."],
