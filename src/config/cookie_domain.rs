@@ -15,8 +15,9 @@ pub fn is_within(host: &str, domain: &str) -> bool {
     below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.') && is_host_name(&host))
 }
 
-/// Labels of letters, digits and hyphens (RFC 1123, 2.1), and underscores, which some zones have.
-fn is_host_name(text: &str) -> bool {
+/// Whether a text has labels of letters, digits and hyphens (RFC 1123, 2.1), and of underscores, which
+/// browsers accept.
+pub(super) fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

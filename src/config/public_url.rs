@@ -1,5 +1,6 @@
 //! The address of accountd's page as browsers see it.
 
+use super::cookie_domain::is_host_name;
 use serde::Deserialize;
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -99,24 +100,15 @@ fn parse_port(text: &str) -> Result<u16, &'static str> {
         .ok_or("not a port")
 }
 
-/// Whether a text is an IPv6 address in brackets, or a domain or IPv4 address: labels of letters,
-/// digits and hyphens (RFC 1123, 2.1), and underscores, which browsers accept.
+/// Whether a text is an IPv6 address in brackets, a domain, or an IPv4 address.
 fn is_host(text: &str) -> bool {
-    if let Some(inner) = text
+    let inner = text
         .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'))
-    {
-        return inner.parse::<Ipv6Addr>().is_ok();
-    }
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    text.len() <= 253 && text.split('.').all(is_label)
+        .and_then(|text| text.strip_suffix(']'));
+    inner.map_or_else(
+        || is_host_name(text),
+        |inner| inner.parse::<Ipv6Addr>().is_ok(),
+    )
 }
 
 /// Whether a text can stand in an address as a path: without a query, a fragment, a step upwards or
