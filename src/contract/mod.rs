@@ -42,6 +42,12 @@ pub enum Reason {
     Taken,
     /// The user does not exist, or the password is wrong.
     PasswordWrong,
+    /// The account has a second factor, and its code is absent or wrong.
+    OtpWrong,
+    /// The account has a second factor already.
+    TotpOn,
+    /// The account does not have a second factor.
+    TotpOff,
     /// Name and email do not belong to one user.
     UserUnknown,
     /// The token is absent.
@@ -94,8 +100,10 @@ pub struct Endpoint {
     pub method: &'static str,
     /// The summary in the OpenAPI document.
     pub summary: &'static str,
-    /// The text members of the body, without captcha and token.
+    /// The text members that the body must have, without captcha and token.
     pub fields: &'static [Field],
+    /// The text members that the body may have.
+    pub optional: &'static [Field],
     /// The optional boolean members of the body, which default to `false`.
     pub flags: &'static [&'static str],
     /// Whether the request must have a captcha.

@@ -18,6 +18,8 @@ pub const EMAIL: Field = field("email", 254);
 pub const PASSWD: Field = field("passwd", 1024);
 const OLD_PASSWD: Field = field("old_passwd", 1024);
 const NEW_PASSWD: Field = field("new_passwd", 1024);
+/// The member `otp`: a code of the second factor, or a recovery code.
+pub const OTP: Field = field("otp", 64);
 /// The member `key`. A configured key has at most as many characters.
 pub const KEY: Field = field("key", 1024);
 
@@ -54,6 +56,7 @@ pub const REGISTERED: Endpoint = Endpoint {
     method: "POST",
     summary: "A new account",
     fields: &[SHOW_NAME, USERNAME, PASSWD, EMAIL, KEY],
+    optional: &[],
     flags: &[],
     captcha: true,
     token: Token::None,
@@ -103,6 +106,7 @@ pub const LOGIN: Endpoint = Endpoint {
     method: "POST",
     summary: "A new session",
     fields: &[USERNAME, PASSWD],
+    optional: &[],
     flags: &["cookie", "remember"],
     captcha: true,
     token: Token::None,
@@ -129,6 +133,7 @@ pub const USER_INFO: Endpoint = Endpoint {
     method: "POST",
     summary: "The account",
     fields: &[],
+    optional: &[],
     flags: &[],
     captcha: false,
     token: Token::Body,
@@ -146,6 +151,7 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
     method: "POST",
     summary: "Another password; ends every session",
     fields: &[USERNAME, OLD_PASSWD, NEW_PASSWD],
+    optional: &[],
     flags: &[],
     captcha: true,
     token: Token::None,
@@ -177,6 +183,7 @@ pub const UPDATE_SHOW_NAME: Endpoint = Endpoint {
     method: "POST",
     summary: "Another display name",
     fields: &[NEW_SHOW_NAME],
+    optional: &[],
     flags: &[],
     captcha: false,
     token: Token::Body,
@@ -206,6 +213,7 @@ pub const UPDATE_KEY: Endpoint = Endpoint {
     method: "POST",
     summary: "A fresh user key",
     fields: &[],
+    optional: &[],
     flags: &[],
     captcha: false,
     token: Token::Body,
@@ -227,6 +235,7 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
     method: "POST",
     summary: "A password for one that is forgotten; ends every session",
     fields: &[KEY, NAME, NEW_PASSWD, EMAIL],
+    optional: &[],
     flags: &[],
     captcha: true,
     token: Token::None,
@@ -264,6 +273,7 @@ pub const UPLOAD_AVATAR: Endpoint = Endpoint {
     method: "POST",
     summary: "A new picture",
     fields: &[],
+    optional: &[],
     flags: &[],
     captcha: false,
     token: Token::Header,
@@ -304,6 +314,7 @@ pub const GET_VERIFICATION_CODE: Endpoint = Endpoint {
     method: "GET",
     summary: "A captcha",
     fields: &[],
+    optional: &[],
     flags: &[],
     captcha: false,
     token: Token::None,
@@ -325,6 +336,7 @@ pub const LOGOUT: Endpoint = Endpoint {
     method: "POST",
     summary: "The end of a session or, with `everywhere`, of all of the user's",
     fields: &[],
+    optional: &[],
     flags: &["everywhere"],
     captcha: false,
     token: Token::Body,
@@ -343,6 +355,7 @@ pub const LINK_INFO: Endpoint = Endpoint {
     method: "POST",
     summary: "What the key of an invitation or a reset link is for",
     fields: &[KEY],
+    optional: &[],
     flags: &[],
     captcha: false,
     token: Token::None,
@@ -368,6 +381,7 @@ pub const HEALTH: Endpoint = Endpoint {
     method: "GET",
     summary: "Whether requests are answered and the database can be read",
     fields: &[],
+    optional: &[],
     flags: &[],
     captcha: false,
     token: Token::None,
@@ -387,6 +401,7 @@ pub const FORWARD_AUTH: Endpoint = Endpoint {
     method: "",
     summary: "Whether a request that a proxy has received may pass, and as which user",
     fields: &[],
+    optional: &[],
     flags: &[],
     captcha: false,
     token: Token::None,

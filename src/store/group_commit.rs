@@ -315,7 +315,7 @@ mod tests {
             |db, _| add(db, "a"),
             |db, _| {
                 db.execute_batch("PRAGMA defer_foreign_keys = 1")?;
-                db.execute("INSERT INTO sessions VALUES (1, x'00', 4711, 1, 1)", [])
+                db.execute("INSERT INTO sessions (id, token_sha256, user_id, nth, expires_at) VALUES (1, x'00', 4711, 1, 1)", [])
                     .map(|_| true)
             },
             |db, _| add(db, "c"),

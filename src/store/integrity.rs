@@ -35,7 +35,7 @@ mod tests {
         let problems = scratch.store.read(|db| {
             db.execute_batch(
                 "PRAGMA foreign_keys = OFF;
-                 INSERT INTO sessions VALUES (5, x'00', 7, 1, 1);
+                 INSERT INTO sessions (id, token_sha256, user_id, nth, expires_at) VALUES (5, x'00', 7, 1, 1);
                  INSERT INTO members VALUES (7, 8);",
             )?;
             problems(db)

@@ -112,6 +112,26 @@ CREATE TABLE reset_links (
     expires_at INTEGER NOT NULL
 ) STRICT;
 ",
+    // A second factor is on if it is confirmed; its secret is encrypted. Sessions that were opened
+    // before this step have no times, source and client.
+    "
+CREATE TABLE totp (
+    user_id INTEGER PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    secret BLOB NOT NULL,
+    confirmed_at INTEGER,
+    last_step INTEGER NOT NULL
+) STRICT;
+CREATE TABLE recovery_codes (
+    user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (user_id, digest)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE sessions ADD COLUMN opened_at INTEGER;
+ALTER TABLE sessions ADD COLUMN seen_at INTEGER;
+ALTER TABLE sessions ADD COLUMN source TEXT;
+ALTER TABLE sessions ADD COLUMN client TEXT;
+ALTER TABLE sessions ADD COLUMN second_factor INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// The version after all steps, which is kept in `user_version`.

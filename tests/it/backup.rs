@@ -692,7 +692,7 @@ fn check_reports_a_damaged_database() {
     assert_eq!(server.wait(), Some(0));
     let db = server.database();
     // A session without a user; then an index that does not match its table.
-    db.execute_batch("PRAGMA foreign_keys = 0; INSERT INTO sessions VALUES (9, x'00', 4711, 1, 1)")
+    db.execute_batch("PRAGMA foreign_keys = 0; INSERT INTO sessions (id, token_sha256, user_id, nth, expires_at) VALUES (9, x'00', 4711, 1, 1)")
         .unwrap();
     let (code, out, _) = run(&["check", "--data", text(&data.0)]);
     assert!(

@@ -444,7 +444,10 @@ fn a_restored_backup_of_the_version_before_is_migrated() {
         .unwrap()
         .execute_batch(
             "DROP TABLE invitation_groups; DROP TABLE invitations; DROP TABLE members;
-             DROP TABLE groups; DROP TABLE reset_links; PRAGMA user_version = 4;",
+             DROP TABLE groups; DROP TABLE reset_links; DROP TABLE totp; DROP TABLE recovery_codes;
+             ALTER TABLE sessions DROP COLUMN opened_at; ALTER TABLE sessions DROP COLUMN seen_at;
+             ALTER TABLE sessions DROP COLUMN source; ALTER TABLE sessions DROP COLUMN client;
+             ALTER TABLE sessions DROP COLUMN second_factor; PRAGMA user_version = 4;",
         )
         .unwrap();
     let sum = Command::new("sha256sum").arg(&database).output().unwrap();

@@ -39,6 +39,7 @@ fn body(endpoint: &Endpoint) -> Value {
         )
     };
     let mut members: Map<String, Value> = endpoint.fields.iter().map(field).collect();
+    let optional: Vec<_> = endpoint.optional.iter().map(field).collect();
     if endpoint.captcha {
         let [key, answer] = CAPTCHA;
         members.insert(
@@ -54,6 +55,7 @@ fn body(endpoint: &Endpoint) -> Value {
         members.insert("token".into(), token());
     }
     let required: Vec<String> = members.keys().cloned().collect();
+    members.extend(optional);
     for flag in endpoint.flags {
         let schema = json!({"type": "boolean", "default": false});
         members.insert(flag.to_string(), schema);
