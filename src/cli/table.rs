@@ -4,7 +4,7 @@ use super::completions::COMPLETIONS;
 use super::man::MAN;
 use crate::command::Command;
 use crate::commands::{
-    audit, backup, check, config, group, harden, health, import_medusa, invite, serve, user,
+    audit, backup, check, config, group, harden, health, import_medusa, invite, serve, signal, user,
 };
 
 /// Every command, in the order of the help. The first one runs if the command line names none. Each
@@ -13,6 +13,8 @@ pub const COMMANDS: &[&Command] = &[
     &serve::SERVE,
     &config::CONFIG,
     &health::HEALTH,
+    &signal::RELOAD,
+    &signal::STOP,
     &user::LIST,
     &user::SHOW,
     &user::ADD,

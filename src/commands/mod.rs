@@ -11,6 +11,7 @@ pub mod import_medusa;
 pub mod invite;
 mod link;
 pub mod serve;
+pub mod signal;
 pub mod terminal;
 pub mod user;
 

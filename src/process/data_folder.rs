@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// The lock file. A server holds its lock and writes its pid into it.
-const LOCK: &str = "accountd.lock";
+pub(super) const LOCK: &str = "accountd.lock";
 
 /// Creates the folder if it does not exist.
 pub(super) fn create(data: &Path) -> Result<(), Failure> {
@@ -27,9 +27,18 @@ pub(super) fn failed(path: &Path, error: io::Error) -> Failure {
     Failure::new(1, format!("{}: {error}", path.display()))
 }
 
+/// Why a process locks the data folder.
+#[derive(Clone, Copy)]
+pub enum Purpose {
+    /// It is a server, which handles SIGHUP and SIGTERM already.
+    Serve,
+    /// It restores a backup.
+    Restore,
+}
+
 /// Locks the data folder for this process until the returned file is dropped. The error names the
 /// process that holds the lock.
-pub fn lock(data: &Path) -> Result<File, Failure> {
+pub fn lock(data: &Path, purpose: Purpose) -> Result<File, Failure> {
     let path = data.join(LOCK);
     let failed = |error| failed(&path, error);
     let mut options = File::options();
@@ -50,18 +59,23 @@ pub fn lock(data: &Path) -> Result<File, Failure> {
         Ok(()) => {}
         Err(TryLockError::Error(error)) => return Err(failed(error)),
         Err(TryLockError::WouldBlock) => {
-            let pid = fs::read_to_string(&path).unwrap_or_default();
+            let text = fs::read_to_string(&path).unwrap_or_default();
             let sentence = format!(
                 "{}: another accountd, with pid {}, is using this folder",
                 data.display(),
-                pid.trim()
+                text.split_ascii_whitespace().next().unwrap_or_default()
             );
             return Err(Failure::new(1, sentence));
         }
     }
+    let pid = std::process::id();
+    let text = match purpose {
+        Purpose::Serve => format!("{pid}\n"),
+        Purpose::Restore => format!("{pid} restore\n"),
+    };
     file.set_len(0)
         .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .and_then(|()| file.write_all(text.as_bytes()))
         .map_err(failed)?;
     Ok(file)
 }

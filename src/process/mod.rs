@@ -5,6 +5,7 @@ pub mod channel;
 pub mod data_folder;
 pub mod lifecycle;
 pub mod limits;
+pub mod lock_holder;
 pub mod probe;
 pub mod serve;
 mod startup;

@@ -1,6 +1,6 @@
 //! The command `serve`: prepares a data folder and a listening socket, and serves until a signal.
 
-use super::data_folder::{self, failed};
+use super::data_folder::{self, Purpose, failed};
 use super::supervisor::{self, ApplyConfig, Input, WorkerSpec};
 use super::{activation, limits, startup, systemd};
 use crate::command::Failure;
@@ -46,7 +46,10 @@ pub fn serve(
     captcha_answer: Option<String>,
 ) -> Result<(), Failure> {
     data_folder::create(data)?;
-    let _lock = data_folder::lock(data)?;
+    // Before the lock: `accountd reload` and `accountd stop` signal the process that holds it.
+    let inputs = supervisor::inputs();
+    forward_signals(&inputs.0).map_err(|error| failed(data, error))?;
+    let _lock = data_folder::lock(data, Purpose::Serve)?;
     let text = read_config(data)?;
     let config = startup::load_config(data, &text, listen.clone())?;
     let inherited = activation::inherited_socket()
@@ -77,7 +80,7 @@ pub fn serve(
         remove_socket();
         return Err(Failure::new(1, error));
     }
-    let result = service.run();
+    let result = service.run(inputs);
     remove_socket();
     log::flush();
     result
@@ -136,11 +139,8 @@ fn check_captcha_answer(listen: &Listen, answer: &str) -> Result<(), Failure> {
 }
 
 impl Service<'_> {
-    fn run(self) -> Result<(), Failure> {
+    fn run(self, inputs: (Sender<Input>, Receiver<Input>)) -> Result<(), Failure> {
         let data = self.data;
-        let inputs = supervisor::inputs();
-        // Before anything is logged: a signal may follow the first line immediately.
-        forward_signals(&inputs.0).map_err(|error| failed(data, error))?;
         startup::log_panics();
         log::start(self.config.log);
         if let Some(warning) = data_folder::mode_warning(data) {

@@ -18,6 +18,7 @@ mod proxy;
 mod reload;
 mod restart;
 mod service;
+mod signal;
 mod support;
 mod throttle;
 mod tidy;

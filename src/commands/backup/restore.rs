@@ -9,7 +9,7 @@ use crate::commands::backup::{at_path, copy_file, sync_folder, unused_path};
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::count;
 use crate::config;
-use crate::process::data_folder;
+use crate::process::data_folder::{self, Purpose};
 use crate::store::{self, Store, audit, users};
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -55,7 +55,7 @@ pub const RESTORE: Command = Command {
             .create(&data)
             .map_err(at_path(&data))
             .map_err(failed)?;
-        let _lock = data_folder::lock(&data)?;
+        let _lock = data_folder::lock(&data, Purpose::Restore)?;
         let text = run(
             &data,
             &backup,
