@@ -1,15 +1,21 @@
 //! The data folder: its creation, its lock, its mode.
 
+use super::limits;
+use crate::account::avatar;
 use crate::command::Failure;
+use crate::config;
+use crate::store;
+use rustix::fs::Access;
+use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// The lock file. A server holds its lock and writes its pid into it.
 pub(super) const LOCK: &str = "accountd.lock";
 
-/// Creates the folder if it does not exist.
+/// Creates the folder if it does not exist, and checks that this process may use it.
 pub(super) fn create(data: &Path) -> Result<(), Failure> {
     if data.to_str().is_none() {
         let why = "the path of the data folder is not UTF-8; give the folder another name";
@@ -19,7 +25,41 @@ pub(super) fn create(data: &Path) -> Result<(), Failure> {
         .recursive(true)
         .mode(0o700)
         .create(data)
-        .map_err(|error| failed(data, error))
+        .map_err(|error| failed(data, error))?;
+    check_access(data)
+}
+
+/// Fails if this user may not use the folder or a file in it, as after a container was started with
+/// another user.
+fn check_access(data: &Path) -> Result<(), Failure> {
+    let change = Access::READ_OK | Access::WRITE_OK;
+    let needed = [
+        (data.to_path_buf(), change | Access::EXEC_OK),
+        (data.join(avatar::FOLDER), change | Access::EXEC_OK),
+        (data.join(LOCK), change),
+        (data.join(store::FILE), change),
+        // An admin may want a file that the server cannot change.
+        (data.join(config::FILE), Access::READ_OK),
+    ];
+    for (path, access) in needed {
+        if rustix::fs::access(&path, access) != Err(Errno::ACCESS) {
+            continue;
+        }
+        let user = limits::user();
+        let (shown, folder) = (path.display(), data.display());
+        let sentence = match fs::metadata(&path) {
+            Ok(metadata) if metadata.uid() != user => format!(
+                "{shown}: belongs to the user with id {}, but this process has the user id {user}; `chown -R {user} {folder}` \
+                 gives the folder to it",
+                metadata.uid(),
+            ),
+            _ => format!(
+                "{shown}: its mode does not let the user with id {user} use it; `chmod -R u+rwX {folder}` does"
+            ),
+        };
+        return Err(Failure::new(1, sentence));
+    }
+    Ok(())
 }
 
 /// A failure that names a file.

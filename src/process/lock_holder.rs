@@ -135,7 +135,10 @@ half a line";
         assert_eq!(pid_of_holder(LIST, 4711, |_| true), Some(13));
         assert_eq!(pid_of_holder(LIST, 4711, |pid| pid == 14), Some(14));
         // A process that waits, or that holds another kind of lock, is not the holder.
-        assert_eq!(pid_of_holder(LIST, 4711, |pid| !(13..=14).contains(&pid)), None);
+        assert_eq!(
+            pid_of_holder(LIST, 4711, |pid| !(13..=14).contains(&pid)),
+            None
+        );
         assert_eq!(pid_of_holder(LIST, 4712, |_| true), None);
         assert_eq!(pid_of_holder(LIST, 815, |_| true), None);
         assert_eq!(pid_of_holder("", 4711, |_| true), None);

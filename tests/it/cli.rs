@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -538,6 +538,52 @@ fn a_data_folder_open_to_others_is_logged_and_its_lock_is_private() {
             & 0o777,
         0o600
     );
+}
+
+#[test]
+fn a_data_folder_that_the_user_may_not_use_is_refused_with_the_command_that_helps() {
+    let owned = Folder::new();
+    let closed = Folder::new();
+    let owner = fs::metadata(&owned.0).unwrap().uid();
+    let stranger = if owner == 0 { 65532 } else { owner };
+    // Only root can become another user.
+    let start = |data: &Path| {
+        let mut command = if owner == 0 {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "65532", "--clear-groups", "--"]);
+            command.arg(env!("CARGO_BIN_EXE_accountd"));
+            command
+        } else {
+            accountd()
+        };
+        let output = crate::support::run(command.arg("--data").arg(data), b"");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1));
+        error
+    };
+    let path = owned.0.display();
+    if owner == 0 {
+        let expected = format!(
+            "accountd: {path}: belongs to the user with id 0, but this process has the user id {stranger}; \
+             `chown -R {stranger} {path}` gives the folder to it\n"
+        );
+        assert_eq!(start(&owned.0), expected);
+    }
+    // The folder is right, but a file in it is not.
+    let file = closed.0.join("config.json");
+    fs::write(&file, "{}").unwrap();
+    if owner == 0 {
+        for path in [&closed.0, &file] {
+            std::os::unix::fs::chown(path, Some(stranger), None).unwrap();
+        }
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    let expected = format!(
+        "accountd: {}: its mode does not let the user with id {stranger} use it; `chmod -R u+rwX {}` does\n",
+        file.display(),
+        closed.0.display()
+    );
+    assert_eq!(start(&closed.0), expected);
 }
 
 #[test]
