@@ -143,7 +143,11 @@ impl Service<'_> {
         let data = self.data;
         startup::log_panics();
         log::start(self.config.log);
-        if let Some(warning) = data_folder::mode_warning(data) {
+        let warnings = [
+            data_folder::mode_warning(data),
+            proxy_warning(&self.bound.listen, &self.config),
+        ];
+        for warning in warnings.into_iter().flatten() {
             log::line(Level::Error, &warning);
         }
         let message = self.startup_message();
@@ -222,6 +226,17 @@ impl Service<'_> {
         let _ = writeln!(text, "listening on {}", address(&self.bound.listen));
         text
     }
+}
+
+/// A warning if other machines reach the server and no proxy is trusted. A container listens like
+/// that, and its clients come through a proxy.
+fn proxy_warning(listen: &Listen, config: &Config) -> Option<String> {
+    let is_open = matches!(listen, Listen::Tcp(address) if address.ip().is_unspecified());
+    (is_open && config.trusted_proxies.is_empty()).then(|| {
+        "accountd listens on all addresses and trusts no proxy: without a proxy, passwords cross the network \
+         unencrypted; behind one, all clients have the proxy's address until `trusted_proxies` names it"
+            .into()
+    })
 }
 
 /// The path of this program, where an upgrade puts the next version. It is the path in the command

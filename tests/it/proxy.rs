@@ -1,6 +1,6 @@
 //! What proxies say of their clients, and what the log says of proxies that do not tell.
 
-use crate::support::Server;
+use crate::support::{Folder, Server, accountd};
 use serde_json::json;
 
 #[test]
@@ -98,4 +98,25 @@ fn a_proxy_that_does_not_tell_is_named_once_and_its_client_is_unknown() {
     let expected = "Z info X-Forwarded-For of the proxy 127.0.0.1 has \"unknown\" instead of an address: the client's address \
                     counts as unknown";
     assert!(said[0].ends_with(expected), "{said:?}");
+}
+
+#[test]
+fn a_server_on_all_addresses_that_trusts_no_proxy_warns() {
+    for (listen, proxies, is_warned) in [
+        ("0.0.0.0:0", json!([]), true),
+        ("[::]:0", json!([]), true),
+        ("0.0.0.0:0", json!(["10.0.0.0/8"]), false),
+        ("127.0.0.1:0", json!([]), false),
+    ] {
+        let data = Folder::with(json!({"listen": listen, "trusted_proxies": proxies}));
+        let mut command = accountd();
+        command.arg("--data").arg(&data.0);
+        let server = Server::started(data, command);
+        let warned = server
+            .lines
+            .all()
+            .iter()
+            .any(|line| line.contains("listens on all addresses and trusts no proxy"));
+        assert_eq!(warned, is_warned, "{listen} {proxies}");
+    }
 }
