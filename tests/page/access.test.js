@@ -82,9 +82,9 @@ test("the keyboard alone signs in, changes a name and signs out, in the order of
     await press(page, "Tab");
     order.push(await focused());
   }
-  const captcha = await attribute(page, "#sign-in [name=verification_code]", "id");
+  const answer = await attribute(page, AT.field("login", "verification_code"), "id");
   assert.deepEqual(order, [
-    "language", "Create an account", "Forgotten your password?", "login-username", "login-passwd", "Show", captcha, "", "stay",
+    "language", "Create an account", "Forgotten your password?", "login-username", "login-passwd", "Show", answer, "", "stay",
   ]);
   // The focus is visible.
   await focus(page, "#login-username");
