@@ -152,7 +152,8 @@ test("each field has an autocomplete hint for password managers", async () => {
     Object.fromEntries(
       [...document.forms].map((form) => [
         form.dataset.api,
-        [...form.querySelectorAll("[autocomplete]")].map((input) => input.autocomplete).filter((kind) => kind !== "off"),
+        // The attribute, since Firefox's property knows no nicknames.
+        [...form.querySelectorAll("[autocomplete]")].map((input) => input.getAttribute("autocomplete")).filter((kind) => kind !== "off"),
       ]),
     ),
   );

@@ -6,8 +6,10 @@ import { readdirSync } from "node:fs";
 const browsers = (process.env.BROWSERS ?? "chromium,firefox").split(",");
 const named = process.argv.slice(2);
 const files = named.length ? named : readdirSync(import.meta.dirname).filter((name) => name.endsWith(".test.js"));
-// Milliseconds for one file.
-const options = ["--test", "--test-reporter=spec", "--test-timeout=300000"];
+// Files at once, in all browsers together: more than processors, since a test also waits.
+const AT_ONCE = 4;
+// The milliseconds are for a test.
+const options = ["--test", "--test-reporter=spec", "--test-timeout=180000", `--test-concurrency=${Math.max(1, AT_ONCE / browsers.length)}`];
 
 /// Runs the files in one browser; returns the exit code and what is printed.
 async function run(name) {
@@ -24,6 +26,5 @@ async function run(name) {
   return code;
 }
 
-const codes = [];
-for (const name of browsers) codes.push(await run(name));
+const codes = await Promise.all(browsers.map(run));
 process.exitCode = codes.every((code) => code === 0) ? 0 : 1;
