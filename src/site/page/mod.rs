@@ -2,14 +2,16 @@
 
 mod index;
 
-use crate::config::Config;
+use crate::config::{Config, logo};
 use crate::http::encoding::prefers_gzip;
 use crate::http::{self, Body, Headers, Reply};
+use crate::log::{self, Level};
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use std::borrow::Cow;
 use std::io::{Read, Write};
+use std::path::Path;
 
 /// All modules of the page as one script, its style sheet and its icon, compressed (build.rs).
 const SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/script.js.gz"));
@@ -21,6 +23,10 @@ const ICON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/icon.svg.gz"));
 /// as markup are forbidden.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// What a browser may do with a host's own logo, if it is opened by itself: nothing but show it. An
+/// SVG file may have a style.
+const LOGO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
 /// Browsers ask each time whether their copy is current.
 const CHECKED: &str = "no-cache";
@@ -35,6 +41,7 @@ struct File {
     path: String,
     content_type: &'static str,
     cache: &'static str,
+    policy: &'static str,
     /// Compressed by gzip.
     content: Cow<'static, [u8]>,
     digest: String,
@@ -51,6 +58,7 @@ impl File {
             path: path.into(),
             content_type,
             cache,
+            policy: POLICY,
             digest: http::digest(&content),
             content,
         }
@@ -69,17 +77,24 @@ impl File {
 }
 
 impl Page {
-    /// The page of a server with this configuration.
-    pub fn new(config: &Config) -> Page {
+    /// The page of a server with this data folder and configuration. Without a usable logo, the page
+    /// has the icon in its place.
+    pub fn new(data: &Path, config: &Config) -> Page {
         let script = File::named("main", "js", "text/javascript; charset=utf-8", SCRIPT);
         let style = File::named("style", "css", "text/css; charset=utf-8", STYLE);
-        let index = compress(&index::text(config, &script.path, &style.path));
-        Page(vec![
+        let icon = File::new("/page/icon.svg", "image/svg+xml", CHECKED, ICON.into());
+        let logo = config.logo.as_deref().and_then(|name| own_logo(data, name));
+        let shown = &logo.as_ref().unwrap_or(&icon).path;
+        let index = index::text(config, &script.path, &style.path, shown);
+        let index = compress(index.as_bytes());
+        let mut files = vec![
             File::new("/", "text/html; charset=utf-8", CHECKED, index.into()),
-            File::new("/page/icon.svg", "image/svg+xml", CHECKED, ICON.into()),
             script,
             style,
-        ])
+            icon,
+        ];
+        files.extend(logo);
+        Page(files)
     }
 
     /// The reply to GET; `None` if the path has no file.
@@ -95,7 +110,7 @@ impl Page {
             ("ETag", etag.into()),
             ("Vary", "Accept-Encoding".into()),
             ("Cache-Control", file.cache.into()),
-            ("Content-Security-Policy", POLICY.into()),
+            ("Content-Security-Policy", file.policy.into()),
             ("Referrer-Policy", "no-referrer".into()),
             ("Cross-Origin-Opener-Policy", "same-origin".into()),
         ];
@@ -117,11 +132,31 @@ impl Page {
     }
 }
 
-fn compress(text: &str) -> Vec<u8> {
+/// The logo that the host has set. What is wrong with it is logged.
+fn own_logo(data: &Path, name: &str) -> Option<File> {
+    match logo::read(data, name) {
+        Ok((content_type, content)) => Some(File {
+            policy: LOGO_POLICY,
+            ..File::new(
+                "/page/logo",
+                content_type,
+                CHECKED,
+                compress(&content).into(),
+            )
+        }),
+        Err(fault) => {
+            log::line(
+                Level::Error,
+                &format!("{fault}; the page shows accountd's own"),
+            );
+            None
+        }
+    }
+}
+
+fn compress(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    let compressed = encoder
-        .write_all(text.as_bytes())
-        .and_then(|()| encoder.finish());
+    let compressed = encoder.write_all(content).and_then(|()| encoder.finish());
     compressed.expect("writing to memory succeeds")
 }
 
