@@ -1,5 +1,6 @@
 //! What GET serves besides the interfaces: the web page, avatars, the OpenAPI document, metrics.
 
+mod file;
 pub mod metrics;
 pub mod openapi;
 mod page;
@@ -40,7 +41,7 @@ impl Site {
             return avatar::serve(&self.data, name, &request.headers.if_none_match);
         }
         if request.path == OPENAPI {
-            return openapi::serve(&request.headers.if_none_match);
+            return openapi::serve(&request.headers);
         }
         let Some(page) = &self.page else {
             return outside(404).into();

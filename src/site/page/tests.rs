@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 use super::*;
+use crate::http::Body;
+use crate::site::file::decompress;
 use std::path::Path;
 
 fn page() -> Page {
