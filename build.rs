@@ -1,0 +1,63 @@
+//! Makes the page's modules one script, and compresses the texts that the program carries.
+
+#[path = "src/site/page/bundle.rs"]
+mod bundle;
+#[allow(dead_code)]
+#[path = "src/contract/mod.rs"]
+mod contract;
+#[path = "src/site/openapi/document.rs"]
+mod document;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// The folder of the page's files.
+const FILES: &str = "src/site/page/files";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={FILES}");
+    if let Err(sentence) = build() {
+        println!("cargo::error={sentence}");
+    }
+}
+
+fn build() -> Result<(), String> {
+    let mut modules = BTreeMap::new();
+    for entry in fs::read_dir(FILES).map_err(|error| format!("{FILES}: {error}"))? {
+        let path = entry.map_err(|error| format!("{FILES}: {error}"))?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if name.ends_with(".js") {
+            modules.insert(name, read(&path)?);
+        }
+    }
+    let style = read(&Path::new(FILES).join("style.css"))?;
+    let icon = read(&Path::new(FILES).join("icon.svg"))?;
+    write("script.js.gz", &bundle::script(&modules)?)?;
+    write("style.css.gz", &bundle::without_comments(&style))?;
+    write("icon.svg.gz", &icon)?;
+    write("openapi.json.gz", &document::document().to_string())
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Compresses a file. The result depends on the text alone: the header has no time and no name.
+fn write(name: &str, text: &str) -> Result<(), String> {
+    let path = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join(name);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder
+        .write_all(text.as_bytes())
+        .and_then(|()| encoder.finish())
+        .and_then(|bytes| fs::write(&path, bytes))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
