@@ -34,7 +34,7 @@ const GAP: f32 = 3.0;
 const GLYPH_HEIGHT: f32 = 12.0;
 /// How far the strokes of a glyph sway to the left and right, in pixels, and how fast, in radians
 /// per pixel of height.
-const SWAY: f32 = 1.9;
+const SWAY: f32 = 2.3;
 const SWAY_FREQUENCY: f32 = 0.2;
 /// The number of patches, and the pixels between their middles.
 const PATCHES: u8 = 4;
@@ -60,8 +60,8 @@ pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
         .expect("encoding a fixed size into memory cannot fail")
 }
 
-/// Draws the glyphs from left to right, all of the same height, in turn above and below the middle of the canvas, each
-/// randomly shifted, scaled, rotated and swaying.
+/// Draws the glyphs from left to right, all of the same height, in turn above and below the middle of
+/// the canvas, each randomly shifted, scaled, rotated and swaying.
 fn draw_text(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
     let glyphs: Vec<(&[&[u8]], f32)> = text
         .chars()
