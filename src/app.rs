@@ -1,7 +1,7 @@
 //! What all requests share: the configuration, the database, the captchas, the throttle.
 
 use crate::account::expiring::Expiring;
-use crate::account::throttle::{self, Throttle};
+use crate::account::throttle::{self, Limits, Throttle};
 use crate::config::Config;
 use crate::config::Scheme;
 use crate::contract::Reason;
@@ -57,7 +57,12 @@ impl App {
         let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
         let mut seed = [0; 8];
         crypto::fill_random(&mut seed);
-        let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
+        let limits = Limits {
+            registrations_per_source: config.registrations_per_source,
+            registrations_per_hour: config.registrations_per_hour,
+        };
+        let throttle = Throttle::new(config.throttle, limits, u64::from_ne_bytes(seed));
+        let throttle = Mutex::new(throttle);
         let (group_commit, reader, captchas) = (
             GroupCommit::new(store),
             Mutex::new(reader),

@@ -4,7 +4,7 @@ use super::body::json::JsonBody;
 use super::call::Call;
 use crate::account::captcha;
 use crate::account::policy;
-use crate::account::throttle::{Budget, Guess, Secret, Verdict};
+use crate::account::throttle::{Budget, Guess, NewAccount, Secret, Verdict};
 use crate::app::App;
 use crate::contract::{CAPTCHA, Reason, Refusal};
 use crate::crypto;
@@ -29,7 +29,14 @@ pub fn captcha(call: &Call) -> Result<(), Reason> {
         .take(&crypto::sha256(key), call.request.now);
     match expected {
         Some(expected) if captcha::answers_match(&expected, answer) => Ok(()),
-        _ => Err(Reason::CaptchaWrong),
+        Some(_) => {
+            if let Ok(mut throttle) = call.app.throttle() {
+                throttle.charge_wrong_captcha(call.source(), call.request.uptime);
+            }
+            Err(Reason::CaptchaWrong)
+        }
+        // It has expired or never was one, so it tells nothing about the client's reading.
+        None => Err(Reason::CaptchaWrong),
     }
 }
 
@@ -63,6 +70,28 @@ pub fn budget(call: &Call, budget: Budget) -> Result<(), Reason> {
     throttle
         .spend(budget, call.source(), call.request.uptime)
         .map_err(too_often)
+}
+
+/// Makes a new account if the budgets allow one more. It counts only if `make` returns one.
+pub fn new_account(
+    call: &Call,
+    account: NewAccount,
+    make: impl FnOnce() -> Result<Option<i64>, Refusal>,
+) -> Result<Option<i64>, Refusal> {
+    let reserved = call
+        .app
+        .throttle()?
+        .reserve(account, call.source(), call.request.uptime);
+    let mut pending = Pending {
+        app: call.app,
+        guess: reserved.map_err(too_often)?,
+        verdict: Verdict::Unknown,
+    };
+    let made = make();
+    if matches!(made, Ok(Some(_))) {
+        pending.verdict = Verdict::Wrong;
+    }
+    made
 }
 
 /// Runs an attempt at these secrets if the client may guess now, and counts how it ended. A right
@@ -119,7 +148,7 @@ pub fn is_failed_sign_in(reason: Reason) -> bool {
     )
 }
 
-/// A guess that the throttle has admitted. Dropping it reports the verdict; after a panic that is
+/// A guess or a new account that the throttle has admitted. Dropping it reports the verdict; after a panic that is
 /// [`Verdict::Unknown`], which costs the client nothing.
 struct Pending<'a> {
     app: &'a App,
@@ -317,6 +346,28 @@ mod tests {
         for (key, answer) in [("", "right"), ("key", ""), ("key", "\\r\\n")] {
             let call = fixture.call(&contract::LOGIN, &request, &body(key, answer));
             assert_eq!(captcha(&call), Err(Reason::CaptchaAbsent), "{key} {answer}");
+        }
+    }
+
+    #[test]
+    fn only_a_wrong_answer_to_a_captcha_that_exists_costs_further_captchas() {
+        for (known, answer, fetched) in [
+            (true, "right", 600),
+            (false, "right", 600),
+            (false, "wrong", 600),
+            (true, "wrong", 591),
+        ] {
+            let fixture = Fixture::new();
+            let request = fixture.request(&contract::LOGIN);
+            let key = fixture.captcha("right");
+            let key = if known { &key } else { "unknown" };
+            let body =
+                format!(r#"{{"verification_code_key":"{key}","verification_code":"{answer}"}}"#);
+            let call = fixture.call(&contract::LOGIN, &request, &body);
+            assert_eq!(captcha(&call).is_ok(), known && answer == "right");
+            let fetch = || budget(&call, Budget::Captcha).is_ok();
+            let count = (0..1000).filter(|_| fetch()).count();
+            assert_eq!(count, fetched, "{known} {answer}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::call::Call;
 use super::checks;
 use super::key::{self, Key};
 use crate::account::plain_name;
-use crate::account::throttle::{Budget, Secret};
+use crate::account::throttle::{Budget, NewAccount, Secret};
 use crate::config::Usernames;
 use crate::contract::{DEFAULT_AVATAR, KEY_LENGTH, Outcome, Reason, Refusal, Success};
 use crate::crypto;
@@ -28,23 +28,34 @@ pub fn handle(call: &Call) -> Outcome {
         return Err(Reason::NameNotPlain.into());
     }
     checks::new_password(call, "passwd")?;
+    let account = match key {
+        Key::Configured => NewAccount::WithKey,
+        Key::Link(_) => NewAccount::Invited,
+    };
+    let mut reason = Reason::Taken;
+    let added = checks::new_account(call, account, || add(call, &key, &mut reason))?;
+    added.map(|_| Success::Sentence).ok_or(reason.into())
+}
+
+/// Adds the user. Returns its id, or `None` and the reason why there is none.
+fn add(call: &Call, key: &Key, reason: &mut Reason) -> Result<Option<i64>, Refusal> {
+    let (config, body) = (&call.app.config, &call.body);
     let user = users::New {
-        name,
+        name: body.text("username"),
         show_name: body.text("show_name"),
         email: body.text("email"),
         password: &config.password_hash.hash(body.text("passwd")),
         key: &crypto::random_alphanumeric(KEY_LENGTH),
         avatar: DEFAULT_AVATAR,
     };
-    let mut reason = Reason::Taken;
-    let added = checks::write(call, Durable::Now, |db| {
+    Ok(checks::write(call, Durable::Now, |db| {
         let invitation = match key {
             Key::Configured => None,
-            Key::Link(digest) => match invitations::find(db, &digest, call.request.now)? {
+            Key::Link(digest) => match invitations::find(db, digest, call.request.now)? {
                 Some(invitation) => Some(invitation.id),
                 // Another request has used it up since it was checked.
                 None => {
-                    reason = key::wrong(is_on);
+                    *reason = key::wrong(config.registration_function_status);
                     return Ok(None);
                 }
             },
@@ -55,8 +66,7 @@ pub fn handle(call: &Call) -> Outcome {
             checks::record_use(call, db, &format!("invite {invitation}"), user)?;
         }
         Ok(added)
-    })?;
-    added.map(|_| Success::Sentence).ok_or(reason.into())
+    })?)
 }
 
 /// Checks the key. It is an attempt by itself, which ends at once: many people may register with
@@ -261,6 +271,40 @@ mod tests {
             refused(register(&fixture, "asuka", "wrong")),
             Reason::TooOften(1)
         );
+    }
+
+    #[test]
+    fn the_budget_of_the_whole_server_counts_accounts_that_the_key_has_made() {
+        let of_source = ("ACCOUNTD_REGISTRATIONS_PER_SOURCE", "0");
+        let fixture = Fixture::with(&[("ACCOUNTD_REGISTRATIONS_PER_HOUR", "2"), of_source]);
+        fixture.invitation("an invitation", 9, &[]);
+        fixture.signed_in("gendo");
+        for _ in 0..9 {
+            assert_eq!(refused(register(&fixture, "gendo", KEY)), Reason::Taken);
+        }
+        assert!(register(&fixture, "rei", "an invitation").is_ok());
+        assert!(register(&fixture, "asuka", KEY).is_ok());
+        assert!(register(&fixture, "shinji", KEY).is_ok());
+        for (name, key, reason) in [
+            ("kaworu", KEY, Reason::TooOften(1800)),
+            ("kaworu", "wrong", Reason::KeyWrong),
+            ("gendo", "an invitation", Reason::Taken),
+        ] {
+            assert_eq!(refused(register(&fixture, name, key)), reason, "{name}");
+        }
+        assert!(register(&fixture, "kaworu", "an invitation").is_ok());
+    }
+
+    #[test]
+    fn invited_accounts_count_for_their_source() {
+        let fixture = Fixture::with(&[("ACCOUNTD_REGISTRATIONS_PER_SOURCE", "2")]);
+        fixture.invitation("an invitation", 9, &[]);
+        assert!(register(&fixture, "rei", KEY).is_ok());
+        assert!(register(&fixture, "asuka", "an invitation").is_ok());
+        for key in [KEY, "an invitation"] {
+            let reason = refused(register(&fixture, "shinji", key));
+            assert_eq!(reason, Reason::TooOften(10), "{key}");
+        }
     }
 
     #[test]

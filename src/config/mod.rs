@@ -58,6 +58,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     pub trusted_proxies: Vec<Proxy>,
     pub throttle: bool,
+    pub registrations_per_source: u32,
+    pub registrations_per_hour: u32,
     pub supervise: bool,
     pub memory_limit_mib: u64,
     pub page: bool,

@@ -204,6 +204,18 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Whether guessing is slowed down and each source has budgets; requests that exceed them get HTTP 429.",
     },
     Setting {
+        name: "registrations_per_source",
+        kind: Kind::Number(0, 100_000),
+        default: "20",
+        doc: "How many new accounts one source can have at once; after that it can have one more every ten seconds; 0 is no limit.",
+    },
+    Setting {
+        name: "registrations_per_hour",
+        kind: Kind::Number(0, 100_000),
+        default: "300",
+        doc: "How many accounts can be registered with the key in an hour, from all sources together; accounts by invitation do not count; 0 is no limit.",
+    },
+    Setting {
         name: "supervise",
         kind: Kind::Flag,
         default: "true",
