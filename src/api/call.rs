@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::contract::{Endpoint, Reason, Token};
 use crate::crypto;
 use crate::http::Request;
+use crate::store::sessions;
 
 /// A request to an interface.
 pub struct Call<'a> {
@@ -43,6 +44,13 @@ impl<'a> Call<'a> {
     /// SHA-256 of the token.
     pub fn token(&self) -> Result<[u8; 32], Reason> {
         self.token.ok_or(Reason::TokenAbsent)
+    }
+
+    /// Notes that the session of the token with this digest is used now. `seen_at` is the hour of
+    /// its latest use that was written.
+    pub fn note_use(&self, token: &[u8; 32], seen_at: Option<i64>) {
+        let session = sessions::id(token);
+        self.app.last_seen.note(session, seen_at, self.request.now);
     }
 
     /// The source that the request counts for in the throttle.

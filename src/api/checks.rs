@@ -10,6 +10,7 @@ use crate::contract::{CAPTCHA, Reason, Refusal};
 use crate::crypto;
 use crate::log::{self, Level};
 use crate::store::audit::{self, Event};
+use crate::store::sessions::Session;
 use crate::store::{Durable, Fault, Transaction, sessions};
 use std::mem;
 use std::time::Duration;
@@ -45,10 +46,18 @@ pub fn has_right_captcha(app: &App, body: &JsonBody, now: i64) -> bool {
 
 /// The id of the token's owner.
 pub fn owner(call: &Call) -> Result<i64, Refusal> {
+    session(call).map(|session| session.user)
+}
+
+/// The token's session.
+pub fn session(call: &Call) -> Result<Session, Refusal> {
     let token = call.token()?;
-    call.app
-        .read(|db| sessions::owner(db, &token, call.request.now))?
-        .ok_or_else(|| Reason::TokenUnknown.into())
+    let found = call
+        .app
+        .read(|db| sessions::find(db, &token, call.request.now))?;
+    let session = found.ok_or(Reason::TokenUnknown)?;
+    call.note_use(&token, session.seen_at);
+    Ok(session)
 }
 
 /// Checks a new password against the password policy.
@@ -159,9 +168,14 @@ pub fn write(
 
 /// Records in the audit log that a user has used an invitation or a reset link, `what`.
 pub fn record_use(call: &Call, db: &Transaction, what: &str, user: i64) -> rusqlite::Result<()> {
-    let (source, name) = (call.request.source(), format!("{what} used"));
+    record_as(call, db, &format!("{what} used"), user)
+}
+
+/// Records in the audit log another event about a user that the request has brought about.
+pub fn record_as(call: &Call, db: &Transaction, name: &str, user: i64) -> rusqlite::Result<()> {
+    let source = call.request.source();
     let event = Event {
-        name: &name,
+        name,
         ..event(call, &source)
     };
     audit::done(db, &event, Some(user))
@@ -180,6 +194,26 @@ pub fn write_as_owner<T>(
         };
         record(call, db, id)?;
         change(db, id).map(Some)
+    })?;
+    changed.ok_or_else(|| Reason::TokenUnknown.into())
+}
+
+/// The same for a change that may turn out to be none, which is not recorded. Returns whether it
+/// was one.
+pub fn write_if_changed(
+    call: &Call,
+    change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<bool>,
+) -> Result<bool, Refusal> {
+    let token = call.token()?;
+    let changed = call.app.write(Durable::Now, |db| {
+        let Some(id) = sessions::owner(db, &token, call.request.now)? else {
+            return Ok(None);
+        };
+        let changed = change(db, id)?;
+        if changed {
+            record(call, db, id)?;
+        }
+        Ok(Some(changed))
     })?;
     changed.ok_or_else(|| Reason::TokenUnknown.into())
 }

@@ -15,6 +15,8 @@ mod login;
 mod logout;
 mod password;
 mod registered;
+mod session;
+mod sessions;
 mod update_key;
 mod update_password;
 mod update_show_name;
@@ -43,7 +45,7 @@ enum Handler {
 }
 
 /// Every interface and its handler.
-const ROUTES: [(&Endpoint, Handler); 12] = [
+const ROUTES: [(&Endpoint, Handler); 13] = [
     (&contract::REGISTERED, Handler::Json(registered::handle)),
     (&contract::LOGIN, Handler::Json(login::handle)),
     (&contract::USER_INFO, Handler::Json(user_info::handle)),
@@ -69,6 +71,7 @@ const ROUTES: [(&Endpoint, Handler); 12] = [
         Handler::Json(get_verification_code::handle),
     ),
     (&contract::LOGOUT, Handler::Json(logout::handle)),
+    (&contract::SESSIONS, Handler::Json(sessions::handle)),
     (&contract::LINK_INFO, Handler::Json(link_info::handle)),
     (&contract::HEALTH, Handler::Json(health::handle)),
 ];

@@ -103,7 +103,17 @@ mod tests {
 
         fn open(&self, user: &Stored, token: u8) -> Result<bool, Fault> {
             self.app.write(Durable::Soon, |db| {
-                sessions::open(db, user.id, &user.password, &[token; 32], 100, 10)
+                let new = sessions::New {
+                    user: user.id,
+                    password: &user.password,
+                    token: &[token; 32],
+                    now: 1,
+                    expires_at: 100,
+                    source: "-",
+                    client: "other",
+                    second_factor: false,
+                };
+                sessions::open(db, &new, 10)
             })
         }
 

@@ -114,7 +114,7 @@ pub struct Endpoint {
     pub cost: Cost,
     /// Whether requests spend a budget or count as guesses, so that HTTP 429 is possible.
     pub throttled: bool,
-    /// Whether each success is recorded in the audit log.
+    /// Whether each change is recorded in the audit log.
     pub audited: bool,
     /// The kind of `message` in a success.
     pub value: Value,
@@ -144,6 +144,10 @@ pub enum Value {
     Sentence,
     /// The token of a session.
     Token,
+    /// The message of the row or, with the flag `login`, the token of a session.
+    SentenceOrToken,
+    /// The sessions of a user.
+    Sessions,
     /// The members of an account.
     Account,
     /// What an invitation or a reset link is for.

@@ -20,6 +20,7 @@ const OLD_PASSWD: Field = field("old_passwd", 1024);
 const NEW_PASSWD: Field = field("new_passwd", 1024);
 /// The member `otp`: a code of the second factor, or a recovery code.
 pub const OTP: Field = field("otp", 64);
+const END: Field = field("end", 20);
 /// The member `key`. A configured key has at most as many characters.
 pub const KEY: Field = field("key", 1024);
 
@@ -57,13 +58,13 @@ pub const REGISTERED: Endpoint = Endpoint {
     summary: "A new account",
     fields: &[SHOW_NAME, USERNAME, PASSWD, EMAIL, KEY],
     optional: &[],
-    flags: &[],
+    flags: &["login", "cookie", "remember"],
     captcha: true,
     token: Token::None,
     cost: Cost::Hash,
     throttled: true,
     audited: true,
-    value: Value::Sentence,
+    value: Value::SentenceOrToken,
     success: row(200, "注册成功", &[]),
     refusals: &[
         row(400, "位置错误", &[Reason::Panicked]),
@@ -348,6 +349,24 @@ pub const LOGOUT: Endpoint = Endpoint {
     refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
 };
 
+/// `/api/sessions`: the sessions of the token's owner. With `end` it ends one of them first.
+pub const SESSIONS: Endpoint = Endpoint {
+    path: "/api/sessions",
+    method: "POST",
+    summary: "The user's sessions, the newest first; `end` is the id of one to end before",
+    fields: &[],
+    optional: &[END, OTP],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Write,
+    throttled: true,
+    audited: true,
+    value: Value::Sessions,
+    success: row(200, "返回会话列表", &[]),
+    refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
+};
+
 /// `/api/link_info`: what an invitation or a reset link is for. An addition for the page, so that
 /// it can tell before a person types anything.
 pub const LINK_INFO: Endpoint = Endpoint {
@@ -426,7 +445,13 @@ pub const DOCUMENT: [&Endpoint; 8] = [
 ];
 
 /// The interfaces that are not in the document.
-pub const ADDITIONS: [&Endpoint; 4] = [&GET_VERIFICATION_CODE, &LOGOUT, &LINK_INFO, &HEALTH];
+pub const ADDITIONS: [&Endpoint; 5] = [
+    &GET_VERIFICATION_CODE,
+    &LOGOUT,
+    &SESSIONS,
+    &LINK_INFO,
+    &HEALTH,
+];
 
 /// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the
 /// `code`, and the message.

@@ -8,6 +8,7 @@ mod group_commit;
 pub mod groups;
 pub mod integrity;
 pub mod invitations;
+pub mod last_seen;
 pub mod medusa;
 mod open;
 pub mod reset_links;

@@ -62,14 +62,21 @@ pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
     }
 }
 
-/// The owner of the token with this digest, if the session is valid at this time.
-pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<User>> {
+/// The owner of the token with this digest, if the session is valid at this time, and the hour of
+/// the session's latest use that was written.
+pub fn by_token(
+    db: &Connection,
+    token: &[u8; 32],
+    now: i64,
+) -> Result<Option<(User, Option<i64>)>> {
     db.prepare_cached(
-        "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar
+        "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar, s.seen_at
          FROM sessions s JOIN users u ON u.id = s.user_id
          WHERE s.id = ?1 AND s.token_sha256 = ?2 AND s.expires_at > ?3",
     )?
-    .query_row(params![sessions::id(token), token, now], user)
+    .query_row(params![sessions::id(token), token, now], |row| {
+        Ok((user(row)?, row.get(6)?))
+    })
     .optional()
 }
 
