@@ -2,13 +2,14 @@
 
 use super::call::Call;
 use super::checks;
+use super::confirm;
 use super::cookie;
 use super::password::verify_then;
 use crate::account::throttle::Secret;
 use crate::config::Scheme;
 use crate::contract::{Outcome, Success, TOKEN_LENGTH};
 use crate::crypto;
-use crate::store::{Durable, sessions, users};
+use crate::store::{Durable, sessions, totp, users};
 
 pub fn handle(call: &Call) -> Outcome {
     call.body.require(call.endpoint.fields)?;
@@ -23,18 +24,28 @@ fn log_in(call: &Call) -> Outcome {
     let digest = crypto::sha256(&token);
     let expires_at = call.request.now + config.token_ttl_seconds;
     verify_then(call.app, name, password, |user| {
+        confirm::expect_code(call, user.id)?;
         // A row of the other scheme is rewritten, since the password is known now.
         let rehashed = (Scheme::of(&user.password) != config.password_hash)
             .then(|| config.password_hash.hash(password));
+        let mut code = Ok(false);
         let opened = checks::write(call, Durable::Soon, |db| {
+            code = confirm::use_code_unless_changed(call, db, user)?;
+            let Ok(has_factor) = code else {
+                return Ok(None);
+            };
             let stored = &user.password;
             let most = config.sessions_per_user;
             let opened = sessions::open(db, user.id, stored, &digest, expires_at, most)?;
             if let Some(rehashed) = rehashed.filter(|_| opened) {
                 users::rehash(db, user.id, stored, &rehashed)?;
             }
+            if has_factor {
+                totp::mark_session(db, &digest)?;
+            }
             Ok(opened.then_some(user.id))
         })?;
+        code?;
         Ok(opened.is_some())
     })?;
     Ok(Success::value(&token).with_cookie(cookie::for_login(call, &token)))

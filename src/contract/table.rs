@@ -36,6 +36,12 @@ const TOKEN_UNKNOWN: Row = row(
     &[Reason::TokenUnknown],
 );
 const TOKEN_ABSENT: Row = row(404, "搁着闹呢？", &[Reason::TokenAbsent]);
+/// An account with a second factor, and no code that fits.
+pub(super) const OTP_WRONG: Row = row(
+    605,
+    "二步验证码不对或者没有填哦~",
+    &[Reason::OtpAbsent, Reason::OtpWrong],
+);
 const GET_ONLY: Row = row(500, "请使用GET请求", &[Reason::WrongMethod]);
 
 const fn field(name: &'static str, limit: usize) -> Field {
@@ -106,7 +112,7 @@ pub const LOGIN: Endpoint = Endpoint {
     method: "POST",
     summary: "A new session",
     fields: &[USERNAME, PASSWD],
-    optional: &[],
+    optional: &[OTP],
     flags: &["cookie", "remember"],
     captcha: true,
     token: Token::None,
@@ -124,6 +130,7 @@ pub const LOGIN: Endpoint = Endpoint {
             "账号或密码错误",
             &[Reason::FieldAbsent, Reason::PasswordWrong],
         ),
+        OTP_WRONG,
     ],
 };
 
@@ -151,7 +158,7 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
     method: "POST",
     summary: "Another password; ends every session",
     fields: &[USERNAME, OLD_PASSWD, NEW_PASSWD],
-    optional: &[],
+    optional: &[OTP],
     flags: &[],
     captcha: true,
     token: Token::None,
@@ -174,6 +181,7 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
         POST_ONLY,
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
+        OTP_WRONG,
     ],
 };
 
@@ -235,7 +243,7 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
     method: "POST",
     summary: "A password for one that is forgotten; ends every session",
     fields: &[KEY, NAME, NEW_PASSWD, EMAIL],
-    optional: &[],
+    optional: &[OTP],
     flags: &[],
     captcha: true,
     token: Token::None,
@@ -264,6 +272,7 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
         ),
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
+        OTP_WRONG,
     ],
 };
 
@@ -374,6 +383,119 @@ pub const LINK_INFO: Endpoint = Endpoint {
     ],
 };
 
+/// The members of the additions for one's own account that are not in order.
+const INPUT_WRONG: Row = row(
+    404,
+    "输入信息有误重新输入",
+    &[
+        Reason::TokenAbsent,
+        Reason::FieldAbsent,
+        Reason::FieldTooLong,
+    ],
+);
+const PASSWORD_WRONG: Row = row(604, "账号或密码错误", &[Reason::PasswordWrong]);
+
+/// `/api/totp_info`: whether the account has a second factor. An addition.
+pub const TOTP_INFO: Endpoint = Endpoint {
+    path: "/api/totp_info",
+    method: "POST",
+    summary: "Whether the account has a second factor, and how many recovery codes are left",
+    fields: &[],
+    optional: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Quick,
+    throttled: false,
+    audited: false,
+    value: Value::SecondFactor,
+    success: row(200, "返回二步验证信息", &[]),
+    refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
+};
+
+/// `/api/totp_begin`: the secret of a second factor, which is not on yet. An addition.
+pub const TOTP_BEGIN: Endpoint = Endpoint {
+    path: "/api/totp_begin",
+    method: "POST",
+    summary: "The secret of a second factor; nothing is on before `totp_confirm`",
+    fields: &[PASSWD],
+    optional: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Hash,
+    throttled: true,
+    audited: false,
+    value: Value::Enrolment,
+    success: row(200, "返回二步验证密钥", &[]),
+    refusals: &[
+        TOKEN_UNKNOWN,
+        INPUT_WRONG,
+        POST_ONLY,
+        row(
+            503,
+            "小宝贝你没有开启二步验证功能哦！！",
+            &[Reason::Disabled],
+        ),
+        PASSWORD_WRONG,
+        row(606, "二步验证已经开启啦~", &[Reason::TotpOn]),
+    ],
+};
+
+/// `/api/totp_confirm`: turns the second factor on whose secret `totp_begin` has returned. An addition.
+pub const TOTP_CONFIRM: Endpoint = Endpoint {
+    path: "/api/totp_confirm",
+    method: "POST",
+    summary: "The second factor is on from now; recovery codes, shown once",
+    fields: &[PASSWD, OTP],
+    optional: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::RecoveryCodes,
+    success: row(200, "返回恢复码", &[]),
+    refusals: &[
+        TOKEN_UNKNOWN,
+        INPUT_WRONG,
+        POST_ONLY,
+        PASSWORD_WRONG,
+        OTP_WRONG,
+        row(
+            606,
+            "二步验证已经开启，或者还没有开始设置哦~",
+            &[Reason::TotpOn, Reason::TotpOff],
+        ),
+    ],
+};
+
+/// `/api/totp_end`: turns the second factor off. An addition.
+pub const TOTP_END: Endpoint = Endpoint {
+    path: "/api/totp_end",
+    method: "POST",
+    summary: "The second factor is off from now",
+    fields: &[PASSWD, OTP],
+    optional: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "二步验证已经关闭~", &[]),
+    refusals: &[
+        TOKEN_UNKNOWN,
+        INPUT_WRONG,
+        POST_ONLY,
+        PASSWORD_WRONG,
+        OTP_WRONG,
+        row(606, "还没有开启二步验证哦~", &[Reason::TotpOff]),
+    ],
+};
+
 /// `/health`: whether requests are answered and the database can be read. An addition for
 /// monitoring and for the supervisor.
 pub const HEALTH: Endpoint = Endpoint {
@@ -426,7 +548,16 @@ pub const DOCUMENT: [&Endpoint; 8] = [
 ];
 
 /// The interfaces that are not in the document.
-pub const ADDITIONS: [&Endpoint; 4] = [&GET_VERIFICATION_CODE, &LOGOUT, &LINK_INFO, &HEALTH];
+pub const ADDITIONS: [&Endpoint; 8] = [
+    &GET_VERIFICATION_CODE,
+    &LOGOUT,
+    &LINK_INFO,
+    &TOTP_INFO,
+    &TOTP_BEGIN,
+    &TOTP_CONFIRM,
+    &TOTP_END,
+    &HEALTH,
+];
 
 /// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the
 /// `code`, and the message.

@@ -13,6 +13,7 @@ mod open;
 pub mod reset_links;
 pub mod schema;
 pub mod sessions;
+pub mod totp;
 mod transaction;
 pub mod users;
 

@@ -136,6 +136,14 @@ pub fn credentials(db: &Connection, name: &str) -> Result<Credentials> {
     })
 }
 
+/// Whether a user still has the stored password, and is not disabled.
+pub fn has_password(db: &Connection, user: &Stored) -> Result<bool> {
+    db.prepare_cached(
+        "SELECT 1 FROM users WHERE id = ?1 AND password = ?2 AND disabled_at IS NULL",
+    )?
+    .exists(params![user.id, user.password])
+}
+
 /// Whether any row has an Argon2id hash.
 pub fn any_argon2id(db: &Connection) -> Result<bool> {
     db.prepare_cached(&format!("SELECT {}", any_row_has_argon2id()))?
@@ -182,6 +190,15 @@ pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Resul
         sessions::end_all(db, id)?;
     }
     Ok(changed == 1)
+}
+
+/// The id of the enabled user with this name and this email.
+pub fn by_name_and_email(db: &Connection, name: &str, email: &str) -> Result<Option<i64>> {
+    db.prepare_cached(
+        "SELECT id FROM users WHERE name = ?1 AND email = ?2 COLLATE NOCASE AND disabled_at IS NULL",
+    )?
+    .query_row([name, email], |row| row.get(0))
+    .optional()
 }
 
 /// Sets the password of the user with this name and this email, and ends the sessions and the reset
