@@ -137,6 +137,12 @@ impl App {
             .write(|batch| self.write(Durable::Soon, |db| sessions::set_seen(db, batch)))
     }
 
+    /// Removes from the write-ahead log what was erased in the database, unless another process reads
+    /// it: then a later checkpoint does that.
+    pub fn erase_log(&self) {
+        self.group_commit.try_checkpoint();
+    }
+
     /// Moves the write-ahead log into the database file, at the end.
     pub fn checkpoint(&self) {
         self.group_commit.checkpoint();

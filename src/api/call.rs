@@ -7,6 +7,7 @@ use crate::contract::{Endpoint, Reason, Token};
 use crate::crypto;
 use crate::http::Request;
 use crate::store::sessions;
+use std::cell::OnceCell;
 
 /// A request to an interface.
 pub struct Call<'a> {
@@ -17,6 +18,8 @@ pub struct Call<'a> {
     pub body: JsonBody,
     /// SHA-256 of the token.
     token: Option<[u8; 32]>,
+    /// The name of the token's owner, once it is known.
+    owner: OnceCell<String>,
 }
 
 impl<'a> Call<'a> {
@@ -38,6 +41,7 @@ impl<'a> Call<'a> {
             request,
             body,
             token,
+            owner: OnceCell::new(),
         }
     }
 
@@ -58,8 +62,17 @@ impl<'a> Call<'a> {
         Source::of(self.request.client)
     }
 
-    /// The name of the user that the request is about; empty if it does not name one.
+    /// Sets the name of the token's owner, and returns it.
+    pub fn owner_is(&self, name: String) -> &str {
+        self.owner.get_or_init(|| name)
+    }
+
+    /// The name of the user that the request is about: the token's owner, if that is known, or the
+    /// user whom the body names. Empty if it names none.
     pub fn user_name(&self) -> &str {
+        if let Some(owner) = self.owner.get() {
+            return owner;
+        }
         let username = self.body.text("username");
         if username.is_empty() {
             self.body.text("name")

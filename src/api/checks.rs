@@ -44,6 +44,16 @@ pub fn has_right_captcha(app: &App, body: &JsonBody, now: i64) -> bool {
     })
 }
 
+/// Makes the captcha of a request valid again, which [`captcha`] has accepted. Nothing happens if it
+/// has expired, was evicted, or belongs to the next worker: the client needs another one then.
+pub fn put_captcha_back(call: &Call) {
+    // The accepted answer is as good as the original one.
+    let [key, answer] = CAPTCHA.map(|name| call.body.text(name));
+    if let Ok(mut captchas) = call.app.captchas() {
+        captchas.put_back(&crypto::sha256(key), answer.into(), call.request.now);
+    }
+}
+
 /// The id of the token's owner.
 pub fn owner(call: &Call) -> Result<i64, Refusal> {
     session(call).map(|session| session.user)
@@ -105,6 +115,7 @@ pub fn attempt_that<T>(
     pending.verdict = match &outcome {
         Ok(value) if forgives(value) => Verdict::Right,
         Ok(_) => Verdict::Unknown,
+        Err(refusal) if refusal.reason == Reason::OtpAbsent => Verdict::Incomplete,
         Err(refusal) if is_wrong_guess(refusal.reason) => Verdict::Wrong,
         Err(_) => Verdict::Unknown,
     };
@@ -122,6 +133,7 @@ pub fn is_failed_sign_in(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::PasswordWrong
+            | Reason::OtpWrong
             | Reason::KeyWrong
             | Reason::DisabledAndKeyWrong
             | Reason::UserUnknown
@@ -166,7 +178,8 @@ pub fn write(
     })
 }
 
-/// Records in the audit log that a user has used an invitation or a reset link, `what`.
+/// Records in the audit log that a user has used an invitation, a reset link or a recovery code,
+/// `what`.
 pub fn record_use(call: &Call, db: &Transaction, what: &str, user: i64) -> rusqlite::Result<()> {
     record_as(call, db, &format!("{what} used"), user)
 }
@@ -218,7 +231,8 @@ pub fn write_if_changed(
     changed.ok_or_else(|| Reason::TokenUnknown.into())
 }
 
-fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
+/// Records in the audit log that a request has changed a user's account, if the endpoint is audited.
+pub fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
     if call.endpoint.audited {
         audit::done(db, &event(call, &call.request.source()), Some(id))
     } else {

@@ -209,7 +209,7 @@ fn accepts_html(request: &Request) -> bool {
 }
 
 /// As `encodeURIComponent` does, except for `!'()*`.
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() * 3 / 2);
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::checks;
+use super::confirm;
 use super::password::verify_then;
 use super::session::NewSession;
 use crate::account::throttle::Secret;
@@ -20,17 +21,24 @@ fn log_in(call: &Call) -> Outcome {
     let (name, password) = (call.body.text("username"), call.body.text("passwd"));
     let session = NewSession::of(call);
     verify_then(call.app, name, password, |user| {
+        confirm::expect_code(call, user.id)?;
         // A row of the other scheme is rewritten, since the password is known now.
         let rehashed = (Scheme::of(&user.password) != config.password_hash)
             .then(|| config.password_hash.hash(password));
+        let mut code = Ok(false);
         let opened = checks::write(call, Durable::Soon, |db| {
+            code = confirm::use_code_unless_changed(call, db, user)?;
+            let Ok(has_factor) = code else {
+                return Ok(None);
+            };
             let stored = &user.password;
-            let opened = session.open(call, db, user.id, stored, false)?;
+            let opened = session.open(call, db, user.id, stored, has_factor)?;
             if let Some(rehashed) = rehashed.filter(|_| opened) {
                 users::rehash(db, user.id, stored, &rehashed)?;
             }
             Ok(opened.then_some(user.id))
         })?;
+        code?;
         Ok(opened.is_some())
     })?;
     Ok(session.success(call))

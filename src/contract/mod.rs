@@ -42,7 +42,9 @@ pub enum Reason {
     Taken,
     /// The user does not exist, or the password is wrong.
     PasswordWrong,
-    /// The account has a second factor, and its code is absent or wrong.
+    /// The account has a second factor, and its code is absent.
+    OtpAbsent,
+    /// The account has a second factor, and its code is wrong or was used before.
     OtpWrong,
     /// The account has a second factor already.
     TotpOn,
@@ -152,6 +154,12 @@ pub enum Value {
     Account,
     /// What an invitation or a reset link is for.
     Link,
+    /// Whether a second factor is on, and how many recovery codes are left.
+    SecondFactor,
+    /// The secret of a second factor, as text, address and QR code.
+    Enrolment,
+    /// Recovery codes.
+    RecoveryCodes,
     /// A picture's name under [`AVATARS`].
     AvatarName,
     /// No message: the body is a picture, and a header has the captcha's key.

@@ -139,6 +139,30 @@ fn value(endpoint: &Endpoint) -> Value {
                 "properties": members, "additionalProperties": false,
             })
         }
+        ValueKind::SecondFactor => json!({
+            "type": "object", "required": ["on", "recovery_codes"],
+            "properties": {
+                "on": {"type": "boolean"},
+                "recovery_codes": {
+                    "type": "integer", "minimum": 0,
+                    "description": "How many recovery codes are left.",
+                },
+            },
+            "additionalProperties": false,
+        }),
+        ValueKind::Enrolment => json!({
+            "type": "object", "required": ["secret", "uri", "qr"],
+            "properties": {
+                "secret": text("The secret in base32, without padding."),
+                "uri": text("The secret as an `otpauth://` address."),
+                "qr": text("The QR code of that address, as SVG."),
+            },
+            "additionalProperties": false,
+        }),
+        ValueKind::RecoveryCodes => json!({
+            "type": "array", "items": {"type": "string"},
+            "description": "Codes, each of which replaces `otp` once. They are shown only now.",
+        }),
         ValueKind::Account => {
             let names = ["key", "name", "token", "show_name", "email", "avatar"];
             let mut members: Map<String, Value> = names
