@@ -32,17 +32,18 @@ pub fn answer(app: &App, request: &Request) -> Reply {
 }
 
 fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
-    let groups = required_groups(&request.query).map_err(|parameter| {
+    let Demands { groups, factor } = demands(&request.query).map_err(|parameter| {
         let shown: String = parameter.chars().take(80).collect();
         warn(&format!(
-            "the parameter {shown:?} is not group=NAME, so every request is refused; correct the proxy's configuration"
+            "the parameter {shown:?} is not group=NAME or factor=2 once, so every request is refused; correct the proxy's \
+             configuration"
         ));
         Reply::from(outside(403))
     })?;
     let call = Call::new(app, &FORWARD_AUTH, request, JsonBody::default());
-    let user = identify(&call).map_err(|refusal| refused(&call, refusal))?;
+    let user = identify(&call, factor).map_err(|refusal| refused(&call, refusal))?;
     let Some(user) = user else {
-        return Err(sign_in(app, request));
+        return Err(sign_in(app, request, factor));
     };
     if !plain_name::is_plain(&user.name) {
         warn(&format!(
@@ -62,31 +63,44 @@ fn warn(text: &str) {
     WARNINGS.line(Level::Error, &format!("{}: {text}", FORWARD_AUTH.path));
 }
 
-/// The groups of which one is needed, from the proxy's configuration: `group=NAME`, repeatedly. A
-/// parameter that is not known is an error, since a misspelt one would let everyone pass.
-fn required_groups(query: &str) -> Result<Vec<&str>, &str> {
-    let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
-    parameters
-        .map(|parameter| match parameter.split_once('=') {
-            Some(("group", name)) if plain_name::is_plain(name) => Ok(name),
-            _ => Err(parameter),
-        })
-        .collect()
+/// What the proxy's configuration demands of a user.
+#[derive(Default)]
+struct Demands<'a> {
+    /// The groups of which one is needed: `group=NAME`, repeatedly.
+    groups: Vec<&'a str>,
+    /// Whether the session must have been opened with a second factor: `factor=2`.
+    factor: bool,
 }
 
-/// The user whose cookie, token or user key a request has.
-fn identify(call: &Call) -> Result<Option<ForwardedUser>, Refusal> {
+/// Reads the query. A parameter that is not known is an error, since a misspelt one would let
+/// everyone pass.
+fn demands(query: &str) -> Result<Demands<'_>, &str> {
+    let mut demands = Demands::default();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("group", name)) if plain_name::is_plain(name) => demands.groups.push(name),
+            Some(("factor", "2")) if !demands.factor => demands.factor = true,
+            _ => return Err(parameter),
+        }
+    }
+    Ok(demands)
+}
+
+/// The user whose cookie, token or user key a request has. If a second factor is demanded, a user
+/// key is not enough, and neither is a session that was opened without one.
+fn identify(call: &Call, factor: bool) -> Result<Option<ForwardedUser>, Refusal> {
+    let suffices = |user: &ForwardedUser| user.second_factor || !factor;
     let headers = &call.request.headers;
     let scope = cookie::scope(&call.app.config, call.request);
     if let Some(token) = scope.find(&headers.cookies)
-        && let Some(user) = by_token(call, token)?
+        && let Some(user) = by_token(call, token)?.filter(suffices)
     {
         return Ok(Some(user));
     }
     match Authorization::parse(&headers.authorization) {
-        Some(Authorization::Bearer(token)) => by_token(call, &token),
-        Some(Authorization::Basic(name, key)) => by_key(call, &name, &key),
-        None => Ok(None),
+        Some(Authorization::Bearer(token)) => Ok(by_token(call, &token)?.filter(suffices)),
+        Some(Authorization::Basic(name, key)) if !factor => by_key(call, &name, &key),
+        _ => Ok(None),
     }
 }
 
@@ -159,14 +173,15 @@ fn header_text(text: String) -> String {
 }
 
 /// The client has to sign in first: it is redirected to the page, or told so.
-fn sign_in(app: &App, request: &Request) -> Reply {
+fn sign_in(app: &App, request: &Request, factor: bool) -> Reply {
     if let Some(location) = sign_in_address(app, request) {
         return Reply::empty(303, vec![("Location", location.into()), NO_STORE]);
     }
     let mut reply = Reply::from(outside(401));
-    // A browser would show a dialog of its own for this challenge, also for requests of scripts.
+    // A browser would show a dialog of its own for this challenge, also for requests of scripts. A
+    // user key does not help if a second factor is demanded.
     let from_page = request.headers.from_browser || !request.headers.origin.is_empty();
-    if !from_page && !accepts_html(request) {
+    if !factor && !from_page && !accepts_html(request) {
         let challenge = "Basic realm=\"accountd\", charset=\"UTF-8\"";
         reply.headers.push(("WWW-Authenticate", challenge.into()));
     }

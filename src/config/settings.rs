@@ -80,7 +80,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "totp_key",
         kind: Kind::Secret,
         default: "null",
-        doc: "The key that encrypts the secrets of second factors in the database; a start writes a random one to the file, unless one is set; with null no second factor can be turned on.",
+        doc: "The key that encrypts the secrets of second factors in the database; the first start writes a random one to the file; with null no second factor can be turned on.",
     },
     Setting {
         name: "usernames",

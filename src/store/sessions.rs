@@ -183,3 +183,72 @@ pub fn end_all(db: &Transaction, user: i64) -> Result<()> {
         .execute([user])
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::Scratch;
+
+    fn new(user: i64, token: &[u8; 32], now: i64) -> New<'_> {
+        New {
+            user,
+            password: "x",
+            token,
+            now,
+            expires_at: now + 100_000,
+            source: "192.0.2.1",
+            client: "curl",
+            second_factor: false,
+        }
+    }
+
+    fn numbers(scratch: &Scratch, user: i64) -> Vec<i64> {
+        let listed = scratch.store.read(|db| list(db, user, 0)).unwrap();
+        listed.iter().map(|one| one.nth).collect()
+    }
+
+    #[test]
+    fn a_number_grows_and_is_not_used_again_after_its_session_has_ended() {
+        let mut scratch = Scratch::new();
+        let id = scratch.add("rei");
+        let tokens: Vec<[u8; 32]> = (1..=5).map(|byte| [byte; 32]).collect();
+        for (token, now) in [(0, 10_000), (1, 10_000), (2, 10_000)] {
+            assert!(scratch.write(|db| open(db, &new(id, &tokens[token], now), 10)));
+        }
+        assert_eq!(numbers(&scratch, id), [10_002, 10_001, 10_000]);
+        assert!(scratch.write(|db| end_nth(db, id, 10_002)));
+        assert!(scratch.write(|db| open(db, &new(id, &tokens[3], 10_005), 10)));
+        assert_eq!(numbers(&scratch, id), [10_005, 10_001, 10_000]);
+        // Neither the number nor the user alone ends a session.
+        let other = scratch.add("asuka");
+        for (user, nth) in [(id, 10_002), (other, 10_005), (id, -1)] {
+            assert!(!scratch.write(|db| end_nth(db, user, nth)));
+        }
+        // A clock that was set back.
+        assert!(scratch.write(|db| open(db, &new(id, &tokens[4], 5), 2)));
+        assert_eq!(numbers(&scratch, id), [10_006, 10_005]);
+    }
+
+    #[test]
+    fn the_hour_of_a_use_is_written_if_it_is_later() {
+        let mut scratch = Scratch::new();
+        let id = scratch.add("rei");
+        let token = [7; 32];
+        assert!(scratch.write(|db| open(db, &new(id, &token, 2 * HOUR + 5), 1)));
+        let seen = |scratch: &Scratch| {
+            let found = scratch.store.read(|db| find(db, &token, 0)).unwrap();
+            found.unwrap().seen_at
+        };
+        assert_eq!(seen(&scratch), Some(2 * HOUR));
+        let row = super::id(&token);
+        for (written, expected) in [(HOUR, 2 * HOUR), (3 * HOUR, 3 * HOUR)] {
+            scratch.write(|db| set_seen(db, &[(row, written), (row + 1, written)]));
+            assert_eq!(seen(&scratch), Some(expected));
+        }
+        // One that an older version has opened.
+        scratch.write(|db| db.execute("UPDATE sessions SET seen_at = NULL", []));
+        assert_eq!(seen(&scratch), None);
+        scratch.write(|db| set_seen(db, &[(row, HOUR)]));
+        assert_eq!(seen(&scratch), Some(HOUR));
+    }
+}

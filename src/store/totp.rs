@@ -221,7 +221,17 @@ mod tests {
         };
         scratch.write(|db| {
             for token in [[1; 32], [2; 32]] {
-                assert!(sessions::open(db, id, "x", &token, 100, 10)?);
+                let new = sessions::New {
+                    user: id,
+                    password: "x",
+                    token: &token,
+                    now: 1,
+                    expires_at: 100,
+                    source: "-",
+                    client: "other",
+                    second_factor: false,
+                };
+                assert!(sessions::open(db, &new, 10)?);
             }
             mark_session(db, &[1; 32])
         });
