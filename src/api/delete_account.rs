@@ -69,7 +69,10 @@ mod tests {
         assert!(!avatar::path(&fixture.data, &picture).exists());
         assert!(fixture.owner(&stranger).is_some());
         let lines = ["recovery-code used", "delete_account"];
-        assert_eq!(fixture.audit(), lines.map(|event| (event.into(), "rei".into())));
+        assert_eq!(
+            fixture.audit(),
+            lines.map(|event| (event.into(), "rei".into()))
+        );
         assert_eq!(
             refused(delete(&fixture, &token, PASSWORD, "")),
             Reason::TokenUnknown
@@ -90,10 +93,14 @@ mod tests {
             .unwrap();
         let has_it = || {
             let files = fs::read_dir(&fixture.data).unwrap();
-            let mut files = files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+            let mut files = files
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.is_file());
             files.any(|path| {
                 let bytes = fs::read(path).unwrap();
-                bytes.windows(email.len()).any(|part| part == email.as_bytes())
+                bytes
+                    .windows(email.len())
+                    .any(|part| part == email.as_bytes())
             })
         };
         assert!(has_it());

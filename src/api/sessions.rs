@@ -52,17 +52,22 @@ fn second_factor(call: &Call, session: &Session) -> Result<(), Refusal> {
     let (owner, _) = owner.ok_or(Reason::TokenUnknown)?;
     let secret = Secret::Password(call.owner_is(owner.name));
     // A right code forgives no wrong passwords.
-    checks::attempt_that(call, &[secret], |()| false, || {
-        call.app.write(Durable::Now, |db| {
-            if sessions::owner(db, &token, now)? != Some(session.user) {
-                return Ok(Err(Reason::TokenUnknown.into()));
-            }
-            if let Err(refusal) = confirm::use_code(call, db, session.user)? {
-                return Ok(Err(refusal));
-            }
-            totp::mark_session(db, &token).map(Ok)
-        })?
-    })
+    checks::attempt_that(
+        call,
+        &[secret],
+        |()| false,
+        || {
+            call.app.write(Durable::Now, |db| {
+                if sessions::owner(db, &token, now)? != Some(session.user) {
+                    return Ok(Err(Reason::TokenUnknown.into()));
+                }
+                if let Err(refusal) = confirm::use_code(call, db, session.user)? {
+                    return Ok(Err(refusal));
+                }
+                totp::mark_session(db, &token).map(Ok)
+            })?
+        },
+    )
 }
 
 fn info(call: &Call, one: Listed, own: i64) -> Info {
@@ -155,7 +160,8 @@ mod tests {
         let fixture = Fixture::new();
         let (id, token) = fixture.signed_in("rei");
         fixture.session(id);
-        let sql = "UPDATE sessions SET opened_at = NULL, seen_at = NULL, source = NULL, client = NULL";
+        let sql =
+            "UPDATE sessions SET opened_at = NULL, seen_at = NULL, source = NULL, client = NULL";
         fixture
             .app
             .write(Durable::Now, |db| db.execute(sql, []))

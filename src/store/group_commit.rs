@@ -176,7 +176,9 @@ impl GroupCommit {
 
     /// [`Store::checkpoint`] without a long wait for readers: other writers wait meanwhile.
     pub fn try_checkpoint(&self) -> bool {
-        lock(&self.state).store.checkpoint_within(CHECKPOINT_PATIENCE)
+        lock(&self.state)
+            .store
+            .checkpoint_within(CHECKPOINT_PATIENCE)
     }
 
     /// [`Store::checkpoint`], after the writes in progress.

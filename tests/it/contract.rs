@@ -759,6 +759,114 @@ fn logout() {
     cases.complete();
 }
 
+/// Turns on a second factor of the user with the id 1, with one recovery code, which is returned.
+fn second_factor(server: &Server) -> &'static str {
+    let db = server.database();
+    db.execute("INSERT INTO totp VALUES (1, x'00', 1, 0)", [])
+        .unwrap();
+    let digest = accountd::crypto::sha256("abcdefghjkmn");
+    db.execute("INSERT INTO recovery_codes VALUES (1, ?1)", [digest])
+        .unwrap();
+    "abcd-efgh-jkmn"
+}
+
+#[test]
+fn sessions() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let body = json!({"token": token});
+    let mut cases = Cases::of(&server, &contract::SESSIONS);
+    token_rows(&mut cases, &body);
+    let response = cases.is(200, &body).json();
+    let one = &response["message"][0];
+    let names: Vec<&str> = one.as_object().unwrap().keys().map(|key| &**key).collect();
+    let mut expected = [
+        "id",
+        "opened",
+        "seen",
+        "source",
+        "client",
+        "current",
+        "second_factor",
+    ];
+    expected.sort_unstable();
+    let mut names = names;
+    names.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(
+        (&one["source"], &one["client"], &one["current"]),
+        (&json!("127.0.0.1"), &json!("other"), &json!(true))
+    );
+    for end in absent() {
+        cases.is(200, &changed(&body, "end", &end));
+    }
+    let code = second_factor(&server);
+    cases.is(605, &body);
+    cases.is(605, &changed(&body, "otp", &json!("bcde-fghj-kmnp")));
+    cases.is(200, &changed(&body, "otp", &json!(code)));
+    cases.is(200, &body);
+    cases.complete();
+}
+
+#[test]
+fn update_email() {
+    let server = Server::start();
+    let token = server.user("rei");
+    server.register("asuka");
+    let body = json!({"token": token, "passwd": "a password", "new_email": "new@example.org"});
+    let mut cases = Cases::of(&server, &contract::UPDATE_EMAIL);
+    token_rows(&mut cases, &body);
+    for name in ["passwd", "new_email"] {
+        cases.is(404, &without(&body, name));
+        for value in absent() {
+            cases.is(404, &changed(&body, name, &value));
+        }
+    }
+    cases.is(404, &changed(&body, "new_email", &json!("阿".repeat(255))));
+    cases.is(404, &changed(&body, "passwd", &json!("阿".repeat(1025))));
+    cases.is(604, &changed(&body, "passwd", &json!("wrong")));
+    cases.is(
+        607,
+        &changed(&body, "new_email", &json!("ASUKA@example.org")),
+    );
+    assert_eq!(server.info(&token)["email"], "rei@example.org");
+    cases.is(200, &body);
+    assert_eq!(server.info(&token)["email"], "new@example.org");
+    cases.is(200, &changed(&body, "new_email", &json!("阿".repeat(254))));
+    let code = second_factor(&server);
+    cases.is(605, &body);
+    cases.is(605, &changed(&body, "otp", &json!("bcde-fghj-kmnp")));
+    cases.is(200, &changed(&body, "otp", &json!(code)));
+    cases.complete();
+}
+
+#[test]
+fn delete_account() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let other = server.user("asuka");
+    let body = json!({"token": token, "passwd": "a password"});
+    let mut cases = Cases::of(&server, &contract::DELETE_ACCOUNT);
+    token_rows(&mut cases, &body);
+    cases.is(404, &without(&body, "passwd"));
+    for value in absent() {
+        cases.is(404, &changed(&body, "passwd", &value));
+    }
+    cases.is(404, &changed(&body, "passwd", &json!("阿".repeat(1025))));
+    cases.is(604, &changed(&body, "passwd", &json!("wrong")));
+    let code = second_factor(&server);
+    cases.is(605, &body);
+    assert_eq!(server.info(&token)["name"], "rei");
+    cases.is(200, &changed(&body, "otp", &json!(code)));
+    cases.is(403, &body);
+    assert_eq!(server.info(&other)["name"], "asuka");
+    let log_in = json!({"username": "rei", "passwd": "a password"});
+    assert_eq!(server.post_solved("/api/login", log_in).code(), 604);
+    // Name and email are free again.
+    server.user("rei");
+    cases.complete();
+}
+
 #[test]
 fn health() {
     let server = Server::start();

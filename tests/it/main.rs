@@ -13,6 +13,7 @@ mod import;
 mod imports;
 mod keys;
 mod metrics;
+mod own_account;
 mod page;
 mod proxy;
 mod reload;
