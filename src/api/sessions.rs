@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_account_with_a_second_factor_is_asked_for_it_once_a_session() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::with(&[("ACCOUNTD_THROTTLE", "false")]);
         let (id, token) = fixture.signed_in("rei");
         let other = fixture.session(id);
         let code = crypto::sha256("abcdefghjkmn");
