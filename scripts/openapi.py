@@ -99,6 +99,15 @@ def walk(binary: Path, server: Server, document: dict) -> None:
     invitation = json.loads(subprocess.run(invite, stdout=subprocess.PIPE, check=True).stdout)
     post("/api/link_info", {"key": invitation["key"]})
     post("/api/link_info", {"key": "wrong"}, code=404)
+    post("/api/sessions", {"token": token})
+    post("/api/sessions", {"token": "wrong"}, code=403)
+    own = {"token": token, "passwd": harness.PASSWORD}
+    post("/api/update_email", own | {"new_email": "new@example.org"})
+    post("/api/update_email", own | {"passwd": "wrong", "new_email": "a"}, code=604)
+    post("/api/update_email", own | {"new_email": "rei@example.org"})
+    harness.register(server, "asuka")
+    other = str(harness.login(server, "asuka").message)
+    post("/api/delete_account", {"token": other, "passwd": harness.PASSWORD})
     post("/api/logout", {"token": token, "everywhere": True})
     post("/api/user_info", {"token": token}, code=403)
     names = {"username": "rei", "old_passwd": harness.PASSWORD, "new_passwd": "another"}

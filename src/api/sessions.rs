@@ -61,10 +61,12 @@ fn second_factor(call: &Call, session: &Session) -> Result<(), Refusal> {
                 if sessions::owner(db, &token, now)? != Some(session.user) {
                     return Ok(Err(Reason::TokenUnknown.into()));
                 }
-                if let Err(refusal) = confirm::use_code(call, db, session.user)? {
-                    return Ok(Err(refusal));
+                match confirm::use_code(call, db, session.user)? {
+                    Ok(true) => totp::mark_session(db, &token).map(Ok),
+                    // It was turned off meanwhile.
+                    Ok(false) => Ok(Ok(())),
+                    Err(refusal) => Ok(Err(refusal)),
                 }
-                totp::mark_session(db, &token).map(Ok)
             })?
         },
     )
