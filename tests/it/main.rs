@@ -21,5 +21,6 @@ mod service;
 mod support;
 mod throttle;
 mod tidy;
+mod totp;
 mod upload;
 mod wire;
