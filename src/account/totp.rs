@@ -107,6 +107,12 @@ pub fn matching_step(secret: &[u8], code: &str, now: i64) -> Option<i64> {
     found
 }
 
+/// The code of a time in Unix seconds, as an authenticator app shows it.
+#[cfg(test)]
+pub fn code_at(secret: &[u8], now: i64) -> String {
+    code_of(secret, now.div_euclid(STEP))
+}
+
 /// The code of a time step.
 fn code_of(secret: &[u8], step: i64) -> String {
     let number = truncated(secret, step) % 10_u32.pow(DIGITS);

@@ -285,7 +285,7 @@ fn escape_html(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::fixture::{Fixture, PASSWORD};
+    use crate::api::fixture::{Fixture, PASSWORD, value};
     use crate::contract::{LOGIN, LOGOUT, UPDATE_PASSWORD};
     use crate::store::{Durable, groups};
     use base64ct::{Base64, Encoding};
@@ -429,6 +429,53 @@ mod tests {
                 request.headers.accept = accept.into();
                 assert_eq!(answer(&fixture.app, &request).status, status, "{query}");
             }
+        }
+    }
+
+    #[test]
+    fn a_second_factor_is_needed_if_the_proxy_asks_for_it() {
+        let fixture = Fixture::with(&[PAGE, DOMAIN, ("ACCOUNTD_SESSIONS_PER_USER", "10")]);
+        let (id, without) = fixture.signed_in("rei");
+        fixture.second_factor(id);
+        join(&fixture, id, "media");
+        let members = format!(
+            r#""username":"rei","passwd":"{PASSWORD}","otp":"{}""#,
+            Fixture::code(0)
+        );
+        let token = value(fixture.with_captcha(&LOGIN, &members));
+        let with = token.as_str().unwrap();
+        let key = format!("Basic {}", Base64::encode_string(b"rei:user key"));
+        for (query, statuses) in [
+            ("", [200, 200, 200]),
+            ("factor=2", [303, 200, 303]),
+            ("factor=2&group=media", [303, 200, 303]),
+            ("group=admins&factor=2", [303, 403, 303]),
+            ("factor=2&factor=2", [403, 403, 403]),
+            ("factor=1", [403, 403, 403]),
+            ("factor=", [403, 403, 403]),
+            ("factor", [403, 403, 403]),
+            ("Factor=2", [403, 403, 403]),
+        ] {
+            let credentials = [
+                (format!("accountd={without}"), String::new()),
+                (format!("accountd={with}"), String::new()),
+                (String::new(), key.clone()),
+            ];
+            for ((cookie, authorization), status) in credentials.into_iter().zip(statuses) {
+                let mut request = with_cookie(asked(&fixture, "wiki.example.org", "/"), &cookie);
+                request.query = query.into();
+                request.headers.authorization = authorization;
+                assert_eq!(answer(&fixture.app, &request).status, status, "{query}");
+            }
+        }
+        // A program may send its token instead. A challenge for the user key would mislead it.
+        for (token, status) in [(&*without, 401), (with, 200)] {
+            let mut request = fixture.request(&FORWARD_AUTH);
+            request.query = "factor=2".into();
+            request.headers.authorization = format!("Bearer {token}");
+            let reply = answer(&fixture.app, &request);
+            assert_eq!(reply.status, status);
+            assert_eq!(header(&reply, "WWW-Authenticate"), None);
         }
     }
 

@@ -22,5 +22,6 @@ mod service;
 mod support;
 mod throttle;
 mod tidy;
+mod totp;
 mod upload;
 mod wire;
