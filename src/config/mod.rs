@@ -38,6 +38,7 @@ pub struct Config {
     pub forgot_password_function_status: bool,
     pub secret_key_required_for_account_registration: Option<String>,
     pub forget_password_key: Option<String>,
+    pub totp_key: Option<String>,
     pub usernames: Usernames,
     pub public_url: Option<PublicUrl>,
     pub cookie_domain: Option<String>,
@@ -357,17 +358,18 @@ fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
     Ok(members)
 }
 
-/// Writes the initial file, readable only by its owner. An existing file is left unchanged.
-pub fn write_initial(data: &Path, secrets: [String; 2]) -> io::Result<()> {
+/// Writes the initial file, readable only by its owner. An existing file is left unchanged,
+/// since an admin may have written it, and an older program refuses settings that it does not know.
+pub fn write_initial(data: &Path, secrets: [String; 3]) -> io::Result<()> {
     let path = data.join(FILE);
     if path.try_exists()? {
         return Ok(());
     }
-    let [registration, reset] = secrets;
+    let [registration, reset, totp] = secrets;
     let text = format!(
         "{{\n  \"registration_function_status\": true,\n  \"forgot_password_function_status\": false,\n  \
          \"secret_key_required_for_account_registration\": \"{registration}\",\n  \
-         \"forget_password_key\": \"{reset}\"\n}}\n"
+         \"forget_password_key\": \"{reset}\",\n  \"totp_key\": \"{totp}\"\n}}\n"
     );
     // A crash must not leave an incomplete file, so it is renamed into place.
     let fresh = data.join("config.json.new");
