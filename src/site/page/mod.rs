@@ -62,15 +62,12 @@ fn named(stem: &str, extension: &str, content_type: &'static str, content: &'sta
 /// The logo that the host has set. What is wrong with it is logged.
 fn own_logo(data: &Path, name: &str) -> Option<File> {
     match logo::read(data, name) {
-        Ok((content_type, content)) => Some(File {
-            policy: Some(LOGO_POLICY),
-            ..File::new(
-                "/page/logo",
-                content_type,
-                CHECKED,
-                compress(&content).into(),
-            )
-        }),
+        Ok((content_type, content)) => {
+            let content = compress(&content).into();
+            let mut file = File::new("/page/logo", content_type, CHECKED, content);
+            file.policy = Some(LOGO_POLICY);
+            Some(file)
+        }
         Err(fault) => {
             log::line(
                 Level::Error,
