@@ -1,7 +1,8 @@
 //! The web page: its files, which are part of the program, and how they are served.
 
-use crate::config::Config;
-use crate::contract::{DOCUMENT, TOO_SMALL};
+use crate::account::policy;
+use crate::config::{Config, Usernames};
+use crate::contract::{ADDITIONS, DOCUMENT, TOO_SMALL};
 use crate::http::{self, Body, Reply};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 const INDEX: &str = include_str!("files/index.html");
 
 /// The files below `/page/`: names and texts.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 19] = [
     ("style.css", include_str!("files/style.css")),
     ("icon.svg", include_str!("files/icon.svg")),
     ("main.js", include_str!("files/main.js")),
@@ -19,6 +20,7 @@ const FILES: [(&str, &str); 18] = [
     ("api.js", include_str!("files/api.js")),
     ("captcha.js", include_str!("files/captcha.js")),
     ("crop.js", include_str!("files/crop.js")),
+    ("damage.js", include_str!("files/damage.js")),
     ("encode.js", include_str!("files/encode.js")),
     ("forms.js", include_str!("files/forms.js")),
     ("links.js", include_str!("files/links.js")),
@@ -116,6 +118,7 @@ fn index(config: &Config) -> String {
     let cookie_domain = cookie_domain.to_ascii_lowercase();
     let limits: BTreeMap<_, _> = DOCUMENT
         .iter()
+        .chain(&ADDITIONS)
         .flat_map(|endpoint| endpoint.fields)
         .map(|field| (field.name, field.limit))
         .collect();
@@ -134,10 +137,38 @@ fn index(config: &Config) -> String {
             },
         )
         .replace("{cookie-domain}", &cookie_domain)
+        .replace("{captcha-ttl}", &config.captcha_ttl_seconds.to_string())
+        .replace(
+            "{usernames}",
+            match config.usernames {
+                Usernames::Any => "any",
+                Usernames::Plain => "plain",
+            },
+        )
+        .replace("{common-hashes}", &common_hashes())
         .replace(
             "{limits}",
             &serde_json::to_string(&limits).expect("names and numbers serialise"),
         )
+}
+
+/// The passwords about which the page warns while they are typed: so many of the most common ones.
+/// It never sends a password to ask.
+const COMMON: usize = 200;
+
+/// Six hex digits for each of these passwords: the upper 24 bits of FNV-1a. With 200 of them, one
+/// other password in 80,000 gets the warning. The words themselves, many of them vulgar, would be
+/// readable in the page's source and compress no better.
+fn common_hashes() -> String {
+    let hash = |word: &str| {
+        word.bytes().fold(0x811c_9dc5_u32, |state, byte| {
+            (state ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        })
+    };
+    policy::common()
+        .take(COMMON)
+        .map(|word| format!("{:06x}", hash(word) >> 8))
+        .collect()
 }
 
 fn content_type(path: &str) -> &'static str {
