@@ -36,6 +36,7 @@ export function captcha(form) {
     const mine = ++latest;
     drop();
     wanted = true;
+    place.hidden = false;
     due = Infinity;
     box.classList.add("waiting");
     const answer = await fetchCaptcha();
@@ -60,7 +61,10 @@ export function captcha(form) {
     drop();
     wanted = false;
     due = 0;
+    // In a view with more forms, the picture waits for a person who comes to this one.
+    place.hidden = place.dataset.captcha === "later";
   }
+  forget();
   const members = () => ({
     verification_code_key: key ?? "",
     // A Chinese keyboard may write wide letters.
@@ -75,6 +79,6 @@ export function captcha(form) {
   }
   addEventListener("online", renewIfSeen);
   document.addEventListener("visibilitychange", renewIfSeen);
-  form.addEventListener("focusin", () => wanted || renew());
+  form.addEventListener("focusin", ({ target }) => wanted || target.type === "submit" || renew());
   return { input, renew, forget, fetchDue, members };
 }
