@@ -9,7 +9,7 @@ import { make, say, sentenceFor, translate } from "./texts.js";
 
 /// The most characters of each field, by its name.
 const LIMITS = JSON.parse(settings.limits);
-/// Hashes of the most common passwords, see mod.rs.
+/// Hashes of the most common passwords, see index.rs.
 const COMMON = new Set(settings.commonHashes.match(/.{6}/g));
 const HAN = /\p{Script=Han}/u;
 const EDGES = /^[\s\p{Cf}]+|[\s\p{Cf}]+$/gu;
@@ -126,7 +126,7 @@ function tidy(input) {
   if (text !== input.value) input.value = text;
 }
 
-/// FNV-1a, as in mod.rs.
+/// FNV-1a, as in index.rs.
 function hash(text) {
   let state = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) state = Math.imul(state ^ byte, 0x01000193);
