@@ -132,7 +132,7 @@ export async function click(page, selector, text = "") {
 
 /// Presses a key on the focused element, with those before it held down: "Tab", "Shift+ArrowLeft".
 export async function press(page, key) {
-  const keys = key === "+" ? ["+"] : key.split("+");
+  const keys = key === "+" ? ["+"] : key.replace("Space", " ").split("+");
   for (const held of keys.slice(0, -1)) await page.keyboard.down(held);
   await page.keyboard.press(keys.at(-1));
   for (const held of keys.slice(0, -1).reverse()) await page.keyboard.up(held);
