@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { crop } from "./crop.js";
-import { hush, hold, isHeld, show, wire } from "./forms.js";
+import { countDown, hush, hold, isHeld, show, wire } from "./forms.js";
 import { closeSession, currentToken } from "./session.js";
 import { make } from "./texts.js";
 
@@ -13,6 +13,15 @@ const message = byId("account-message");
 const picture = byId("picture");
 
 let account = null;
+/// What a person had typed when the session ended, { name, texts }.
+let kept = null;
+
+const typedFields = () => [...accountView.querySelectorAll(".field input[name]")].filter((one) => !/passw|otp|verif/.test(one.name));
+
+/// Keeps what is typed for when this person has signed in again.
+function keepTyped() {
+  kept = account && { name: account.name, texts: typedFields().map((input) => [input, input.value]) };
+}
 
 function fillAccount() {
   const { id, key, name, show_name, email, avatar } = account;
@@ -22,6 +31,10 @@ function fillAccount() {
   byId("account-id").textContent = id;
   byId("key").value = key;
   accountForm("update_password").elements.username.value = name;
+  // This does not replace what is being typed.
+  byId("show-name").defaultValue = show_name;
+  if (kept?.name === name) for (const [input, text] of kept.texts) input.value = text;
+  kept = null;
   const image = byId("avatar");
   const source = `s/${encodeURIComponent(avatar)}`;
   if (image.getAttribute("src") !== source) image.src = source;
@@ -32,7 +45,8 @@ function empty() {
   for (const id of ["account-title", "account-name", "account-email", "account-id"]) byId(id).textContent = "";
   byId("key").value = "";
   byId("avatar").removeAttribute("src");
-  for (const input of accountView.querySelectorAll("form input[name]")) input.value = "";
+  byId("show-name").defaultValue = "";
+  for (const one of accountView.querySelectorAll("form")) one.reset();
 }
 
 function retry(load) {
@@ -45,14 +59,17 @@ function retry(load) {
 
 /// Connects the account view. `leave(how)` is called when the session has ended, with what to show.
 export function wireAccount(leave) {
-  const ended = (answer) => leave({ answer, name: "expired" });
+  function ended(answer) {
+    keepTyped();
+    leave({ answer, name: "expired", username: account?.name });
+  }
 
   async function load() {
     const token = currentToken();
     const answer = await call("user_info", { token });
     // Another tab has signed in or out in the meantime.
     if (token !== currentToken()) return;
-    if (answer.status === 200 && answer.code !== 200) return ended(answer);
+    if (answer.status === 200 && [403, 404].includes(answer.code)) return ended(answer);
     if (answer.code !== 200) {
       show(message, { answer });
       return retry(load);
@@ -82,7 +99,7 @@ export function wireAccount(leave) {
       },
     }),
     wire(accountForm("update_password"), {
-      done: (answer) => leave({ answer, name: "passwordChanged", good: true, username: account.name }),
+      done: (answer) => leave({ answer, good: true, username: account.name }),
     }),
   ];
 
@@ -97,7 +114,7 @@ export function wireAccount(leave) {
     event.preventDefault();
     if (isHeld(event.currentTarget)) return;
     ask.returnValue = "";
-    ask.showModal();
+    if (!document.querySelector("dialog[open]")) ask.showModal();
   });
   for (const button of ask.querySelectorAll("button")) {
     button.addEventListener("click", () => ask.close(button.value));
@@ -109,12 +126,17 @@ export function wireAccount(leave) {
     hold(button, "working");
     const answer = await call("logout", { ...token(), everywhere });
     hold(button);
-    // 403: the session had ended before.
-    if (answer.status === 200 && [200, 403].includes(answer.code)) {
+    // The session of this device had ended before. The others have not.
+    if (answer.status === 200 && answer.code === 403 && everywhere) return ended(answer);
+    const isDone = answer.status === 200 && [200, 403].includes(answer.code);
+    // Without the server, a device can forget its own session only.
+    if (isDone || (!answer.status && !everywhere)) {
       closeSession(true);
-      return leave({ answer: answer.code === 200 ? answer : null, name: "signedOut", good: true });
+      const name = !isDone ? "signedOutOffline" : everywhere ? "signedOutEverywhere" : "signedOut";
+      return leave({ answer: answer.code === 200 ? answer : null, name, good: isDone });
     }
     show(message, { answer });
+    if (answer.wait) await countDown(button, answer.wait);
   }
   byId("sign-out").addEventListener("click", (event) => signOut(event.target, false));
   byId("sign-out-everywhere").addEventListener("click", (event) => signOut(event.target, true));
@@ -122,17 +144,14 @@ export function wireAccount(leave) {
   async function take(file) {
     const place = picture.querySelector(".message");
     hush(place);
-    try {
-      await crop(file, {
-        ended,
-        async done() {
-          await load();
-          show(place, { name: "pictureDone", good: true });
-        },
-      });
-    } catch {
-      show(place, { name: "noPicture" });
-    }
+    await crop(file, {
+      ended,
+      failed: (what) => show(place, what),
+      async done(answer) {
+        await load();
+        show(place, { answer: { ...answer, message: "" }, good: true });
+      },
+    });
   }
 
   byId("file").addEventListener("change", ({ target }) => {
