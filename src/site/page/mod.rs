@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const INDEX: &str = include_str!("files/index.html");
 
 /// The files below `/page/`: names and texts.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 18] = [
     ("style.css", include_str!("files/style.css")),
     ("icon.svg", include_str!("files/icon.svg")),
     ("main.js", include_str!("files/main.js")),
@@ -25,6 +25,7 @@ const FILES: [(&str, &str); 17] = [
     ("onward.js", include_str!("files/onward.js")),
     ("return.js", include_str!("files/return.js")),
     ("session.js", include_str!("files/session.js")),
+    ("settings.js", include_str!("files/settings.js")),
     ("square.js", include_str!("files/square.js")),
     ("storage.js", include_str!("files/storage.js")),
     ("texts.js", include_str!("files/texts.js")),

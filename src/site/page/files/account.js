@@ -3,36 +3,36 @@
 import { call } from "./api.js";
 import { crop } from "./crop.js";
 import { hush, hold, isHeld, show, wire } from "./forms.js";
-import * as session from "./session.js";
+import { closeSession, currentToken } from "./session.js";
 import { make } from "./texts.js";
 
-const element = (id) => document.getElementById(id);
-const view = element("account");
-const form = (api) => view.querySelector(`[data-api=${api}]`);
-const message = element("account-message");
-const picture = element("picture");
+const byId = (id) => document.getElementById(id);
+const accountView = byId("account");
+const accountForm = (api) => accountView.querySelector(`[data-api=${api}]`);
+const message = byId("account-message");
+const picture = byId("picture");
 
 let account = null;
 
-function fill() {
+function fillAccount() {
   const { id, key, name, show_name, email, avatar } = account;
-  element("account-title").textContent = show_name;
-  element("account-name").textContent = name;
-  element("account-email").textContent = email;
-  element("account-id").textContent = id;
-  element("key").value = key;
-  form("update_password").elements.username.value = name;
-  const image = element("avatar");
+  byId("account-title").textContent = show_name;
+  byId("account-name").textContent = name;
+  byId("account-email").textContent = email;
+  byId("account-id").textContent = id;
+  byId("key").value = key;
+  accountForm("update_password").elements.username.value = name;
+  const image = byId("avatar");
   const source = `s/${encodeURIComponent(avatar)}`;
   if (image.getAttribute("src") !== source) image.src = source;
 }
 
 function empty() {
   account = null;
-  for (const id of ["account-title", "account-name", "account-email", "account-id"]) element(id).textContent = "";
-  element("key").value = "";
-  element("avatar").removeAttribute("src");
-  for (const input of view.querySelectorAll("form input[name]")) input.value = "";
+  for (const id of ["account-title", "account-name", "account-email", "account-id"]) byId(id).textContent = "";
+  byId("key").value = "";
+  byId("avatar").removeAttribute("src");
+  for (const input of accountView.querySelectorAll("form input[name]")) input.value = "";
 }
 
 function retry(load) {
@@ -48,10 +48,10 @@ export function wireAccount(leave) {
   const ended = (answer) => leave({ answer, name: "expired" });
 
   async function load() {
-    const token = session.current();
+    const token = currentToken();
     const answer = await call("user_info", { token });
     // Another tab has signed in or out in the meantime.
-    if (token !== session.current()) return;
+    if (token !== currentToken()) return;
     if (answer.status === 200 && answer.code !== 200) return ended(answer);
     if (answer.code !== 200) {
       show(message, { answer });
@@ -59,41 +59,41 @@ export function wireAccount(leave) {
     }
     hush(message);
     account = answer.message;
-    fill();
+    fillAccount();
   }
 
-  const token = () => ({ token: session.current() });
+  const token = () => ({ token: currentToken() });
   const forms = [
-    wire(form("update_show_name"), {
+    wire(accountForm("update_show_name"), {
       members: token,
       ended,
       async done(answer) {
-        form("update_show_name").reset();
+        accountForm("update_show_name").reset();
         await load();
-        show(form("update_show_name").querySelector(".message"), { answer, good: true });
+        show(accountForm("update_show_name").querySelector(".message"), { answer, good: true });
       },
     }),
-    wire(form("update_key"), {
+    wire(accountForm("update_key"), {
       members: token,
       ended,
       async done(answer) {
         await load();
-        show(form("update_key").querySelector(".message"), { answer, good: true });
+        show(accountForm("update_key").querySelector(".message"), { answer, good: true });
       },
     }),
-    wire(form("update_password"), {
+    wire(accountForm("update_password"), {
       done: (answer) => leave({ answer, name: "passwordChanged", good: true, username: account.name }),
     }),
   ];
 
-  element("copy").addEventListener("click", async () => {
-    const place = form("update_key").querySelector(".message");
-    const key = element("key");
+  byId("copy").addEventListener("click", async () => {
+    const place = accountForm("update_key").querySelector(".message");
+    const key = byId("key");
     show(place, (await copy(key)) ? { name: "copied", good: true } : { name: "notCopied" });
   });
 
-  const ask = element("ask");
-  element("fresh-key").addEventListener("click", (event) => {
+  const ask = byId("ask");
+  byId("fresh-key").addEventListener("click", (event) => {
     event.preventDefault();
     if (isHeld(event.currentTarget)) return;
     ask.returnValue = "";
@@ -102,7 +102,7 @@ export function wireAccount(leave) {
   for (const button of ask.querySelectorAll("button")) {
     button.addEventListener("click", () => ask.close(button.value));
   }
-  ask.addEventListener("close", () => ask.returnValue && form("update_key").requestSubmit());
+  ask.addEventListener("close", () => ask.returnValue && accountForm("update_key").requestSubmit());
 
   async function signOut(button, everywhere) {
     if (isHeld(button)) return;
@@ -111,13 +111,13 @@ export function wireAccount(leave) {
     hold(button);
     // 403: the session had ended before.
     if (answer.status === 200 && [200, 403].includes(answer.code)) {
-      session.close(true);
+      closeSession(true);
       return leave({ answer: answer.code === 200 ? answer : null, name: "signedOut", good: true });
     }
     show(message, { answer });
   }
-  element("sign-out").addEventListener("click", (event) => signOut(event.target, false));
-  element("sign-out-everywhere").addEventListener("click", (event) => signOut(event.target, true));
+  byId("sign-out").addEventListener("click", (event) => signOut(event.target, false));
+  byId("sign-out-everywhere").addEventListener("click", (event) => signOut(event.target, true));
 
   async function take(file) {
     const place = picture.querySelector(".message");
@@ -135,12 +135,12 @@ export function wireAccount(leave) {
     }
   }
 
-  element("file").addEventListener("change", ({ target }) => {
+  byId("file").addEventListener("change", ({ target }) => {
     if (target.files[0]) take(target.files[0]);
     // Choosing the same file again is a change then.
     target.value = "";
   });
-  const shown = () => !view.hidden;
+  const shown = () => !accountView.hidden;
   addEventListener("dragover", (event) => {
     if (!shown() || !event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();

@@ -28,7 +28,7 @@ export async function call(api, members) {
 }
 
 /// Fetches a captcha: { api, key, picture }, or the answer that refuses it.
-export async function captcha() {
+export async function fetchCaptcha() {
   const api = "get_verification_code";
   try {
     const response = await fetch(`api/${api}/`, { cache: "no-store" });

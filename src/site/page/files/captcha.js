@@ -1,6 +1,6 @@
 // A captcha in a form: a picture, which a click replaces, and a field for the answer.
 
-import * as api from "./api.js";
+import { fetchCaptcha } from "./api.js";
 import { say, translate } from "./texts.js";
 
 let count = 0;
@@ -26,7 +26,7 @@ export function captcha(form) {
     const mine = ++latest;
     forget();
     button.classList.add("waiting");
-    const answer = await api.captcha();
+    const answer = await fetchCaptcha();
     // A later click has started another request.
     if (mine !== latest) return;
     button.classList.remove("waiting");

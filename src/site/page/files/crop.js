@@ -3,7 +3,7 @@
 import { upload } from "./api.js";
 import { encoded, LARGEST, TOO_SMALL } from "./encode.js";
 import { countDown, hold, hush, isHeld, show } from "./forms.js";
-import * as session from "./session.js";
+import { currentToken } from "./session.js";
 import { paint, sideOf } from "./square.js";
 import { size } from "./texts.js";
 
@@ -116,11 +116,11 @@ stage.addEventListener(
 zoom.addEventListener("input", () => zoomTo(CLOSEST ** (zoom.value / 100)));
 addEventListener("resize", () => dialog.open && draw());
 
-function close() {
+function closeCrop() {
   stop?.();
   dialog.close();
 }
-cancel.addEventListener("click", close);
+cancel.addEventListener("click", closeCrop);
 dialog.addEventListener("close", () => {
   stop?.();
   URL.revokeObjectURL(view.picture.src);
@@ -163,7 +163,7 @@ export async function crop(file, { done, ended }) {
     bar.value = 0;
     bar.hidden = false;
     const answer = await upload(
-      session.current(),
+      currentToken(),
       made.file,
       (part) => (bar.value = part),
       (abort) => (stop = abort),
@@ -173,7 +173,7 @@ export async function crop(file, { done, ended }) {
     hold(send);
     if (view !== mine) return;
     if (answer.code === 200 || (answer.status === 200 && answer.code === 403)) {
-      close();
+      closeCrop();
       return (answer.code === 200 ? done : ended)(answer);
     }
     show(place, { answer });

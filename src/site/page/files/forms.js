@@ -4,11 +4,11 @@
 
 import { call } from "./api.js";
 import { captcha } from "./captcha.js";
+import { settings } from "./settings.js";
 import { hasHint, make, say } from "./texts.js";
 
-const state = document.documentElement.dataset;
 /// The most characters of each field, by its name.
-const LIMITS = JSON.parse(state.limits);
+const LIMITS = JSON.parse(settings.limits);
 const HAN = /\p{Script=Han}/u;
 
 /// Shows the server's message and below it a hint of the page, if there is one. `name` is the
@@ -40,7 +40,7 @@ function hintOf(answer) {
   if (answer.offline) return "offline";
   const name = answer.status === 200 ? `${answer.api} ${answer.code}` : `HTTP ${answer.status}`;
   // If common passwords are refused, the same code may also mean that.
-  return [state.common === "refused" && `${name} or common`, name].find(hasHint);
+  return [settings.common === "refused" && `${name} or common`, name].find(hasHint);
 }
 
 /// Removes the message.
@@ -49,7 +49,7 @@ export function hush(place) {
   place.replaceChildren();
 }
 
-const button = (form) => form.querySelector(".buttons button:not([type])");
+const buttonOf = (form) => form.querySelector(".buttons button:not([type])");
 
 /// Whether a button is disabled. HTML's `disabled` would take the focus from it.
 export const isHeld = (button) => button.getAttribute("aria-disabled") === "true";
@@ -96,17 +96,17 @@ function fault(input) {
   const length = [...input.value].length;
   if (!length) return ["absent"];
   if (length > limit) return ["tooLong", limit, length];
-  const least = Number(state.least);
+  const least = Number(settings.least);
   if (input.autocomplete === "new-password" && length < least) return ["tooShort", least];
   if (input.type === "email" && !/^\S+@\S+$/.test(input.value)) return ["badEmail"];
   return null;
 }
 
-const part = (input, name) => document.getElementById(`${input.id}-${name}`);
+const partOf = (input, name) => document.getElementById(`${input.id}-${name}`);
 
 /// Shows what is wrong with a field below it, or removes that if `what` is null.
 function mark(input, what) {
-  part(input, "error")?.remove();
+  partOf(input, "error")?.remove();
   if (what) {
     const line = make("p", ...what);
     line.id = `${input.id}-error`;
@@ -114,7 +114,7 @@ function mark(input, what) {
     input.closest(".field").append(line);
   }
   input.ariaInvalid = what ? "true" : null;
-  const described = ["error", "hint"].map((name) => part(input, name)?.id).filter(Boolean);
+  const described = ["error", "hint"].map((name) => partOf(input, name)?.id).filter(Boolean);
   if (described.length) input.setAttribute("aria-describedby", described.join(" "));
   else input.removeAttribute("aria-describedby");
 }
@@ -149,22 +149,22 @@ export function wire(form, { members = () => ({}), done, ended, hint }) {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (isHeld(button(form))) return;
+    if (isHeld(buttonOf(form))) return;
     hush(place);
     const faults = fields(form).map((input) => [input, fault(input)]);
     faults.forEach(([input, what]) => mark(input, what));
     const wrong = faults.find(([, what]) => what);
     if (wrong) return wrong[0].focus();
 
-    hold(button(form), "working");
+    hold(buttonOf(form), "working");
     const answer = await call(api, { ...Object.fromEntries(new FormData(form)), ...picture?.members(), ...members() });
     if (answer.code === 200) {
       clear();
       picture?.forget();
       await done(answer);
-      return hold(button(form));
+      return hold(buttonOf(form));
     }
-    hold(button(form));
+    hold(buttonOf(form));
     if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);
     // A captcha can be answered once, right or wrong.
     if (!answer.offline) picture?.renew();
@@ -174,7 +174,7 @@ export function wire(form, { members = () => ({}), done, ended, hint }) {
     }
     show(place, { answer, name: hint?.(answer) });
     if (answer.wait) {
-      await countDown(button(form), answer.wait);
+      await countDown(buttonOf(form), answer.wait);
       show(place, { name: "waited", good: true });
     }
   });
@@ -188,7 +188,7 @@ export function wire(form, { members = () => ({}), done, ended, hint }) {
     /// For when the form is hidden: removes passwords and messages.
     leave() {
       clear();
-      if (!isHeld(button(form))) hush(place);
+      if (!isHeld(buttonOf(form))) hush(place);
       fields(form).forEach((input) => mark(input, null));
     },
   };

@@ -6,13 +6,13 @@ import { call } from "./api.js";
 import { hush, show, wire } from "./forms.js";
 import { wireLinks } from "./links.js";
 import { goBack, isKnown, wasSentBack, wayBack } from "./onward.js";
-import * as session from "./session.js";
+import { closeSession, currentToken, listenToTabs, openSession } from "./session.js";
+import { settings } from "./settings.js";
 import { languages, say, t } from "./texts.js";
 
-const state = document.documentElement.dataset;
 const notice = document.getElementById("notice");
 const section = (name) => document.getElementById(name);
-const form = (api) => document.querySelector(`[data-api=${api}]`);
+const formOf = (api) => document.querySelector(`[data-api=${api}]`);
 
 /// The page's address, { view, invite, reset, return, host }: keys of links, and the address and host
 /// of the program that has sent the person here.
@@ -24,18 +24,18 @@ let shown = null;
 const keyed = (name, { kind, api, isOpen, user, refusals, done }) =>
   wireLinks(
     section(name),
-    wire(form(api), {
+    wire(formOf(api), {
       hint: ({ status, code }) => (at[kind] && status === 200 && refusals.includes(code) ? "linkDeadWhy" : null),
       async done(answer) {
-        const username = form(api).elements[user].value;
-        form(api).reset();
+        const username = formOf(api).elements[user].value;
+        formOf(api).reset();
         // The link may be used up.
         at[kind] = "";
         history.replaceState(null, "", write(name, at));
         // The person will sign in as another user, or with another password.
-        if (session.current()) {
-          await call("logout", { token: session.current() });
-          session.close(true);
+        if (currentToken()) {
+          await call("logout", { token: currentToken() });
+          closeSession(true);
         }
         signIn({ answer, name: done, good: true, username });
       },
@@ -46,11 +46,11 @@ const keyed = (name, { kind, api, isOpen, user, refusals, done }) =>
 const stay = section("stay");
 // The views, by the name that section, address and title share.
 const parts = {
-  "sign-in": wire(form("login"), {
+  "sign-in": wire(formOf("login"), {
     members: () => ({ cookie: true, remember: stay.checked }),
     async done({ message }) {
-      session.open(message, stay.checked);
-      form("login").reset();
+      openSession(message, stay.checked);
+      formOf("login").reset();
       if (!at.return) return go("account");
       const known = await isKnown();
       if (known) return leave();
@@ -63,7 +63,7 @@ const parts = {
   register: keyed("register", {
     kind: "invite",
     api: "registered",
-    isOpen: state.registration === "open",
+    isOpen: settings.registration === "open",
     user: "username",
     refusals: [403, 503],
     done: "registered",
@@ -71,13 +71,13 @@ const parts = {
   reset: keyed("reset", {
     kind: "reset",
     api: "forget_password",
-    isOpen: state.reset === "open",
+    isOpen: settings.reset === "open",
     user: "name",
     refusals: [403, 404],
     done: "passwordChanged",
   }),
   account: wireAccount((how) => {
-    session.close(false);
+    closeSession(false);
     signIn(how);
   }),
 };
@@ -98,9 +98,9 @@ function title() {
 function wanted() {
   const usual = at.invite ? "register" : at.reset ? "reset" : "sign-in";
   const name = Object.hasOwn(parts, at.view) ? at.view : usual;
-  if (name === "account") return session.current() ? name : usual;
+  if (name === "account") return currentToken() ? name : usual;
   const isUseful = at.return || (name === "register" && at.invite) || (name === "reset" && at.reset);
-  return session.current() && !isUseful ? "account" : name;
+  return currentToken() && !isUseful ? "account" : name;
 }
 
 /// Shows the view that the address names.
@@ -155,7 +155,7 @@ function signIn({ username, ...why }) {
   go("");
   show(notice, why);
   if (shown !== "sign-in") return;
-  const fields = form("login").elements;
+  const fields = formOf("login").elements;
   if (username) fields.username.value = username;
   (fields.username.value ? fields.passwd : fields.username).focus();
 }
@@ -171,8 +171,8 @@ async function proceed(why) {
     const values = [here.host];
     if (known && !wasSentBack(here.host)) return leave();
     if (known) why = { name: "sentBack", values, link: onward() };
-    else if (session.current()) why = { name: "signInOnce", values, good: true };
-    if (known && session.current()) here.view = "account";
+    else if (currentToken()) why = { name: "signInOnce", values, good: true };
+    if (known && currentToken()) here.view = "account";
   }
   await display();
   if (why) show(notice, why);
@@ -193,8 +193,8 @@ addEventListener("hashchange", () => {
   arrive();
 });
 
-session.listen(() => {
-  if (!session.current()) return signIn({ name: "signedOutElsewhere", good: true });
+listenToTabs(() => {
+  if (!currentToken()) return signIn({ name: "signedOutElsewhere", good: true });
   hush(notice);
   if (shown === "account") parts.account.open();
   else proceed();
