@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const INDEX: &str = include_str!("files/index.html");
 
 /// The files below `/page/`: names and texts.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 24] = [
     ("style.css", include_str!("files/style.css")),
     ("icon.svg", include_str!("files/icon.svg")),
     ("main.js", include_str!("files/main.js")),
@@ -29,6 +29,12 @@ const FILES: [(&str, &str); 18] = [
     ("square.js", include_str!("files/square.js")),
     ("storage.js", include_str!("files/storage.js")),
     ("texts.js", include_str!("files/texts.js")),
+    ("key.js", include_str!("files/key.js")),
+    ("own.js", include_str!("files/own.js")),
+    ("sessions.js", include_str!("files/sessions.js")),
+    ("sheet.js", include_str!("files/sheet.js")),
+    ("texts-account.js", include_str!("files/texts-account.js")),
+    ("totp.js", include_str!("files/totp.js")),
 ];
 
 /// What a browser may do with the page: run its scripts, show its pictures and the one that is

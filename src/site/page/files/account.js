@@ -3,10 +3,14 @@
 import { call } from "./api.js";
 import { crop } from "./crop.js";
 import { hush, hold, isHeld, show, wire } from "./forms.js";
+import { fillKey } from "./key.js";
+import { wireOwn } from "./own.js";
 import { closeSession, currentToken } from "./session.js";
+import { wireSessions } from "./sessions.js";
+import { byId, isDialogOpen } from "./sheet.js";
 import { make } from "./texts.js";
+import { wireTotp } from "./totp.js";
 
-const byId = (id) => document.getElementById(id);
 const accountView = byId("account");
 const accountForm = (api) => accountView.querySelector(`[data-api=${api}]`);
 const message = byId("account-message");
@@ -15,24 +19,28 @@ const picture = byId("picture");
 let account = null;
 
 function fillAccount() {
-  const { id, key, name, show_name, email, avatar } = account;
+  const { id, name, show_name, email, avatar } = account;
   byId("account-title").textContent = show_name;
   byId("account-name").textContent = name;
   byId("account-email").textContent = email;
   byId("account-id").textContent = id;
-  byId("key").value = key;
-  accountForm("update_password").elements.username.value = name;
+  fillKey(account);
+  // For password managers: whose password it is.
+  for (const input of document.querySelectorAll("input.unseen")) input.value = name;
   const image = byId("avatar");
   const source = `s/${encodeURIComponent(avatar)}`;
-  if (image.getAttribute("src") !== source) image.src = source;
+  if (image.getAttribute("src") !== source) image.src = byId("picture-link").href = source;
 }
 
 function empty() {
   account = null;
   for (const id of ["account-title", "account-name", "account-email", "account-id"]) byId(id).textContent = "";
-  byId("key").value = "";
+  fillKey(null);
   byId("avatar").removeAttribute("src");
-  for (const input of accountView.querySelectorAll("form input[name]")) input.value = "";
+  byId("picture-link").removeAttribute("href");
+  for (const input of document.querySelectorAll("#account form input[name], input.unseen")) input.value = "";
+  for (const panel of accountView.querySelectorAll("details")) panel.open = false;
+  document.querySelector("dialog[open]")?.close();
 }
 
 function retry(load) {
@@ -60,10 +68,19 @@ export function wireAccount(leave) {
     hush(message);
     account = answer.message;
     fillAccount();
+    return account;
   }
 
   const token = () => ({ token: currentToken() });
+  const user = () => account;
+  function leaveFor(how) {
+    closeSession(true);
+    leave(how);
+  }
   const forms = [
+    wireTotp(user, ended),
+    wireSessions(ended),
+    wireOwn({ user, load, ended, leave: leaveFor }),
     wire(accountForm("update_show_name"), {
       members: token,
       ended,
@@ -86,18 +103,12 @@ export function wireAccount(leave) {
     }),
   ];
 
-  byId("copy").addEventListener("click", async () => {
-    const place = accountForm("update_key").querySelector(".message");
-    const key = byId("key");
-    show(place, (await copy(key)) ? { name: "copied", good: true } : { name: "notCopied" });
-  });
-
   const ask = byId("ask");
   byId("fresh-key").addEventListener("click", (event) => {
     event.preventDefault();
     if (isHeld(event.currentTarget)) return;
     ask.returnValue = "";
-    ask.showModal();
+    if (!isDialogOpen()) ask.showModal();
   });
   for (const button of ask.querySelectorAll("button")) {
     button.addEventListener("click", () => ask.close(button.value));
@@ -172,20 +183,4 @@ export function wireAccount(leave) {
       empty();
     },
   };
-}
-
-/// Copies the value of a field; false if the browser does not allow it.
-async function copy(field) {
-  try {
-    await navigator.clipboard.writeText(field.value);
-    return true;
-  } catch {
-    // The clipboard API is missing on a page without TLS, except from localhost.
-    const type = field.type;
-    field.type = "text";
-    field.select();
-    const copied = document.execCommand("copy");
-    if (copied) field.type = type;
-    return copied;
-  }
 }

@@ -4,6 +4,7 @@ import { upload } from "./api.js";
 import { encoded, LARGEST, TOO_SMALL } from "./encode.js";
 import { countDown, hold, hush, isHeld, show } from "./forms.js";
 import { currentToken } from "./session.js";
+import { isDialogOpen } from "./sheet.js";
 import { paint, sideOf } from "./square.js";
 import { size } from "./texts.js";
 
@@ -131,7 +132,7 @@ dialog.addEventListener("close", () => {
 /// Opens a file for cropping; throws if the browser cannot read it. `done` is called with the
 /// answer with code 200, `ended` with one that refuses the token.
 export async function crop(file, { done, ended }) {
-  if (dialog.open) return;
+  if (isDialogOpen()) return;
   const picture = new Image();
   picture.src = URL.createObjectURL(file);
   try {

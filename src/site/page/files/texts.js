@@ -1,8 +1,10 @@
 // The texts of the page, in Chinese and English. The server's messages are shown as they are.
 
 import { recall, remember } from "./storage.js";
+import { ACCOUNT_TEXTS } from "./texts-account.js";
 
 const TEXTS = {
+  ...ACCOUNT_TEXTS,
   "sign-in": ["登录", "Sign in"],
   signInLead: ["你的名称、头像、密钥和密码保存在这台服务器上。", "Your name, picture, key and password are kept on this server."],
   toRegister: ["注册新账户", "Create an account"],
@@ -57,12 +59,6 @@ const TEXTS = {
   choose: ["选择图片…", "Choose a picture…"],
   yourPicture: ["当前头像", "Your picture"],
   save: ["保存", "Save"],
-  key: ["密钥", "Key"],
-  keyLabel: ["你的密钥", "Your key"],
-  keyHint: ["给替你办事的程序使用，请像密码一样保管。", "For programs that act for you. Keep it like a password."],
-  copy: ["复制", "Copy"],
-  copied: ["已复制。", "Copied."],
-  notCopied: ["浏览器不允许复制，密钥已选中。", "The browser forbids copying. The key is selected."],
   freshKey: ["更换密钥", "Replace the key"],
   freshKeyWhy: ["旧密钥会立刻失效，使用它的程序需要新密钥。", "The old key ends at once. Programs that use it need the new one."],
   freshKeyYes: ["更换", "Replace"],

@@ -1,0 +1,116 @@
+// The second factor: its panel, and the steps that turn it on and off.
+
+import { call } from "./api.js";
+import { hush, isHeld, show, wire } from "./forms.js";
+import { currentToken } from "./session.js";
+import { byId, closeSheet, copyOn, showPart } from "./sheet.js";
+import { make, say } from "./texts.js";
+
+const [begin, scan, off] = ["begin", "confirm", "end"].map((what) => document.querySelector(`[data-api=totp_${what}]`));
+const kept = byId("kept");
+const codesList = byId("codes");
+const turn = byId("totp-turn");
+const qr = byId("totp-qr");
+const totpPlace = byId("totp-message");
+/// Of ten. Below that, the panel says how to get new ones.
+const FEW_CODES = 3;
+
+let isOn = null;
+let secret = "";
+/// The password, from the first step until the second factor is on: both interfaces ask for it.
+let typed = "";
+
+/// Asks the server for the state, shows it and returns it.
+export async function loadTotp() {
+  const { code, message } = await call("totp_info", { token: currentToken() });
+  const state = code === 200 ? message : {};
+  const left = byId("totp-left");
+  isOn = state.on ?? null;
+  byId("totp-state").hidden = isOn === null;
+  say(byId("totp-state"), isOn ? "on" : "off");
+  left.hidden = !isOn;
+  say(left, state.recovery_codes < FEW_CODES ? "codesFew" : "codesLeft", state.recovery_codes);
+  say(turn, isOn === null ? "retry" : isOn ? "totpTurnOff" : "totpTurnOn");
+  return state;
+}
+
+function showSecret({ message }) {
+  secret = message.secret;
+  qr.src = URL.createObjectURL(new Blob([message.qr], { type: "image/svg+xml" }));
+  byId("totp-secret").textContent = secret.match(/.{1,4}/g).join(" ");
+  byId("totp-app").href = message.uri;
+  showPart(scan);
+}
+
+function forget() {
+  if (!kept.hidden) show(totpPlace, { name: "totp_confirm 200", good: true });
+  typed = secret = byId("totp-secret").textContent = "";
+  scan.elements.otp.value = "";
+  byId("totp-app").removeAttribute("href");
+  URL.revokeObjectURL(qr.src);
+  qr.removeAttribute("src");
+  kept.hidden = true;
+  codesList.replaceChildren();
+}
+
+/// Connects the panel and the steps. `user` returns the account; `ended` is called when the token is refused.
+export function wireTotp(user, ended) {
+  const members = () => ({ token: currentToken(), ...(typed && { passwd: typed }) });
+  const parts = [
+    wire(begin, {
+      members() {
+        typed = begin.elements.passwd.value;
+        return members();
+      },
+      ended,
+      done: showSecret,
+    }),
+    wire(scan, {
+      members,
+      ended,
+      done({ message }) {
+        codesList.replaceChildren(...message.recovery_codes.map((code) => make("li", "itself", code)));
+        const title = document.querySelector(".brand b").textContent;
+        say(byId("codes-of"), "codesOf", `${title} (${location.host})`, user().name, Date.now() / 1000);
+        showPart(kept);
+        loadTotp();
+      },
+    }),
+    wire(off, {
+      members,
+      ended,
+      async done(answer) {
+        closeSheet();
+        await loadTotp();
+        show(totpPlace, { answer, good: true });
+      },
+    }),
+  ];
+
+  turn.addEventListener("click", () => {
+    hush(totpPlace);
+    if (isOn === null) loadTotp();
+    else showPart(isOn ? off : begin);
+  });
+  copyOn(byId("totp-copy"), () => secret);
+  copyOn(byId("codes-copy"), () => [...codesList.children].map((line) => line.textContent).join("\n"));
+  byId("codes-print").addEventListener("click", () => print());
+  for (const id of ["totp-cancel", "codes-kept"]) byId(id).addEventListener("click", closeSheet);
+
+  const dialog = kept.parentElement;
+  // The codes are shown once: neither Escape nor a request on its way loses them.
+  dialog.addEventListener("cancel", (event) => {
+    if (!kept.hidden || isHeld(byId("totp-confirm"))) event.preventDefault();
+  });
+  dialog.addEventListener("close", () => {
+    parts.forEach((part) => part.leave());
+    forget();
+  });
+  return {
+    open() {
+      hush(totpPlace);
+      return loadTotp();
+    },
+    leave() {},
+  };
+}
