@@ -21,7 +21,7 @@ function plan(id) {
 function client(kind) {
   const [, program, system] = /^(.+) on (.+)$/.exec(kind) ?? [];
   if (program) return make("b", "clientOn", program, system);
-  return kind && kind !== "other" ? make("b", "itself", kind) : make("b", kind ? "clientOther" : "clientUnknown");
+  return make("b", kind && kind !== "other" ? "itself" : "clientOther", kind);
 }
 
 function row({ id, opened, seen, source, client: kind, current }) {

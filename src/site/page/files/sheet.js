@@ -1,6 +1,6 @@
 // The dialog for what needs a password. It shows one of its parts at a time.
 
-import { hush, show } from "./forms.js";
+import { show } from "./forms.js";
 import { say } from "./texts.js";
 
 export const byId = (id) => document.getElementById(id);
@@ -37,20 +37,19 @@ for (const form of document.querySelectorAll("[data-go]")) {
 export function copyOn(button, text) {
   button.addEventListener("click", async () => {
     const place = button.closest("form, [data-title]").querySelector(".message");
-    let done = true;
     try {
       await navigator.clipboard.writeText(text());
+      show(place, { name: "copied", good: true });
     } catch {
       // The clipboard API is missing on a page without TLS, except from localhost.
       const field = document.createElement("textarea");
       field.value = text();
       button.after(field);
       field.select();
-      done = document.execCommand("copy");
+      const good = document.execCommand("copy");
       field.remove();
       button.focus();
+      show(place, { name: good ? "copied" : "notCopied", good });
     }
-    hush(place);
-    show(place, { name: done ? "copied" : "notCopied", good: done });
   });
 }

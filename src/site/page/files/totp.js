@@ -12,8 +12,6 @@ const codesList = byId("codes");
 const turn = byId("totp-turn");
 const qr = byId("totp-qr");
 const totpPlace = byId("totp-message");
-/// Of ten. Below that, the panel says how to get new ones.
-const FEW_CODES = 3;
 
 let isOn = null;
 let secret = "";
@@ -29,7 +27,7 @@ export async function loadTotp() {
   byId("totp-state").hidden = isOn === null;
   say(byId("totp-state"), isOn ? "on" : "off");
   left.hidden = !isOn;
-  say(left, state.recovery_codes < FEW_CODES ? "codesFew" : "codesLeft", state.recovery_codes);
+  say(left, "codesLeft", state.recovery_codes);
   say(turn, isOn === null ? "retry" : isOn ? "totpTurnOff" : "totpTurnOn");
   return state;
 }
@@ -71,7 +69,8 @@ export function wireTotp(user, ended) {
       done({ message }) {
         codesList.replaceChildren(...message.recovery_codes.map((code) => make("li", "itself", code)));
         const title = document.querySelector(".brand b").textContent;
-        say(byId("codes-of"), "codesOf", `${title} (${location.host})`, user().name, Date.now() / 1000);
+        const date = new Date().toLocaleDateString(document.documentElement.lang);
+        byId("codes-of").textContent = [title, location.host, user().name, date].join(" · ");
         showPart(kept);
         loadTotp();
       },
