@@ -3,6 +3,7 @@
 pub mod authorization;
 pub mod client_address;
 pub mod cookie;
+pub mod encoding;
 pub mod network;
 mod reply;
 
@@ -55,6 +56,8 @@ pub struct Headers {
     pub host: String,
     /// `Accept`
     pub accept: String,
+    /// `Accept-Encoding`; several lines are one list.
+    pub accept_encoding: String,
     /// `Authorization`
     pub authorization: String,
     /// Each line of `Cookie`.
@@ -102,6 +105,13 @@ impl Headers {
             7 if is("referer") => self.from_browser = true,
             14 if is("sec-fetch-mode") => self.from_browser = true,
             15 if is("x-forwarded-for") => self.forwarded_for.push(text()),
+            15 if is("accept-encoding") => {
+                if !self.accept_encoding.is_empty() {
+                    self.accept_encoding.push(',');
+                }
+                self.accept_encoding
+                    .push_str(&String::from_utf8_lossy(value));
+            }
             15 if is("x-forwarded-uri") => self.original.uri = text(),
             16 if is("x-forwarded-host") => self.original.host = text(),
             17 if is("x-forwarded-proto") => self.original.proto = text(),
@@ -120,6 +130,7 @@ impl Headers {
             &self.origin,
             &self.host,
             &self.accept,
+            &self.accept_encoding,
             &self.authorization,
             &self.original.method,
             &self.original.proto,
@@ -179,13 +190,18 @@ pub fn path_for_log(path: &str) -> String {
     path.chars().take(200).collect()
 }
 
-/// The `ETag` of a text: half of its SHA-256, since only accidental collisions matter here.
-pub fn etag(text: &str) -> String {
-    let digits: String = crypto::sha256(text)[..16]
+/// The `ETag` of a content.
+pub fn etag(content: impl AsRef<[u8]>) -> String {
+    format!("\"{}\"", digest(content))
+}
+
+/// A digest that tells contents apart: half of their SHA-256, since only accidental collisions
+/// matter here.
+pub fn digest(content: impl AsRef<[u8]>) -> String {
+    crypto::sha256(content)[..16]
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("\"{digits}\"")
+        .collect()
 }
 
 /// Whether an `If-None-Match` header matches this `ETag`, so that the client's copy is current (RFC

@@ -39,7 +39,7 @@ impl Site {
             return openapi::serve(&request.headers.if_none_match);
         }
         let page = self.page.as_ref();
-        page.and_then(|page| page.serve(&request.path, &request.headers.if_none_match))
+        page.and_then(|page| page.serve(&request.path, &request.headers))
             .unwrap_or_else(|| outside(404).into())
     }
 }

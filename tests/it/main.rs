@@ -3,6 +3,7 @@
 mod admin;
 mod audit;
 mod backup;
+mod bundle;
 mod cli;
 mod contract;
 mod docs;

@@ -1,11 +1,10 @@
 //! The files of the web page: their headers, their dependence on settings, and caching.
 //! scripts/page.sh tests the page in a browser.
 
-use crate::support::{Response, Server, root};
+use crate::support::{Response, Server};
 use accountd::contract::{CAPTCHA, DOCUMENT, FORWARD_AUTH, LINK_INFO, LOGOUT};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs;
 
 fn get(server: &Server, path: &str) -> Response {
     server.send("GET", path, &[], b"")
@@ -19,32 +18,43 @@ fn behind<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The paths of all files to which the page and its modules refer.
+/// The paths of all files to which the page refers.
 fn paths(server: &Server) -> BTreeSet<String> {
     let index = get(server, "/").text();
-    let mut found: BTreeSet<String> = ["/".to_string()].into();
-    let mut left: Vec<String> = behind(&index, "\"page/")
-        .into_iter()
-        .map(str::to_string)
-        .collect();
-    while let Some(name) = left.pop() {
-        if found.insert(format!("/page/{name}")) {
-            let text = get(server, &format!("/page/{name}")).text();
-            left.extend(behind(&text, "from \"./").into_iter().map(str::to_string));
-        }
-    }
-    found
+    let named = behind(&index, "\"page/").into_iter();
+    named
+        .map(|name| format!("/page/{name}"))
+        .chain(["/".into()])
+        .collect()
+}
+
+/// The path of the script or the style sheet, whose name contains a digest.
+fn path(server: &Server, extension: &str) -> String {
+    let mut paths = paths(server).into_iter();
+    paths.find(|path| path.ends_with(extension)).unwrap()
 }
 
 #[test]
 fn its_files_are_complete_small_and_refer_to_no_other_host() {
     let server = Server::start();
-    let mut size = 0;
+    let (mut size, mut sent) = (0, 0);
     let paths = paths(&server);
     for path in &paths {
         let response = get(&server, path);
         assert_eq!(response.status, 200, "{path}");
         size += response.body.len();
+        let gzip = [("Accept-Encoding", "gzip, deflate, br")];
+        let compressed = server.send("GET", path, &gzip, b"");
+        assert_eq!(compressed.header("Content-Encoding"), Some("gzip"));
+        assert_eq!(compressed.header("Vary"), Some("Accept-Encoding"));
+        sent += compressed.body.len();
+        let mut whole = Vec::new();
+        std::io::Read::read_to_end(
+            &mut flate2::bufread::GzDecoder::new(&*compressed.body),
+            &mut whole,
+        )
+        .unwrap();
+        assert_eq!(whole, response.body, "{path}");
         let policy = response.header("Content-Security-Policy").unwrap();
         for part in [
             "default-src 'none'",
@@ -75,11 +85,9 @@ fn its_files_are_complete_small_and_refer_to_no_other_host() {
         );
     }
     assert!(size <= 90_000, "{size} bytes");
-    // Every file in the folder is used.
-    let files = fs::read_dir(root().join("src/site/page/files"))
-        .unwrap()
-        .count();
-    assert_eq!(files, paths.len(), "{paths:?}");
+    assert!(sent <= 25_000, "{sent} bytes as sent");
+    // One script, one style sheet and the icon: nothing waits for a file that another one names.
+    assert_eq!(paths.len(), 4, "{paths:?}");
 }
 
 #[test]
@@ -87,7 +95,13 @@ fn browsers_cache_it_until_it_changes() {
     let server = Server::start();
     for path in paths(&server) {
         let response = get(&server, &path);
-        assert_eq!(response.header("Cache-Control"), Some("no-cache"));
+        let is_named = path.ends_with(".js") || path.ends_with(".css");
+        let cache = if is_named {
+            "public, max-age=31536000, immutable"
+        } else {
+            "no-cache"
+        };
+        assert_eq!(response.header("Cache-Control"), Some(cache), "{path}");
         let tag = response.header("ETag").unwrap().to_string();
         for known in [&tag, &format!("W/{tag}"), &format!("\"x\", {tag}"), "*"] {
             let again = server.send("GET", &path, &[("If-None-Match", known)], b"");
@@ -109,13 +123,14 @@ fn browsers_cache_it_until_it_changes() {
     let closed = Server::with(json!({"registration_function_status": false}));
     assert_eq!(tag(&server, "/"), tag(&Server::start(), "/"));
     assert_ne!(tag(&server, "/"), tag(&closed, "/"));
-    assert_eq!(tag(&server, "/page/main.js"), tag(&closed, "/page/main.js"));
+    assert_eq!(path(&server, ".js"), path(&closed, ".js"));
 }
 
 #[test]
 fn only_get_and_head_of_known_paths_are_answered() {
     let server = Server::start();
-    for path in ["/", "/?a=b", "/page/main.js", "/page/style.css?v=1"] {
+    let (script, style) = (path(&server, ".js"), path(&server, ".css"));
+    for path in ["/", "/?a=b", &script, &format!("{style}?v=1")] {
         let whole = get(&server, path);
         let mut stream = server.connect();
         std::io::Write::write_all(
@@ -140,10 +155,12 @@ fn only_get_and_head_of_known_paths_are_answered() {
         "/page",
         "/page/",
         "/page/nothing.js",
+        "/page/main.js",
+        "/page/main-0123456789abcdef0123456789abcdef.js",
         "/page/../page.rs",
-        "/page//main.js",
-        "/Page/main.js",
-        "/main.js",
+        &script.replace("/page/", "/page//"),
+        &script.replace("/page/", "/Page/"),
+        &script.replace("/page/", "/"),
     ] {
         assert_eq!(get(&server, path).status, 404, "{path}");
     }
@@ -152,8 +169,8 @@ fn only_get_and_head_of_known_paths_are_answered() {
 #[test]
 fn it_can_be_disabled() {
     let server = Server::with(json!({"page": false}));
-    for path in ["/", "/page/main.js"] {
-        let response = get(&server, path);
+    for path in ["/".into(), path(&Server::start(), ".js")] {
+        let response = get(&server, &path);
         assert_eq!((response.status, response.code()), (404, 404), "{path}");
     }
     server.user("rei");
@@ -224,14 +241,13 @@ fn its_forms_have_the_fields_of_the_interfaces() {
         forms.insert(api);
     }
     assert!(index.contains(&format!("name=\"{}\"", CAPTCHA[1])));
-    let limits: Value = serde_json::from_str(behind_brace(&index)).unwrap();
+    let limits = behind(&index, "data-limits=\"")[0].replace("&quot;", "\"");
+    let limits: Value = serde_json::from_str(&limits).unwrap();
     for field in DOCUMENT.iter().flat_map(|endpoint| endpoint.fields) {
         assert_eq!(limits[field.name], field.limit, "{}", field.name);
     }
     // These interfaces have no form: user_info, upload_avatar, logout, link_info, forward_auth.
-    let scripts: String = ["account", "api", "links", "onward"]
-        .map(|name| get(&server, &format!("/page/{name}.js")).text())
-        .concat();
+    let script = get(&server, &path(&server, ".js")).text();
     for endpoint in DOCUMENT
         .iter()
         .chain([&&LOGOUT, &&LINK_INFO, &&FORWARD_AUTH])
@@ -239,27 +255,17 @@ fn its_forms_have_the_fields_of_the_interfaces() {
         let name = endpoint.path.strip_prefix("/api/").unwrap();
         assert!(
             forms.contains(name)
-                || scripts.contains(&format!("\"{name}\""))
-                || scripts.contains(&format!("\"api/{name}/\"")),
+                || script.contains(&format!("\"{name}\""))
+                || script.contains(&format!("\"api/{name}/\"")),
             "{name}"
         );
     }
 }
 
-fn behind_brace(index: &str) -> &str {
-    index
-        .split_once("data-limits='")
-        .unwrap()
-        .1
-        .split('\'')
-        .next()
-        .unwrap()
-}
-
 #[test]
 fn every_text_exists_in_both_languages() {
     let server = Server::start();
-    let texts = get(&server, "/page/texts.js").text();
+    let texts = get(&server, &path(&server, ".js")).text();
     let index = get(&server, "/").text();
     for name in behind(&index, "data-t=\"")
         .into_iter()

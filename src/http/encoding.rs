@@ -1,0 +1,65 @@
+//! The header `Accept-Encoding`.
+
+/// Whether a client prefers a body compressed by gzip (RFC 9110, 12.5.3). A client without the
+/// header, and one whose header cannot be read, gets the body as it is.
+pub fn prefers_gzip(accept_encoding: &str) -> bool {
+    let weight = |wanted: &[&str]| {
+        let mut items = accept_encoding.split(',').map(|item| item.split(';'));
+        items.find_map(|mut item| {
+            let name = item.next()?.trim();
+            let is_wanted = wanted.iter().any(|one| name.eq_ignore_ascii_case(one));
+            is_wanted.then(|| item.next().map_or(1.0, quality))
+        })
+    };
+    // `x-gzip` is an old name of gzip (RFC 9110, 8.4.1.3).
+    let gzip = weight(&["gzip", "x-gzip"]).or_else(|| weight(&["*"]));
+    let as_it_is = weight(&["identity"]).unwrap_or(0.0);
+    gzip.is_some_and(|gzip| gzip > 0.0 && gzip >= as_it_is)
+}
+
+/// The number of `q=0.5`; 0 if it is malformed.
+fn quality(parameter: &str) -> f32 {
+    let parameter = parameter.trim();
+    let number = parameter
+        .strip_prefix("q=")
+        .or_else(|| parameter.strip_prefix("Q="));
+    let number = number.and_then(|number| number.parse().ok());
+    number
+        .filter(|number| (0.0..=1.0).contains(number))
+        .unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefers_gzip;
+
+    #[test]
+    fn gzip_is_sent_only_to_clients_that_prefer_it() {
+        for (header, expected) in [
+            ("gzip, deflate, br, zstd", true),
+            ("br, GZIP", true),
+            ("x-gzip", true),
+            ("*", true),
+            ("deflate, *;q=0.1", true),
+            ("gzip;q=0.5", true),
+            ("gzip ; q=0.001", true),
+            ("gzip;q=0.5, identity;q=0.5", true),
+            ("identity;q=0, gzip", true),
+            ("", false),
+            ("identity", false),
+            ("br, deflate", false),
+            ("gzip;q=0", false),
+            ("gzip;q=0.000, *", false),
+            ("*;q=0", false),
+            ("gzip;q=0.5, identity", false),
+            ("gzip;q=", false),
+            ("gzip;q=2", false),
+            ("gzip;q=-1", false),
+            ("gzip;q=NaN", false),
+            ("gzipped", false),
+            (",;,=;q", false),
+        ] {
+            assert_eq!(prefers_gzip(header), expected, "{header}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The page at `/`, which carries values from the configuration.
+
+use crate::config::Config;
+use crate::contract::{DOCUMENT, TOO_SMALL};
+use std::collections::BTreeMap;
+
+/// Its text. Each `{NAME}` in it is replaced.
+const TEXT: &str = include_str!("files/index.html");
+
+/// The page with these paths of its script and its style sheet. Without a configured key, a function
+/// is shown as closed, since no key is accepted.
+pub(super) fn text(config: &Config, script: &str, style: &str) -> String {
+    let open = |on: bool, key: &Option<String>| {
+        if on && key.is_some() {
+            "open"
+        } else {
+            "closed"
+        }
+    };
+    let registration = open(
+        config.registration_function_status,
+        &config.secret_key_required_for_account_registration,
+    );
+    let reset = open(
+        config.forgot_password_function_status,
+        &config.forget_password_key,
+    );
+    let common = if config.refuse_common_passwords {
+        "refused"
+    } else {
+        "allowed"
+    };
+    let cookie_domain = config.cookie_domain.as_deref().unwrap_or_default();
+    let limits: BTreeMap<_, _> = DOCUMENT
+        .iter()
+        .flat_map(|endpoint| endpoint.fields)
+        .map(|field| (field.name, field.limit))
+        .collect();
+    let limits = serde_json::to_string(&limits).expect("names and numbers serialise");
+    // Relative, so that the page also works below a path of a proxy.
+    let relative = |path: &str| path.trim_start_matches('/').to_string();
+    fill(
+        TEXT,
+        &[
+            ("script", relative(script)),
+            ("style", relative(style)),
+            ("registration", registration.into()),
+            ("reset", reset.into()),
+            ("too-small", TOO_SMALL.to_string()),
+            ("largest", config.max_avatar_bytes.to_string()),
+            ("least", config.min_password_length.to_string()),
+            ("common", common.into()),
+            ("cookie-domain", cookie_domain.to_ascii_lowercase()),
+            ("limits", limits),
+        ],
+    )
+}
+
+/// Replaces each `{NAME}`, in one pass: a value may contain braces. Values are escaped for text and
+/// for attributes.
+fn fill(template: &str, values: &[(&str, String)]) -> String {
+    let mut parts = template.split('{');
+    let mut filled = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let (name, rest) = part.split_once('}').expect("each brace is closed");
+        let value = values.iter().find(|(one, _)| *one == name);
+        escape(&value.expect("each name has a value").1, &mut filled);
+        filled += rest;
+    }
+    filled
+}
+
+fn escape(value: &str, into: &mut String) {
+    for letter in value.chars() {
+        match letter {
+            '&' => into.push_str("&amp;"),
+            '<' => into.push_str("&lt;"),
+            '>' => into.push_str("&gt;"),
+            '"' => into.push_str("&quot;"),
+            '\'' => into.push_str("&#39;"),
+            _ => into.push(letter),
+        }
+    }
+}
