@@ -20,8 +20,8 @@ function plan(id) {
 /// The kind of client in the reader's language.
 function client(kind) {
   const [, program, system] = /^(.+) on (.+)$/.exec(kind) ?? [];
-  if (program) return make("b", "clientOn", program, system);
-  return make("b", kind && kind !== "other" ? "itself" : "clientOther", kind);
+  if (program) return make("b", program === "browser" ? "browserOn" : "programOn", system, program);
+  return make("b", { other: "otherProgram", browser: "otherBrowser" }[kind ?? "other"] ?? "itself", kind);
 }
 
 function row({ id, opened, seen, source, client: kind, current }) {
