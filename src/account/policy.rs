@@ -5,6 +5,11 @@ use crate::config::Config;
 /// One password per line, in lower case. The comment lines at the top start with `#`.
 static COMMON: &str = include_str!("common-passwords.txt");
 
+/// The most common passwords, the most common first.
+pub fn common() -> impl Iterator<Item = &'static str> {
+    COMMON.lines().filter(|line| !line.starts_with('#'))
+}
+
 /// Checks a new password of the user with this name. The error completes a sentence that starts
 /// with "the password".
 pub fn check(config: &Config, password: &str, name: &str) -> Result<(), &'static str> {
@@ -16,7 +21,7 @@ pub fn check(config: &Config, password: &str, name: &str) -> Result<(), &'static
         if name.to_lowercase() == lower {
             return Err("is the user's own name (refuse_common_passwords)");
         }
-        if COMMON.lines().any(|line| line == lower) {
+        if common().any(|word| word == lower) {
             return Err("is one of the most common passwords (refuse_common_passwords)");
         }
     }

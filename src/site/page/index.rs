@@ -1,7 +1,8 @@
 //! The page at `/`, which carries values from the configuration.
 
-use crate::config::Config;
-use crate::contract::{DOCUMENT, TOO_SMALL};
+use crate::account::policy;
+use crate::config::{Config, Usernames};
+use crate::contract::{ADDITIONS, DOCUMENT, TOO_SMALL};
 use std::collections::BTreeMap;
 
 /// Its text. Each `{NAME}` in it is replaced.
@@ -30,9 +31,14 @@ pub(super) fn text(config: &Config, script: &str, style: &str) -> String {
     } else {
         "allowed"
     };
+    let usernames = match config.usernames {
+        Usernames::Any => "any",
+        Usernames::Plain => "plain",
+    };
     let cookie_domain = config.cookie_domain.as_deref().unwrap_or_default();
     let limits: BTreeMap<_, _> = DOCUMENT
         .iter()
+        .chain(&ADDITIONS)
         .flat_map(|endpoint| endpoint.fields)
         .map(|field| (field.name, field.limit))
         .collect();
@@ -51,9 +57,31 @@ pub(super) fn text(config: &Config, script: &str, style: &str) -> String {
             ("least", config.min_password_length.to_string()),
             ("common", common.into()),
             ("cookie-domain", cookie_domain.to_ascii_lowercase()),
+            ("captcha-ttl", config.captcha_ttl_seconds.to_string()),
+            ("usernames", usernames.into()),
+            ("common-hashes", common_hashes()),
             ("limits", limits),
         ],
     )
+}
+
+/// The passwords about which the page warns while they are typed: so many of the most common ones.
+/// It never sends a password to ask.
+const COMMON: usize = 200;
+
+/// Six hex digits for each of these passwords: the upper 24 bits of FNV-1a. With 200 of them, one
+/// other password in 80,000 gets the warning. The words themselves, many of them vulgar, would be
+/// readable in the page's source and compress no better.
+fn common_hashes() -> String {
+    let hash = |word: &str| {
+        word.bytes().fold(0x811c_9dc5_u32, |state, byte| {
+            (state ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        })
+    };
+    policy::common()
+        .take(COMMON)
+        .map(|word| format!("{:06x}", hash(word) >> 8))
+        .collect()
 }
 
 /// Replaces each `{NAME}`, in one pass: a value may contain braces. Values are escaped for text and

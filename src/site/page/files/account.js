@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { crop } from "./crop.js";
-import { hush, hold, isHeld, show, wire } from "./forms.js";
+import { countDown, hush, hold, isHeld, show, wire } from "./forms.js";
 import { fillKey } from "./key.js";
 import { wireOwn } from "./own.js";
 import { closeSession, currentToken } from "./session.js";
@@ -17,6 +17,15 @@ const message = byId("account-message");
 const picture = byId("picture");
 
 let account = null;
+/// What a person had typed when the session ended, { name, texts }.
+let kept = null;
+
+const typedFields = () => [...accountView.querySelectorAll(".field input[name]")].filter((one) => !/password|off/.test(one.autocomplete));
+
+/// Keeps what is typed for when this person has signed in again.
+function keepTyped() {
+  kept = account && { name: account.name, texts: typedFields().map((input) => [input, input.value]) };
+}
 
 function fillAccount() {
   const { id, name, show_name, email, avatar } = account;
@@ -27,6 +36,14 @@ function fillAccount() {
   fillKey(account);
   // For password managers: whose password it is.
   for (const input of document.querySelectorAll("input.unseen")) input.value = name;
+  // This does not replace what is being typed.
+  byId("show-name").defaultValue = show_name;
+  for (const [input, text] of kept?.name === name ? kept.texts : []) {
+    input.value = text;
+    const panel = text && input.closest("details");
+    if (panel) panel.open = true;
+  }
+  kept = null;
   const image = byId("avatar");
   const source = `s/${encodeURIComponent(avatar)}`;
   if (image.getAttribute("src") !== source) image.src = byId("picture-link").href = source;
@@ -38,9 +55,9 @@ function empty() {
   fillKey(null);
   byId("avatar").removeAttribute("src");
   byId("picture-link").removeAttribute("href");
-  for (const input of document.querySelectorAll("#account form input[name], input.unseen")) input.value = "";
+  byId("show-name").defaultValue = "";
+  for (const one of document.querySelectorAll("#account form, #sheet form")) one.reset();
   for (const panel of accountView.querySelectorAll("details")) panel.open = false;
-  document.querySelector("dialog[open]")?.close();
 }
 
 function retry(load) {
@@ -53,14 +70,17 @@ function retry(load) {
 
 /// Connects the account view. `leave(how)` is called when the session has ended, with what to show.
 export function wireAccount(leave) {
-  const ended = (answer) => leave({ answer, name: "expired" });
+  function ended(answer) {
+    keepTyped();
+    leave({ answer, name: "expired", username: account?.name });
+  }
 
   async function load() {
     const token = currentToken();
     const answer = await call("user_info", { token });
     // Another tab has signed in or out in the meantime.
     if (token !== currentToken()) return;
-    if (answer.status === 200 && answer.code !== 200) return ended(answer);
+    if (answer.status === 200 && [403, 404].includes(answer.code)) return ended(answer);
     if (answer.code !== 200) {
       show(message, { answer });
       return retry(load);
@@ -99,7 +119,7 @@ export function wireAccount(leave) {
       },
     }),
     wire(accountForm("update_password"), {
-      done: (answer) => leave({ answer, name: "passwordChanged", good: true, username: account.name }),
+      done: (answer) => leave({ answer, good: true, username: account.name }),
     }),
   ];
 
@@ -120,12 +140,17 @@ export function wireAccount(leave) {
     hold(button, "working");
     const answer = await call("logout", { ...token(), everywhere });
     hold(button);
-    // 403: the session had ended before.
-    if (answer.status === 200 && [200, 403].includes(answer.code)) {
+    // The session of this device had ended before. The others have not.
+    if (answer.status === 200 && answer.code === 403 && everywhere) return ended(answer);
+    const isDone = answer.status === 200 && [200, 403].includes(answer.code);
+    // Without the server, a device can forget its own session only.
+    if (isDone || (!answer.status && !everywhere)) {
       closeSession(true);
-      return leave({ answer: answer.code === 200 ? answer : null, name: "signedOut", good: true });
+      const name = !isDone ? "signedOutOffline" : everywhere ? "signedOutEverywhere" : "signedOut";
+      return leave({ answer: answer.code === 200 ? answer : null, name, good: isDone });
     }
     show(message, { answer });
+    if (answer.wait) await countDown(button, answer.wait);
   }
   byId("sign-out").addEventListener("click", (event) => signOut(event.target, false));
   byId("sign-out-everywhere").addEventListener("click", (event) => signOut(event.target, true));
@@ -133,17 +158,14 @@ export function wireAccount(leave) {
   async function take(file) {
     const place = picture.querySelector(".message");
     hush(place);
-    try {
-      await crop(file, {
-        ended,
-        async done() {
-          await load();
-          show(place, { name: "pictureDone", good: true });
-        },
-      });
-    } catch {
-      show(place, { name: "noPicture" });
-    }
+    await crop(file, {
+      ended,
+      failed: (what) => show(place, what),
+      async done(answer) {
+        await load();
+        show(place, { answer: { ...answer, message: "" }, good: true });
+      },
+    });
   }
 
   byId("file").addEventListener("change", ({ target }) => {

@@ -1,6 +1,7 @@
 // Crops a picture to a square, with dragging, pinching, the wheel and the keyboard.
 
 import { upload } from "./api.js";
+import { damage } from "./damage.js";
 import { encoded, LARGEST, TOO_SMALL } from "./encode.js";
 import { countDown, hold, hush, isHeld, show } from "./forms.js";
 import { currentToken } from "./session.js";
@@ -124,22 +125,25 @@ function closeCrop() {
 cancel.addEventListener("click", closeCrop);
 dialog.addEventListener("close", () => {
   stop?.();
-  URL.revokeObjectURL(view.picture.src);
+  if (view) URL.revokeObjectURL(view.picture.src);
   view = null;
   pointers.clear();
 });
 
-/// Opens a file for cropping; throws if the browser cannot read it. `done` is called with the
-/// answer with code 200, `ended` with one that refuses the token.
-export async function crop(file, { done, ended }) {
+/// Opens a file for cropping. `done` is called with the answer with code 200, `ended` with one that
+/// refuses the token, `failed` with the reason why the file cannot be cropped.
+export async function crop(file, { done, ended, failed }) {
   if (isDialogOpen()) return;
   const picture = new Image();
   picture.src = URL.createObjectURL(file);
-  try {
-    await picture.decode();
-  } catch (error) {
+  const [decoded, reason] = await Promise.all([picture.decode().then(() => true, () => false), damage(file)]);
+  // In the meantime another dialog may have opened, or the session may have ended.
+  const isLate = isDialogOpen() || !currentToken();
+  // Some browsers show what others cannot.
+  const isFit = decoded && reason?.name !== "cutPicture";
+  if (isLate || !isFit) {
     URL.revokeObjectURL(picture.src);
-    throw error;
+    return isLate || failed(reason ?? { name: "noPicture" });
   }
   const [width, height] = [picture.naturalWidth || SIZELESS, picture.naturalHeight || SIZELESS];
   view = { picture, width, height, x: width / 2, y: height / 2, zoom: 1 };

@@ -1,35 +1,39 @@
-// The texts of the page, in Chinese and English. The server's messages are shown as they are.
+// The texts of the page, in Chinese and English. The server's sentences are shown as they are.
 
+import { settings } from "./settings.js";
 import { recall, remember } from "./storage.js";
 import { ACCOUNT_TEXTS } from "./texts-account.js";
 
 const TEXTS = {
   ...ACCOUNT_TEXTS,
   "sign-in": ["登录", "Sign in"],
-  signInLead: ["你的名称、头像、密钥和密码保存在这台服务器上。", "Your name, picture, key and password are kept on this server."],
   toRegister: ["注册新账户", "Create an account"],
   toReset: ["忘记密码？", "Forgotten your password?"],
   toSignIn: ["返回登录", "Back to sign-in"],
   username: ["用户名", "User name"],
   usernameHint: ["登录时使用，之后不能更改。", "You sign in with it. It can’t be changed later."],
+  looksLikeEmail: ["这看起来是邮箱。这里要填的是用户名。", "This looks like an email address. The user name goes here."],
+  notPlain: ["只能用小写字母、数字和 . _ -，并以字母或数字开头。", "Use small letters, digits and . _ - only, with a letter or digit first."],
   password: ["密码", "Password"],
+  easy: ["这个密码很容易被猜到：它太常见，或与用户名相同。", "Easy to guess: many people use this password, or it is the user name."],
   stay: ["在这台设备上保持登录", "Stay signed in on this device"],
   register: ["注册账户", "Create account"],
+  registered: ["账户已创建，你已登录。", "Your account is created, and you are signed in."],
   registerLead: ["需要注册密钥，请向管理员索取。", "You need the registration key. Ask the administrator for it."],
   showName: ["显示名称", "Display name"],
   showNameHint: ["别人看到的名字，任何文字都可以。", "The name that others see, in any script."],
+  showNameOptional: ["别人看到的名字，任何文字都可以。留空则与用户名相同。", "The name that others see, in any script. If empty, the user name."],
   newShowName: ["新的显示名称", "New display name"],
   email: ["邮箱", "Email"],
   registrationKey: ["注册密钥", "Registration key"],
-  registrationKeyHint: ["见 config.json：secret_key_required_for_account_registration。", "In config.json: secret_key_required_for_account_registration."],
+  keyFromAdmin: ["由管理员提供。", "From the administrator."],
   registrationClosed: ["注册已关闭", "Registration is closed"],
-  registrationClosedWhy: ["这台服务器目前不接受新账户。管理员可在 config.json 中打开：registration_function_status。", "This server takes no new accounts. The administrator can change that in config.json: registration_function_status."],
+  registrationClosedWhy: ["这里目前不接受新账户。如需账户，请向管理员索取邀请链接。", "No new accounts are taken at present. Ask the administrator for an invitation."],
   reset: ["重置密码", "Reset password"],
   resetLead: ["需要重置密钥，请向管理员索取。所有已登录的设备都会退出。", "You need the reset key. Ask the administrator for it. Every device will be signed out."],
   resetKey: ["重置密钥", "Reset key"],
-  resetKeyHint: ["见 config.json：forget_password_key。", "In config.json: forget_password_key."],
   resetClosed: ["密码重置已关闭", "Password reset is closed"],
-  resetClosedWhy: ["请联系管理员。管理员可在 config.json 中打开：forgot_password_function_status。", "Ask the administrator, who can change that in config.json: forgot_password_function_status."],
+  resetClosedWhy: ["请联系管理员，由管理员为你重置密码。", "Ask the administrator to reset your password."],
   onward: ["登录后将前往 {0}", "to continue to {0}"],
   going: ["已登录，正在前往 {0}…", "You are signed in. Going to {0}…"],
   continueTo: ["前往 {0}", "Continue to {0}"],
@@ -68,10 +72,17 @@ const TEXTS = {
   changePassword: ["修改密码", "Change password"],
   show: ["显示", "Show"],
   hide: ["隐藏", "Hide"],
-  captcha: ["验证码", "Characters in the picture"],
-  captchaAgain: ["六个字符的图片，按下换一张", "Picture of six characters; press for another one"],
-  captchaHint: ["看不清？点图片换一张。", "Hard to read? Click the picture for another one."],
-  captchaNone: ["没有取到验证码，点图片的位置重试。", "No picture could be fetched. Click its place to try again."],
+  captcha: ["图片中的字符", "Characters in the picture"],
+  captchaPicture: ["六个字符的图片", "Picture of six characters"],
+  captchaAgain: ["换一张", "Another one"],
+  captchaHint: ["不区分大小写。", "Capitals or small letters: either will do."],
+  captchaNew: ["上一张图片已过期，这是新的。", "The last picture expired. This is a new one."],
+  captchaWait: ["图片取得太频繁，{0} 秒后自动换一张。", "Too many pictures. The next one comes in {0} s."],
+  captchaNone: ["没有取到图片，请点“换一张”重试。", "No picture could be fetched. Ask for another one."],
+  otp: ["二步验证码", "Code of the second step"],
+  otpHint: ["验证器应用里的六位数字。", "The six digits in your authenticator app."],
+  otpRecovery: ["改用恢复码", "Use a recovery code"],
+  otpWanted: ["请再填写二步验证码。", "One more step: please enter the code."],
   crop: ["裁剪头像", "Crop your picture"],
   stage: ["裁剪区域", "The picture behind its square frame"],
   cropHint: ["拖动图片或用方向键移动，用滑块、滚轮或 + 和 − 缩放。", "Drag it or use the arrow keys; zoom with the slider, the wheel, or + and −."],
@@ -79,47 +90,78 @@ const TEXTS = {
   upload: ["使用这张图片", "Use this picture"],
   progress: ["上传进度", "Upload"],
   uploading: ["正在上传 {0}（{1} × {1} 像素）…", "Sending {0} ({1} × {1} pixels)…"],
-  pictureDone: ["头像已更换。", "This is your picture now."],
-  noPicture: ["浏览器无法读取这个文件，它不是图片或者已损坏。", "Your browser can’t read this file: it is not a picture, or damaged."],
+  noPicture: ["浏览器无法读取这个文件：它不是图片，或者已损坏。", "Your browser can’t read this file: it is not a picture, or damaged."],
+  foreignPicture: ["浏览器打不开 {0} 图片。请先把它转成 JPEG，或在手机上截一张图。", "Your browser can’t open {0} pictures. Save it as JPEG first, or take a screenshot of it."],
+  cutPicture: ["这个文件不完整，缺了结尾。请重新下载或传送。", "This file is incomplete: its end is missing. Fetch or copy it again."],
   noPictureFits: ["这张图片无法变成大于 {0} 且不超过 {1} 的文件。", "This picture can’t be made a file of more than {0} and at most {1}."],
   absent: ["请填写。", "Please fill this in."],
   tooLong: ["最多 {0} 个字符，现在有 {1} 个。", "At most {0} characters; this has {1}."],
   tooShort: ["至少 {0} 个字符。", "At least {0} characters."],
   badEmail: ["这不像是邮箱地址。", "This does not look like an email address."],
   offline: ["连接不上服务器，填写的内容还在。", "The server can’t be reached. What you typed is still here."],
+  proxy: ["服务器或它前面的代理返回了 HTTP {0}。填写的内容还在。", "The server, or a proxy before it, answered HTTP {0}. What you typed is still here."],
+  unknown: ["服务器没有接受（{0}）。", "The server refused this ({0})."],
   retry: ["重试", "Try again"],
   wait: ["请等待 {0} 秒", "Wait {0} s"],
   waited: ["现在可以再试了。", "You can try again now."],
   working: ["请稍候…", "One moment…"],
   expired: ["登录已失效，请重新登录。", "Your session has ended. Please sign in again."],
   signedOut: ["你已退出登录。", "You are signed out."],
+  signedOutEverywhere: ["所有设备都已退出登录。", "You are signed out on all devices."],
+  signedOutOffline: ["这台设备已退出登录。但没能通知服务器，会话到期前仍然有效。", "You are signed out on this device. The server could not be told: until it expires, the session remains."],
   signedOutElsewhere: ["你已在另一个标签页退出登录。", "You signed out in another tab."],
-  registered: ["账户已创建，现在可以登录。", "Your account is there. You can sign in now."],
-  passwordChanged: ["请用新密码登录。", "Sign in with the new password."],
 };
 
-// Hints for answers, by interface and code.
-const WRONG = ["请看新的图片，密码也要重新输入。", "Here is a new picture. Please type the password again, too."];
-const FAILED = ["服务器出错了，原因在它的日志里。", "The server failed. Its log says why."];
-const HINTS = {
-  "login 503": WRONG,
-  "login 604": ["请重新输入密码。", "The user name or the password is not right."],
-  "registered 403": ["注册密钥不对。", "The registration key is not right."],
+// The page's own sentences for answers, by interface and code or by code alone, and the name of the
+// field at fault.
+const WRONG = ["字符不对，或图片已过期。这是新的一张。", "Not the characters in the picture, or it had expired. Here is a new one.", "verification_code"];
+const CHANGED = ["密码已修改，请用新密码登录。", "Your password is changed. Sign in with the new one."];
+const FAILED = ["服务器出错了，请稍后再试。", "The server failed. Please try again later."];
+const ANSWERS = {
+  "registered 200": ["账户已创建，现在可以登录。", "Your account is created. You can sign in now."],
+  "registered 400": FAILED,
+  "registered 403": ["注册密钥不对。", "The registration key is not right.", "key"],
   "registered 404": FAILED,
   "registered 503": TEXTS.registrationClosed,
-  "registered 504": WRONG,
   "registered 603": FAILED,
-  "registered 603 or common": ["密码太容易猜。", "This password is too easy to guess."],
-  "registered 604": ["请换一个用户名或邮箱。", "Somebody has this user name or this email."],
-  "update_password 404": ["当前密码不对。", "The current password is not right."],
-  "update_password 404 or common": ["当前密码不对，或新密码太容易猜。", "The current password is not right, or the new one is too easy to guess."],
-  "update_password 503": WRONG,
+  "registered 603 or common": ["这个密码太容易被猜到，请换一个。", "This password is too easy to guess.", "passwd"],
+  "registered 604": ["用户名或邮箱已被别人使用。", "Another account has this user name or this email.", "username"],
+  "login 604": ["用户名或密码不对。", "The user name or the password is not right.", "passwd"],
+  "update_password 200": CHANGED,
+  "update_password 404": ["当前密码不对。", "The current password is not right.", "old_passwd"],
+  "update_password 404 or common": ["当前密码不对，或新密码太容易被猜到。", "The current password is not right, or the new one is too easy to guess.", "old_passwd"],
+  "update_show_name 200": ["显示名称已修改。", "Your display name is changed."],
+  "update_show_name 404": ["请填写显示名称，不要太长。", "The display name is empty or too long.", "new_show_name"],
+  "update_key 200": ["密钥已更换，旧的已失效。", "This is your new key. The old one no longer works."],
+  "forget_password 200": CHANGED,
   "forget_password 403": TEXTS.resetClosed,
-  "forget_password 404": ["重置密钥不对。", "The reset key is not right."],
-  "forget_password 501": ["用户名和邮箱不符。", "User name and email are not of one account."],
-  "forget_password 501 or common": ["用户名和邮箱不符，或密码太容易猜。", "User name and email are not of one account, or the password is too easy to guess."],
-  "forget_password 503": WRONG,
+  "forget_password 404": ["重置密钥不对。", "The reset key is not right.", "key"],
+  "forget_password 501": ["用户名和邮箱不属于同一个账户。", "User name and email are not of one account.", "email"],
+  "forget_password 501 or common": ["用户名和邮箱不符，或密码太容易被猜到。", "User name and email are not of one account, or the password is too easy to guess.", "email"],
   "upload_avatar 169": ["服务器没有接受这张图片。", "The server did not take this picture."],
+  "upload_avatar 200": ["头像已更换。", "This is your picture now."],
+  "upload_avatar 603": ["图片文件太小。", "The picture’s file is too small."],
+  "logout 200": TEXTS.signedOut,
+  "link_info 404": TEXTS.linkDead,
+  "totp_begin 606": ["二步验证已经开启。", "The second step is on already."],
+  "totp_confirm 200": ["二步验证已开启。", "The second step is on."],
+  "totp_confirm 606": ["设置已过时，请重新开始。", "This set-up is out of date. Please begin anew."],
+  "totp_end 200": ["二步验证已关闭。", "The second step is off."],
+  "totp_end 606": ["二步验证没有开启。", "The second step is not on."],
+  "update_email 200": ["邮箱已修改。", "Your email is changed."],
+  "update_email 404": ["请填写邮箱，不要太长。", "The email is empty or too long.", "new_email"],
+  "update_email 607": ["这个邮箱已被别人使用。", "Another account has this email.", "new_email"],
+  "delete_account 200": ["账户已删除。", "Your account is deleted."],
+  403: TEXTS.expired,
+  404: ["请把各项填写完整。", "Please fill in every field."],
+  500: ["服务器没有看懂请求，请刷新页面。", "The server did not understand this page. Reload it."],
+  503: WRONG,
+  504: WRONG,
+  505: WRONG,
+  604: ["密码不对。", "The password is not right.", "passwd"],
+  605: ["二步验证码不对，或者已经用过。", "This code is not right, or was used before.", "otp"],
+  "HTTP 404": ["服务器没有这个功能。", "The server does not have this function."],
+  "HTTP 413": ["内容太大，服务器或它前面的代理没有接受（HTTP 413）。", "Too large: the server, or a proxy before it, refused it (HTTP 413)."],
   "HTTP 429": ["请求太频繁，请等按钮恢复。", "That was too often. Please wait for the button."],
   "HTTP 500": FAILED,
   "HTTP 503": ["服务器正忙，请稍后再试。", "The server is busy. Please try again soon."],
@@ -138,12 +180,22 @@ function chosen() {
 
 /// A text of the page in the current language.
 export function t(name, ...values) {
-  const text = (TEXTS[name] ?? HINTS[name])[language];
+  const text = (TEXTS[name] ?? ANSWERS[name])[language];
   return text.replace(/\{(\d)(:time)?\}/g, (_, nth, isTime) => (isTime ? time(values[nth]) : values[nth]));
 }
 
-/// Whether there is a hint for this answer.
-export const hasHint = (name) => name in HINTS;
+/// The page's sentence for an answer: the name of a text, its values, and the name of the field at fault.
+export function sentenceFor({ api, offline, proxy, status, code }) {
+  if (offline) return { name: "offline" };
+  const http = proxy ?? status;
+  // If common passwords are refused, the same code may also mean that.
+  const common = settings.common === "refused" && `${api} ${code} or common`;
+  const names = http === 200 ? [common, `${api} ${code}`, code] : [`HTTP ${http}`];
+  const name = names.find((name) => name in ANSWERS);
+  // A proxy's page says something else about these than the server would.
+  if (proxy && ![413, 429].includes(proxy)) return { name: "proxy", values: [proxy] };
+  return name ? { name, field: ANSWERS[name][2] } : { name: "unknown", values: [code] };
+}
 
 /// Shows a text in an element. It is translated if the language changes.
 export function say(element, name, ...values) {

@@ -7,7 +7,7 @@ import { byId, closeSheet, copyOn, showPart } from "./sheet.js";
 import { make, say } from "./texts.js";
 
 const [begin, scan, off] = ["begin", "confirm", "end"].map((what) => document.querySelector(`[data-api=totp_${what}]`));
-const kept = byId("kept");
+const codesPart = byId("kept");
 const codesList = byId("codes");
 const turn = byId("totp-turn");
 const qr = byId("totp-qr");
@@ -41,13 +41,13 @@ function showSecret({ message }) {
 }
 
 function forget() {
-  if (!kept.hidden) show(totpPlace, { name: "totp_confirm 200", good: true });
+  if (!codesPart.hidden) show(totpPlace, { name: "totp_confirm 200", good: true });
   typed = secret = byId("totp-secret").textContent = "";
   scan.elements.otp.value = "";
   byId("totp-app").removeAttribute("href");
   URL.revokeObjectURL(qr.src);
   qr.removeAttribute("src");
-  kept.hidden = true;
+  codesPart.hidden = true;
   codesList.replaceChildren();
 }
 
@@ -71,7 +71,7 @@ export function wireTotp(user, ended) {
         const title = document.querySelector(".brand b").textContent;
         const date = new Date().toLocaleDateString(document.documentElement.lang);
         byId("codes-of").textContent = [title, location.host, user().name, date].join(" · ");
-        showPart(kept);
+        showPart(codesPart);
         loadTotp();
       },
     }),
@@ -94,12 +94,12 @@ export function wireTotp(user, ended) {
   copyOn(byId("totp-copy"), () => secret);
   copyOn(byId("codes-copy"), () => [...codesList.children].map((line) => line.textContent).join("\n"));
   byId("codes-print").addEventListener("click", () => print());
-  for (const id of ["totp-cancel", "codes-kept"]) byId(id).addEventListener("click", closeSheet);
+  for (const id of ["totp-cancel", "codes-codesPart"]) byId(id).addEventListener("click", closeSheet);
 
-  const dialog = kept.parentElement;
+  const dialog = codesPart.parentElement;
   // The codes are shown once: neither Escape nor a request on its way loses them.
   dialog.addEventListener("cancel", (event) => {
-    if (!kept.hidden || isHeld(byId("totp-confirm"))) event.preventDefault();
+    if (!codesPart.hidden || isHeld(byId("totp-confirm"))) event.preventDefault();
   });
   dialog.addEventListener("close", () => {
     parts.forEach((part) => part.leave());
