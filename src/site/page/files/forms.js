@@ -206,7 +206,7 @@ export function wire(form, { members = () => ({}), done, ended, hint }) {
   const picture = captcha(form);
   form.noValidate = true;
   const title = (form.closest("details, dialog") ?? form).querySelector("h2") ?? form.closest(".view")?.querySelector("h1");
-  if (title) form.setAttribute("aria-labelledby", (title.id ||= `${api}-title`));
+  if (title) form.setAttribute("aria-labelledby", (title.id ||= `${form.id || api}-title`));
   const passwords = [...form.querySelectorAll("input[type=password]")];
   const hides = passwords.map(reveal);
   // The field for the second factor, if the server has asked for it.
@@ -251,7 +251,7 @@ export function wire(form, { members = () => ({}), done, ended, hint }) {
     const copy = document.getElementById("otp").content.cloneNode(true);
     second = copy.firstElementChild;
     const [input, label, other] = ["input", "label", "button"].map((what) => second.querySelector(what));
-    input.id = label.htmlFor = `${api}-otp`;
+    input.id = label.htmlFor = `${form.id || api}-otp`;
     translate(second);
     place.before(second);
     // The keys for digits have no letters.

@@ -94,7 +94,7 @@ export function wireTotp(user, ended) {
   copyOn(byId("totp-copy"), () => secret);
   copyOn(byId("codes-copy"), () => [...codesList.children].map((line) => line.textContent).join("\n"));
   byId("codes-print").addEventListener("click", () => print());
-  for (const id of ["totp-cancel", "codes-codesPart"]) byId(id).addEventListener("click", closeSheet);
+  for (const id of ["totp-cancel", "codes-kept"]) byId(id).addEventListener("click", closeSheet);
 
   const dialog = codesPart.parentElement;
   // The codes are shown once: neither Escape nor a request on its way loses them.
