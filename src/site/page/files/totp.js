@@ -1,7 +1,7 @@
 // The second factor: its panel, and the steps that turn it on and off.
 
 import { call } from "./api.js";
-import { hush, isHeld, show, wire } from "./forms.js";
+import { hush, show, wire } from "./forms.js";
 import { currentToken } from "./session.js";
 import { byId, closeSheet, copyOn, showPart } from "./sheet.js";
 import { make, say } from "./texts.js";
@@ -94,14 +94,14 @@ export function wireTotp(user, ended) {
   copyOn(byId("totp-copy"), () => secret);
   copyOn(byId("codes-copy"), () => [...codesList.children].map((line) => line.textContent).join("\n"));
   byId("codes-print").addEventListener("click", () => print());
-  for (const id of ["totp-cancel", "codes-kept"]) byId(id).addEventListener("click", closeSheet);
+  byId("totp-cancel").addEventListener("click", closeSheet);
 
   const dialog = codesPart.parentElement;
-  // The codes are shown once: neither Escape nor a request on its way loses them.
-  dialog.addEventListener("cancel", (event) => {
-    if (!codesPart.hidden || isHeld(byId("totp-confirm"))) event.preventDefault();
-  });
+  byId("codes-kept").addEventListener("click", () => dialog.close("kept"));
   dialog.addEventListener("close", () => {
+    // The codes are shown once: Escape does not lose them.
+    if (!codesPart.hidden && !dialog.returnValue && currentToken()) return showPart(codesPart);
+    dialog.returnValue = "";
     parts.forEach((part) => part.leave());
     forget();
   });
