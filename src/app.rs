@@ -7,8 +7,9 @@ use crate::config::Scheme;
 use crate::contract::Reason;
 use crate::crypto;
 use crate::metrics::{self, Metrics};
+use crate::store::last_seen::LastSeen;
 use crate::store::{
-    self, BUSY_TIMEOUT, Durable, Fault, GroupCommit, Reader, Store, Transaction, users,
+    self, BUSY_TIMEOUT, Durable, Fault, GroupCommit, Reader, Store, Transaction, sessions, users,
 };
 use crate::sync::lock;
 use rusqlite::Connection;
@@ -29,6 +30,8 @@ pub struct App {
     pub captcha_answer: Option<String>,
     /// What is counted.
     pub metrics: Metrics,
+    /// When sessions were last used.
+    pub last_seen: LastSeen,
     group_commit: GroupCommit,
     reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
@@ -69,6 +72,7 @@ impl App {
             data,
             captcha_answer,
             metrics,
+            last_seen: LastSeen::default(),
             group_commit,
             reader,
             captchas,
@@ -125,6 +129,18 @@ impl App {
         // A database that can't be asked lets no password be verified, in whatever thread.
         self.config.password_hash == Scheme::Argon2id
             || self.read(users::any_argon2id).unwrap_or(true)
+    }
+
+    /// Writes when sessions were last used. What could not be written waits for the next time.
+    pub fn write_last_seen(&self) -> Result<(), Fault> {
+        self.last_seen
+            .write(|batch| self.write(Durable::Soon, |db| sessions::set_seen(db, batch)))
+    }
+
+    /// Removes from the write-ahead log what was erased in the database, unless another process reads
+    /// it: then a later checkpoint does that.
+    pub fn erase_log(&self) {
+        self.group_commit.try_checkpoint();
     }
 
     /// Moves the write-ahead log into the database file, at the end.

@@ -10,6 +10,7 @@ use crate::contract::{CAPTCHA, Reason, Refusal};
 use crate::crypto;
 use crate::log::{self, Level};
 use crate::store::audit::{self, Event};
+use crate::store::sessions::Session;
 use crate::store::{Durable, Fault, Transaction, sessions};
 use std::mem;
 use std::time::Duration;
@@ -43,12 +44,30 @@ pub fn has_right_captcha(app: &App, body: &JsonBody, now: i64) -> bool {
     })
 }
 
+/// Makes the captcha of a request valid again, which [`captcha`] has accepted. Nothing happens if it
+/// has expired, was evicted, or belongs to the next worker: the client needs another one then.
+pub fn put_captcha_back(call: &Call) {
+    // The accepted answer is as good as the original one.
+    let [key, answer] = CAPTCHA.map(|name| call.body.text(name));
+    if let Ok(mut captchas) = call.app.captchas() {
+        captchas.put_back(&crypto::sha256(key), answer.into(), call.request.now);
+    }
+}
+
 /// The id of the token's owner.
 pub fn owner(call: &Call) -> Result<i64, Refusal> {
+    session(call).map(|session| session.user)
+}
+
+/// The token's session.
+pub fn session(call: &Call) -> Result<Session, Refusal> {
     let token = call.token()?;
-    call.app
-        .read(|db| sessions::owner(db, &token, call.request.now))?
-        .ok_or_else(|| Reason::TokenUnknown.into())
+    let found = call
+        .app
+        .read(|db| sessions::find(db, &token, call.request.now))?;
+    let session = found.ok_or(Reason::TokenUnknown)?;
+    call.note_use(&token, session.seen_at);
+    Ok(session)
 }
 
 /// Checks a new password against the password policy.
@@ -96,6 +115,7 @@ pub fn attempt_that<T>(
     pending.verdict = match &outcome {
         Ok(value) if forgives(value) => Verdict::Right,
         Ok(_) => Verdict::Unknown,
+        Err(refusal) if refusal.reason == Reason::OtpAbsent => Verdict::Incomplete,
         Err(refusal) if is_wrong_guess(refusal.reason) => Verdict::Wrong,
         Err(_) => Verdict::Unknown,
     };
@@ -113,6 +133,7 @@ pub fn is_failed_sign_in(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::PasswordWrong
+            | Reason::OtpWrong
             | Reason::KeyWrong
             | Reason::DisabledAndKeyWrong
             | Reason::UserUnknown
@@ -157,11 +178,17 @@ pub fn write(
     })
 }
 
-/// Records in the audit log that a user has used an invitation or a reset link, `what`.
+/// Records in the audit log that a user has used an invitation, a reset link or a recovery code,
+/// `what`.
 pub fn record_use(call: &Call, db: &Transaction, what: &str, user: i64) -> rusqlite::Result<()> {
-    let (source, name) = (call.request.source(), format!("{what} used"));
+    record_as(call, db, &format!("{what} used"), user)
+}
+
+/// Records in the audit log another event about a user that the request has brought about.
+pub fn record_as(call: &Call, db: &Transaction, name: &str, user: i64) -> rusqlite::Result<()> {
+    let source = call.request.source();
     let event = Event {
-        name: &name,
+        name,
         ..event(call, &source)
     };
     audit::done(db, &event, Some(user))
@@ -184,7 +211,28 @@ pub fn write_as_owner<T>(
     changed.ok_or_else(|| Reason::TokenUnknown.into())
 }
 
-fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
+/// The same for a change that may turn out to be none, which is not recorded. Returns whether it
+/// was one.
+pub fn write_if_changed(
+    call: &Call,
+    change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<bool>,
+) -> Result<bool, Refusal> {
+    let token = call.token()?;
+    let changed = call.app.write(Durable::Now, |db| {
+        let Some(id) = sessions::owner(db, &token, call.request.now)? else {
+            return Ok(None);
+        };
+        let changed = change(db, id)?;
+        if changed {
+            record(call, db, id)?;
+        }
+        Ok(Some(changed))
+    })?;
+    changed.ok_or_else(|| Reason::TokenUnknown.into())
+}
+
+/// Records in the audit log that a request has changed a user's account, if the endpoint is audited.
+pub fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
     if call.endpoint.audited {
         audit::done(db, &event(call, &call.request.source()), Some(id))
     } else {

@@ -133,7 +133,17 @@ impl Fixture {
         let token = crypto::random_alphanumeric(20);
         let (password, digest) = (Scheme::Md5.hash(PASSWORD), crypto::sha256(&token));
         let opened = self.app.write(Durable::Soon, |db| {
-            sessions::open(db, id, &password, &digest, NOW + 1000, 10)
+            let new = sessions::New {
+                user: id,
+                password: &password,
+                token: &digest,
+                now: NOW,
+                expires_at: NOW + 1000,
+                source: "192.0.2.1",
+                client: "other",
+                second_factor: false,
+            };
+            sessions::open(db, &new, 10)
         });
         assert!(opened.unwrap());
         token

@@ -93,9 +93,13 @@ fn identify(call: &Call) -> Result<Option<ForwardedUser>, Refusal> {
 fn by_token(call: &Call, token: &str) -> Result<Option<ForwardedUser>, Refusal> {
     let digest = crypto::sha256(token);
     let now = call.request.now;
-    Ok(call
+    let found = call
         .app
-        .read(|db| forward_auth::by_token(db, &digest, now))?)
+        .read(|db| forward_auth::by_token(db, &digest, now))?;
+    Ok(found.map(|(user, seen_at)| {
+        call.note_use(&digest, seen_at);
+        user
+    }))
 }
 
 fn by_key(call: &Call, name: &str, key: &str) -> Result<Option<ForwardedUser>, Refusal> {
@@ -205,7 +209,7 @@ fn accepts_html(request: &Request) -> bool {
 }
 
 /// As `encodeURIComponent` does, except for `!'()*`.
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() * 3 / 2);
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

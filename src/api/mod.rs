@@ -3,7 +3,9 @@
 pub mod body;
 mod call;
 mod checks;
+mod confirm;
 mod cookie;
+mod delete_account;
 mod fixture;
 mod forget_password;
 mod forward_auth;
@@ -15,6 +17,13 @@ mod login;
 mod logout;
 mod password;
 mod registered;
+mod session;
+mod sessions;
+mod totp_begin;
+mod totp_confirm;
+mod totp_end;
+mod totp_info;
+mod update_email;
 mod update_key;
 mod update_password;
 mod update_show_name;
@@ -43,7 +52,7 @@ enum Handler {
 }
 
 /// Every interface and its handler.
-const ROUTES: [(&Endpoint, Handler); 12] = [
+const ROUTES: [(&Endpoint, Handler); 19] = [
     (&contract::REGISTERED, Handler::Json(registered::handle)),
     (&contract::LOGIN, Handler::Json(login::handle)),
     (&contract::USER_INFO, Handler::Json(user_info::handle)),
@@ -69,7 +78,17 @@ const ROUTES: [(&Endpoint, Handler); 12] = [
         Handler::Json(get_verification_code::handle),
     ),
     (&contract::LOGOUT, Handler::Json(logout::handle)),
+    (&contract::SESSIONS, Handler::Json(sessions::handle)),
+    (&contract::UPDATE_EMAIL, Handler::Json(update_email::handle)),
+    (
+        &contract::DELETE_ACCOUNT,
+        Handler::Json(delete_account::handle),
+    ),
     (&contract::LINK_INFO, Handler::Json(link_info::handle)),
+    (&contract::TOTP_INFO, Handler::Json(totp_info::handle)),
+    (&contract::TOTP_BEGIN, Handler::Json(totp_begin::handle)),
+    (&contract::TOTP_CONFIRM, Handler::Json(totp_confirm::handle)),
+    (&contract::TOTP_END, Handler::Json(totp_end::handle)),
     (&contract::HEALTH, Handler::Json(health::handle)),
 ];
 
@@ -232,7 +251,12 @@ fn refusal(call: &Call, refusal: Refusal) -> Reply {
         _ => {}
     }
     let Endpoint { path, method, .. } = call.endpoint;
-    if checks::is_failed_sign_in(reason) {
+    if reason == Reason::OtpAbsent && call.endpoint.captcha {
+        // The person is asked for the code now, and should not have to solve another captcha.
+        checks::put_captcha_back(call);
+    }
+    // With a cause, it is the server's fault.
+    if checks::is_failed_sign_in(reason) && cause.is_none() {
         checks::record_failed_sign_in(call, call.user_name());
     }
     if let Some(cause) = cause {

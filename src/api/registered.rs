@@ -3,10 +3,11 @@
 use super::call::Call;
 use super::checks;
 use super::key::{self, Key};
+use super::session::NewSession;
 use crate::account::plain_name;
 use crate::account::throttle::{Budget, Secret};
 use crate::config::Usernames;
-use crate::contract::{DEFAULT_AVATAR, KEY_LENGTH, Outcome, Reason, Refusal, Success};
+use crate::contract::{DEFAULT_AVATAR, KEY_LENGTH, LOGIN, Outcome, Reason, Refusal, Success};
 use crate::crypto;
 use crate::store::{Durable, invitations, users};
 
@@ -36,6 +37,7 @@ pub fn handle(call: &Call) -> Outcome {
         key: &crypto::random_alphanumeric(KEY_LENGTH),
         avatar: DEFAULT_AVATAR,
     };
+    let session = body.is_true("login").then(|| NewSession::of(call));
     let mut reason = Reason::Taken;
     let added = checks::write(call, Durable::Now, |db| {
         let invitation = match key {
@@ -54,9 +56,17 @@ pub fn handle(call: &Call) -> Outcome {
             invitations::consume(db, invitation, user)?;
             checks::record_use(call, db, &format!("invite {invitation}"), user)?;
         }
+        if let (Some(id), Some(session)) = (added, &session) {
+            session.open(call, db, id, user.password, false)?;
+            checks::record_as(call, db, LOGIN.name(), id)?;
+        }
         Ok(added)
     })?;
-    added.map(|_| Success::Sentence).ok_or(reason.into())
+    match (added, session) {
+        (None, _) => Err(reason.into()),
+        (Some(_), Some(session)) => Ok(session.success(call)),
+        (Some(_), None) => Ok(Success::Sentence),
+    }
 }
 
 /// Checks the key. It is an attempt by itself, which ends at once: many people may register with
@@ -83,8 +93,8 @@ fn check_key(call: &Call) -> Result<Key, Refusal> {
 #[cfg(test)]
 mod tests {
     use crate::api::fixture::{Fixture, KEY, NOW, refused, value};
-    use crate::contract::{LOGIN, Outcome, REGISTERED, Reason, USER_INFO};
-    use crate::store::groups;
+    use crate::contract::{LOGIN, Outcome, REGISTERED, Reason, Success, TOKEN_LENGTH, USER_INFO};
+    use crate::store::{groups, sessions};
     use serde_json::{Value, json};
 
     fn members() -> Value {
@@ -111,6 +121,65 @@ mod tests {
             (&info["avatar"], &info["show_name"]),
             (&json!("admin.jpg"), &json!("Rei"))
         );
+    }
+
+    #[test]
+    fn with_the_flag_login_the_answer_is_a_token_and_may_have_the_cookie() {
+        for (more, signed_in, lasts) in [
+            (json!({}), false, None),
+            (json!({"login": false, "cookie": true}), false, None),
+            (json!({"login": "true"}), false, None),
+            (json!({"cookie": true, "remember": true}), false, None),
+            (json!({"login": true}), true, None),
+            (json!({"login": true, "cookie": true}), true, Some(false)),
+            (
+                json!({"login": true, "cookie": true, "remember": true}),
+                true,
+                Some(true),
+            ),
+        ] {
+            let fixture = Fixture::new();
+            let mut body = members();
+            let more_members = more.as_object().unwrap().clone();
+            body.as_object_mut().unwrap().extend(more_members);
+            let outcome = fixture.with_captcha(&REGISTERED, &inner(&body)).unwrap();
+            let registered = ("registered".to_string(), "rei".to_string());
+            let login = ("login".to_string(), "rei".to_string());
+            let (success, cookie) = match outcome {
+                Success::WithCookie(success, cookie) => (*success, Some(cookie)),
+                other => (other, None),
+            };
+            assert_eq!(
+                cookie.map(|cookie| cookie.contains("Max-Age")),
+                lasts,
+                "{more}"
+            );
+            if signed_in {
+                let token = value(Ok(success));
+                let token = token.as_str().unwrap();
+                assert_eq!(
+                    (token.len(), fixture.owner(token)),
+                    (TOKEN_LENGTH, Some(1)),
+                    "{more}"
+                );
+                assert_eq!(fixture.audit(), [login, registered]);
+            } else {
+                assert!(matches!(success, Success::Sentence), "{more}");
+                assert_eq!(fixture.audit(), [registered]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_registration_that_is_refused_opens_no_session() {
+        let fixture = Fixture::new();
+        fixture.signed_in("rei");
+        let mut body = members();
+        body["login"] = true.into();
+        let refusal = fixture.with_captcha(&REGISTERED, &inner(&body));
+        assert_eq!(refused(refusal), Reason::Taken);
+        let count = fixture.app.read(|db| sessions::count_valid(db, NOW));
+        assert_eq!(count.unwrap(), 1);
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub struct Config {
     pub forgot_password_function_status: bool,
     pub secret_key_required_for_account_registration: Option<String>,
     pub forget_password_key: Option<String>,
+    pub totp_key: Option<String>,
     pub usernames: Usernames,
     pub public_url: Option<PublicUrl>,
     pub cookie_domain: Option<String>,

@@ -77,6 +77,12 @@ pub const SETTINGS: &[Setting] = &[
         doc: "The `key` that a password reset requires, unless it is the key of a reset link; the first start writes a random one to the file; with null only reset links work.",
     },
     Setting {
+        name: "totp_key",
+        kind: Kind::Secret,
+        default: "null",
+        doc: "The key that encrypts the secrets of second factors in the database; a start writes a random one to the file, unless one is set; with null no second factor can be turned on.",
+    },
+    Setting {
         name: "usernames",
         kind: Kind::Word(&["any", "plain"]),
         default: "\"any\"",

@@ -6,6 +6,7 @@ pub mod cookie;
 pub mod encoding;
 pub mod network;
 mod reply;
+pub mod user_agent;
 
 pub use reply::{Body, Reply, cors};
 
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// What is wrong with the headers of proxies.
 static PROXY_WARNINGS: Limited = Limited::every(60);
+/// Bytes of `User-Agent` that are looked at: browsers send up to 250.
+const LONGEST_USER_AGENT: usize = 512;
 
 /// A request as the handlers receive it, apart from its body.
 #[derive(Default)]
@@ -60,6 +63,8 @@ pub struct Headers {
     pub accept_encoding: String,
     /// `Authorization`
     pub authorization: String,
+    /// The beginning of `User-Agent`.
+    pub user_agent: String,
     /// Each line of `Cookie`.
     pub cookies: Vec<String>,
     /// Whether `Access-Control-Request-Method` is there: an OPTIONS request with it is a CORS
@@ -99,6 +104,10 @@ impl Headers {
             6 if is("accept") => self.accept = text(),
             6 if is("cookie") => self.cookies.push(text()),
             9 if is("forwarded") => self.forwarded.push(text()),
+            10 if is("user-agent") => {
+                let end = value.len().min(LONGEST_USER_AGENT);
+                self.user_agent = String::from_utf8_lossy(&value[..end]).into_owned();
+            }
             12 if is("content-type") => self.content_type = text(),
             13 if is("if-none-match") => self.if_none_match = text(),
             13 if is("authorization") => self.authorization = text(),
@@ -132,6 +141,7 @@ impl Headers {
             &self.accept,
             &self.accept_encoding,
             &self.authorization,
+            &self.user_agent,
             &self.original.method,
             &self.original.proto,
             &self.original.host,

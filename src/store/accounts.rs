@@ -131,3 +131,13 @@ pub fn delete(db: &Transaction, id: i64) -> Result<Option<String>> {
     )
     .optional()
 }
+
+/// The same, and what was stored of the user is overwritten with zeros.
+pub fn erase(db: &Transaction, id: i64) -> Result<Option<String>> {
+    let overwrite = |mode| db.pragma_update_and_check(None, "secure_delete", mode, |_| Ok(()));
+    overwrite("ON")?;
+    let deleted = delete(db, id);
+    // As it was: other deletions need no writes of their own.
+    overwrite("FAST")?;
+    deleted
+}

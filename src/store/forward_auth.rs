@@ -22,15 +22,22 @@ const COLUMNS: &str = "users.id, users.name, show_name, email,
 /// Built once, since each request of a protected program runs it.
 static BY_TOKEN: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {COLUMNS} FROM sessions JOIN users ON users.id = sessions.user_id
+        "SELECT {COLUMNS}, seen_at FROM sessions JOIN users ON users.id = sessions.user_id
          WHERE sessions.id = ?1 AND token_sha256 = ?2 AND expires_at > ?3"
     )
 });
 
-/// The owner of the session with this digest of a token.
-pub fn by_token(db: &Connection, digest: &[u8; 32], now: i64) -> Result<Option<ForwardedUser>> {
+/// The owner of the session with this digest of a token, and the hour of the session's latest use
+/// that was written.
+pub fn by_token(
+    db: &Connection,
+    digest: &[u8; 32],
+    now: i64,
+) -> Result<Option<(ForwardedUser, Option<i64>)>> {
     db.prepare_cached(&BY_TOKEN)?
-        .query_row(params![sessions::id(digest), digest, now], read)
+        .query_row(params![sessions::id(digest), digest, now], |row| {
+            Ok((read(row)?, row.get(5)?))
+        })
         .optional()
 }
 

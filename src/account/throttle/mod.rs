@@ -61,6 +61,10 @@ pub enum Verdict {
     Right,
     /// The guess was wrong.
     Wrong,
+    /// The guess was right, but the code of the second factor is absent. It counts as wrong for the
+    /// source's own waits alone, which the next right guess forgives: many people behind one
+    /// address sign in this way.
+    Incomplete,
     /// The request failed for another reason: the rest of it was invalid, or the server failed.
     Unknown,
 }
@@ -166,6 +170,8 @@ impl Throttle {
         for key in &guess.keys {
             match verdict {
                 Verdict::Wrong => table.confirm(key, guess.at),
+                Verdict::Incomplete if key.has_waits() => table.confirm(key, guess.at),
+                Verdict::Incomplete => table.refund(key, false),
                 Verdict::Right | Verdict::Unknown => table.refund(key, verdict == Verdict::Right),
             }
         }

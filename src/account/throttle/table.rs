@@ -48,7 +48,7 @@ pub struct Table(HashMap<Key, Entry>);
 
 impl Key {
     /// Whether the key counts the guesses of a source at a secret, after which it must wait.
-    fn has_waits(&self) -> bool {
+    pub(super) fn has_waits(&self) -> bool {
         self.kind == Kind::Guess && self.network.is_source()
     }
 
