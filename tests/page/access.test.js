@@ -37,7 +37,7 @@ for (const [dark, language, width] of [[false, "en", 1280], [true, "zh-CN", 320]
     await clean("sign-in with absent fields");
     await fill(page, "login", { username: name, passwd: "wrong", verification_code: CAPTCHA });
     await submit(page, "login");
-    await shown(page, "[data-api=login] .message.bad");
+    await shown(page, "#login-passwd-error");
     await clean("sign-in refused");
     await click(page, AT.toRegister);
     await captcha(page, "register");
@@ -48,8 +48,10 @@ for (const [dark, language, width] of [[false, "en", 1280], [true, "zh-CN", 320]
     await clean("reset");
     await click(page, AT.toSignIn("reset"));
     await signIn(page, name);
-    await captcha(page, "account");
     await clean("account");
+    await focus(page, "#old-passwd");
+    await captcha(page, "account");
+    await clean("account with a captcha");
     await click(page, "#fresh-key");
     await clean("the question before a fresh key");
     await click(page, "#ask .plain");
@@ -77,14 +79,17 @@ test("the keyboard alone signs in, changes a name and signs out, in the order of
   await open();
   await captcha(page, "sign-in");
   const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.textContent.trim());
+  await waitFocus(page, "login-username");
+  await focus(page, "#language");
   const order = [];
   for (let nth = 0; nth < 9; nth++) {
     await press(page, "Tab");
     order.push(await focused());
   }
-  const captcha = await attribute(page, "#sign-in [name=verification_code]", "id");
+  const answer = await attribute(page, AT.field("login", "verification_code"), "id");
   assert.deepEqual(order, [
-    "language", "Create an account", "Forgotten your password?", "login-username", "login-passwd", "Show", captcha, "", "stay",
+    "login-username", "login-passwd", "login-passwd-reveal", answer, "Another one", "stay", "Sign in", "Create an account",
+    "Forgotten your password?",
   ]);
   // The focus is visible.
   await focus(page, "#login-username");
@@ -101,7 +106,7 @@ test("the keyboard alone signs in, changes a name and signs out, in the order of
   await press(page, "Enter");
   await waitFocus(page, "account-title");
   assert.equal(await attribute(page, "#login-passwd", "type"), "password", "a password is hidden again");
-  await focus(page, "#show-name");
+  await page.evaluate(() => document.getElementById("show-name").select());
   await type(page, "零");
   await press(page, "Enter");
   await until(page, () => document.getElementById("account-title").textContent === "零");
@@ -118,13 +123,18 @@ test("messages reach a screen reader, marked with their language", async () => {
   await captcha(page, "sign-in");
   await fill(page, "login", { username: "asuka", passwd: "wrong", verification_code: CAPTCHA });
   await submit(page, "login");
-  const sentence = "[data-api=login] [role=status] p";
-  await shown(page, sentence);
+  // The sentence of the page comes first, that of the server below it. Both describe the field at fault, which has the focus.
+  await waitFocus(page, "login-passwd");
+  assert.equal(await attribute(page, "#login-passwd", "aria-invalid"), "true");
+  assert.match(await attribute(page, "#login-passwd", "aria-describedby"), /^login-passwd-error/);
+  assert.equal(await attribute(page, "#login-passwd-error", "role"), "alert");
+  const sentence = "#login-passwd-error .server";
+  assert.equal(await text(page, "#login-passwd-error p"), "The user name or the password is not right.");
   assert.equal(await text(page, sentence), "账号或密码错误");
   assert.equal(await attribute(page, sentence, "lang"), "zh-CN");
   // A message that is already shown changes its language too.
   await click(page, "#language");
-  await waitText(page, "[data-api=login] .message", "请重新输入密码。");
+  await waitText(page, "#login-passwd-error", "用户名或密码不对。");
   assert.equal(await page.title(), "登录 · accountd");
   await leave();
 });
@@ -152,7 +162,8 @@ test("each field has an autocomplete hint for password managers", async () => {
     Object.fromEntries(
       [...document.forms].map((form) => [
         form.dataset.api,
-        [...form.querySelectorAll("[autocomplete]")].map((input) => input.autocomplete).filter((kind) => kind !== "off"),
+        // The attribute, since Firefox's property knows no nicknames.
+        [...form.querySelectorAll("[autocomplete]")].map((input) => input.getAttribute("autocomplete")).filter((kind) => kind !== "off"),
       ]),
     ),
   );

@@ -131,14 +131,15 @@ export async function gate(settings = {}) {
 /// DROP and `hold()` are such functions. `delay` are milliseconds by which every request is delayed.
 export async function disturbed(server) {
   const line = { ...server, rules: {}, delay: 0 };
-  const pass = (request, response) => {
+  const pass = (request, response, body) => {
     const { method, url: path, headers } = request;
     const onward = http.request(server.url + path, { method, headers }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
       answer.pipe(response);
     });
     onward.on("error", () => response.destroy());
-    request.pipe(onward);
+    if (body) onward.end(body);
+    else request.pipe(onward);
   };
   const proxy = http.createServer(async (request, response) => {
     if (line.delay) await new Promise((go) => setTimeout(go, line.delay));
@@ -161,14 +162,17 @@ export async function disturbed(server) {
 /// A rule that closes the connection without an answer.
 export const DROP = (request) => request.socket.destroy();
 
-/// A rule that leaves requests without an answer. `arrived` is a promise of the first one, with `closed`, a promise of the
-/// end of its connection.
+/// A rule that leaves requests without an answer. `arrived` is a promise of the first one: `closed` is a promise of the
+/// end of its connection, and `pass()` passes it on to the server.
 export function hold() {
   let took;
   const arrived = new Promise((resolve) => (took = resolve));
   const rule = (request, response, pass) => {
     const closed = new Promise((resolve) => response.once("close", resolve));
-    took({ closed, answer: () => pass(request, response) });
+    // The end of a connection is noticed only while it is read.
+    const body = [];
+    request.on("data", (bytes) => body.push(bytes));
+    request.on("end", () => took({ closed, pass: () => pass(request, response, Buffer.concat(body)) }));
   };
   return Object.assign(rule, { arrived });
 }

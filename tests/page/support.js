@@ -22,12 +22,13 @@ export const AT = {
   toReset: "#sign-in [href^='#/reset']",
   toSignIn: (view) => `#${view} [href^='#/sign-in']`,
   form: (api) => `[data-api=${api}]`,
-  message: (api) => `[data-api=${api}] .message`,
+  /// What is said about a form, or below one of its fields.
+  message: (api) => `[data-api=${api}] :is(.message, .error)`,
   field: (api, name) => `[data-api=${api}] [name=${name}]`,
   submit: (api) => `[data-api=${api}] .buttons button`,
   /// The captcha of a view, and the button that renews it.
   captcha: (view) => `#${view} .picture img`,
-  again: (view) => `#${view} .picture`,
+  again: (view) => `#${view} .captcha button`,
 };
 
 /// Sentences of the page that occur often.
@@ -36,7 +37,7 @@ export const SAYS = {
   signedOut: "You are signed out.",
   ended: "Your session has ended. Please sign in again.",
   linkDead: "This link no longer works",
-  newPassword: "Sign in with the new password.",
+  newPassword: "Your password is changed. Sign in with the new one.",
 };
 
 /// Waits until a function of the page returns something true, and returns that.
@@ -140,7 +141,7 @@ export async function click(page, selector, text = "") {
 
 /// Presses a key on the focused element, with those before it held down: "Tab", "Shift+ArrowLeft".
 export async function press(page, key) {
-  const keys = key === "+" ? ["+"] : key.split("+");
+  const keys = key === "+" ? ["+"] : key.replace("Space", " ").split("+");
   for (const held of keys.slice(0, -1)) await page.keyboard.down(held);
   await page.keyboard.press(keys.at(-1));
   for (const held of keys.slice(0, -1).reverse()) await page.keyboard.up(held);
@@ -188,6 +189,13 @@ export async function signIn(page, username, passwd = PASSWORD) {
   await captcha(page, "sign-in");
   await fill(page, "login", { username, passwd, verification_code: CAPTCHA });
   await submit(page, "login");
+  await waitText(page, AT.name, username);
+}
+
+/// Waits until a new account is signed in. A server without the flag `login` leads to the sign-in first.
+export async function entered(page, username) {
+  const said = await waitText(page, AT.notice, /Your account is created|账户已创建/);
+  if (/注册成功/.test(said)) await signIn(page, username);
   await waitText(page, AT.name, username);
 }
 

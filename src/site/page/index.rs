@@ -67,10 +67,10 @@ pub(super) fn text(config: &Config, script: &str, style: &str) -> String {
 
 /// The passwords about which the page warns while they are typed: so many of the most common ones.
 /// It never sends a password to ask.
-const COMMON: usize = 200;
+const COMMON: usize = 100;
 
-/// Six hex digits for each of these passwords: the upper 24 bits of FNV-1a. With 200 of them, one
-/// other password in 80,000 gets the warning. The words themselves, many of them vulgar, would be
+/// Six hex digits for each of these passwords: the upper 24 bits of FNV-1a. With 100 of them, one
+/// other password in 160,000 gets the warning. The words themselves, many of them vulgar, would be
 /// readable in the page's source and compress no better.
 fn common_hashes() -> String {
     let hash = |word: &str| {

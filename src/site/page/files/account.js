@@ -20,7 +20,7 @@ let account = null;
 /// What a person had typed when the session ended, { name, texts }.
 let kept = null;
 
-const typedFields = () => [...accountView.querySelectorAll(".field input[name]")].filter((one) => !/password|off/.test(one.autocomplete));
+const typedFields = () => [...accountView.querySelectorAll(".field input[name]")].filter((one) => !/passw|otp|verif/.test(one.name));
 
 /// Keeps what is typed for when this person has signed in again.
 function keepTyped() {

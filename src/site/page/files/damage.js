@@ -25,13 +25,16 @@ function isCutPng(bytes) {
   return true;
 }
 
+/// Whether a WebP has less than the bytes that its header names.
+const isCutWebp = (bytes) => new DataView(bytes.buffer).getUint32(4, true) + 8 > bytes.length;
+
 /// The text that says what is wrong with these bytes, { name, values }, or null.
 export function damageOf(bytes) {
   const start = ascii(bytes, 0, 4);
   if (ascii(bytes, 4, 8) === "ftyp" && /^(he|mif|msf)/.test(ascii(bytes, 8, 12))) return { name: "foreignPicture", values: ["HEIC"] };
   if (start === "II*\0" || start === "MM\0*") return { name: "foreignPicture", values: ["TIFF"] };
-  const isCut = start.startsWith("\xff\xd8") ? isCutJpeg(bytes) : start === "\x89PNG" && isCutPng(bytes);
-  return isCut ? { name: "cutPicture" } : null;
+  const isCut = { "\xff\xd8": isCutJpeg, "\x89P": isCutPng, RI: isCutWebp }[start.slice(0, 2)];
+  return isCut?.(bytes) ? { name: "cutPicture" } : null;
 }
 
 /// What is wrong with a file, or null.

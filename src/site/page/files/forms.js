@@ -196,6 +196,8 @@ function focusOn(input) {
   bring(input.closest(".field"));
 }
 
+let nth = 0;
+
 /// Connects a form. `members` returns what to send besides the fields; `done` is called with an
 /// answer with code 200, `ended` with one that refuses the token. `hint` may name the text for
 /// another answer.
@@ -205,8 +207,8 @@ export function wire(form, { members = () => ({}), done, ended, hint }) {
   const button = buttonOf(form);
   const picture = captcha(form);
   form.noValidate = true;
-  const title = (form.closest("details, dialog") ?? form).querySelector("h2") ?? form.closest(".view")?.querySelector("h1");
-  if (title) form.setAttribute("aria-labelledby", (title.id ||= `${form.id || api}-title`));
+  const title = form.closest("form:has(h2), details, dialog, .view").querySelector("h2, h1");
+  form.setAttribute("aria-labelledby", (title.id ||= `title-${++nth}`));
   const passwords = [...form.querySelectorAll("input[type=password]")];
   const hides = passwords.map(reveal);
   // The field for the second factor, if the server has asked for it.
@@ -251,7 +253,7 @@ export function wire(form, { members = () => ({}), done, ended, hint }) {
     const copy = document.getElementById("otp").content.cloneNode(true);
     second = copy.firstElementChild;
     const [input, label, other] = ["input", "label", "button"].map((what) => second.querySelector(what));
-    input.id = label.htmlFor = `${form.id || api}-otp`;
+    input.id = label.htmlFor = `otp-${++nth}`;
     translate(second);
     place.before(second);
     // The keys for digits have no letters.

@@ -151,8 +151,12 @@ async function display() {
   await opened;
   if (name === "account" && at.part) {
     at.part = "";
-    section("old-passwd").focus();
-    return section("old-passwd").closest("form").scrollIntoView();
+    const field = section("old-passwd");
+    const panel = field.closest(".panel");
+    // It may be folded.
+    panel.open = true;
+    field.focus();
+    return panel.scrollIntoView();
   }
   if (!first || name !== "account") refocus(name);
 }
@@ -164,7 +168,7 @@ function refocus(name) {
   const focus = document.activeElement;
   if (shown !== name || (view.contains(focus) && focus.checkVisibility())) return;
   const empty = [...view.querySelectorAll(".field input")].find((input) => !input.value && input.checkVisibility());
-  if (empty && name !== "account" && matchMedia("(pointer: fine)").matches) return empty.focus();
+  if (empty && name !== "account" && !matchMedia("(pointer: coarse)").matches) return empty.focus();
   view.querySelector("h1").focus();
 }
 
