@@ -50,7 +50,7 @@ async function scanned(page) {
 /// Sends a code in the second step.
 async function confirm(page, otp) {
   await fill(page, "totp_confirm", { otp });
-  await click(page, "[data-api=totp_confirm] button:not([type])");
+  await click(page, "[data-api=totp_confirm] .go");
 }
 
 const listed = (page) => page.evaluate(() => [...document.querySelectorAll("#codes li")].map((line) => line.textContent));

@@ -94,7 +94,6 @@ export function wireTotp(user, ended) {
   copyOn(byId("totp-copy"), () => secret);
   copyOn(byId("codes-copy"), () => [...codesList.children].map((line) => line.textContent).join("\n"));
   byId("codes-print").addEventListener("click", () => print());
-  byId("totp-cancel").addEventListener("click", closeSheet);
 
   const dialog = codesPart.parentElement;
   byId("codes-kept").addEventListener("click", () => dialog.close("kept"));
