@@ -3,19 +3,13 @@
 import { show, wire } from "./forms.js";
 import { currentToken } from "./session.js";
 import { byId } from "./sheet.js";
-import { make, say } from "./texts.js";
+import { make } from "./texts.js";
 
 const sessionsForm = byId("sessions");
 const sessionsList = sessionsForm.querySelector("ul");
-const refresh = sessionsForm.querySelector(".buttons button");
 
 /// The id of the session that the next request ends; an empty text ends none.
 let ending = "";
-
-function plan(id) {
-  ending = id;
-  say(refresh, (refresh.dataset.usual = id ? "endSession" : "refresh"));
-}
 
 /// The kind of client in the reader's language.
 function client(kind) {
@@ -38,7 +32,7 @@ function row({ id, opened, seen, source, client: kind, current }) {
   button.addEventListener("click", () => {
     // Signing out also removes the cookie.
     if (current) return byId("sign-out").click();
-    plan(id);
+    ending = id;
     sessionsForm.requestSubmit();
   });
   item.append(facts, button);
@@ -56,7 +50,7 @@ export function wireSessions(ended) {
         show(sessionsForm.querySelector(".message"), { name: "sessionEnded", good: true });
         sessionsList.focus();
       }
-      plan("");
+      ending = "";
     },
   });
   sessionsForm.parentElement.addEventListener("toggle", ({ target }) => target.open && sessionsForm.requestSubmit());
@@ -64,7 +58,7 @@ export function wireSessions(ended) {
     open: part.open,
     leave() {
       part.leave();
-      plan("");
+      ending = "";
       sessionsList.replaceChildren();
     },
   };

@@ -22,14 +22,13 @@ export function showPart(part) {
   (field && !matchMedia("(pointer: coarse)").matches ? field : sheetTitle).focus({ preventScroll: true });
 }
 
-/// Adds to forms the password, unless they have another field for that, and below it a message and buttons.
+/// Adds to forms the password, unless a code is enough, and below it a message and buttons.
 for (const form of document.querySelectorAll("[data-go]")) {
-  const hasCode = form.elements.otp;
   form.append(byId("confirm").content.cloneNode(true));
   const [input, label, go, cancel] = ["[type=password]", ".passwd", ".go", ".cancel"].map((what) => form.querySelector(what));
   input.id = label.htmlFor = `${form.dataset.api}-passwd`;
   go.dataset.t = form.dataset.go;
-  if (hasCode) label.parentElement.remove();
+  if (form.dataset.code) label.parentElement.remove();
   if (form.dataset.danger) go.className = "danger";
   if (form.closest("dialog")) cancel.addEventListener("click", closeSheet);
   else cancel.remove();

@@ -23,6 +23,7 @@ export const ACCOUNT_TEXTS = {
   codesKept: ["我已保存好", "I have kept them"],
   print: ["打印", "Print"],
   totpOffWhy: ["关闭后只用密码就能登录，恢复码也会作废。", "Your password alone will then sign you in, and the recovery codes end."],
+  totpOrCode: ["六位数字或恢复码", "Six digits, or a recovery code"],
   sessions: ["登录的设备", "Where you are signed in"],
   refresh: ["刷新", "Refresh"],
   thisSession: ["当前设备", "This one"],

@@ -138,6 +138,7 @@ const ANSWERS = {
   "upload_avatar 200": ["头像已更换。", "This is your picture now."],
   "logout 200": TEXTS.signedOut,
   "link_info 404": TEXTS.linkDead,
+  "totp_begin 503": ["这台服务器没有开启二步验证功能。", "This server does not offer the second step."],
   "totp_begin 606": ["二步验证已经开启。", "The second step is on already."],
   "totp_confirm 200": ["二步验证已开启。", "The second step is on."],
   "totp_confirm 606": ["请重新开始。", "Please begin anew."],

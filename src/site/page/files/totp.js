@@ -34,6 +34,8 @@ export async function loadTotp() {
 
 function showSecret({ message }) {
   secret = message.secret;
+  // The name may be too long for a picture.
+  qr.hidden = !message.qr;
   qr.src = URL.createObjectURL(new Blob([message.qr], { type: "image/svg+xml" }));
   byId("totp-secret").textContent = secret.match(/.{1,4}/g).join(" ");
   byId("totp-app").href = message.uri;
@@ -43,7 +45,7 @@ function showSecret({ message }) {
 function forget() {
   if (!codesPart.hidden) show(totpPlace, { name: "totp_confirm 200", good: true });
   typed = secret = byId("totp-secret").textContent = "";
-  scan.elements.otp.value = "";
+  scan.elements.otp.value = off.elements.otp.value = "";
   byId("totp-app").removeAttribute("href");
   URL.revokeObjectURL(qr.src);
   qr.removeAttribute("src");
@@ -67,7 +69,7 @@ export function wireTotp(user, ended) {
       members,
       ended,
       done({ message }) {
-        codesList.replaceChildren(...message.recovery_codes.map((code) => make("li", "itself", code)));
+        codesList.replaceChildren(...(message.recovery_codes ?? message).map((code) => make("li", "itself", code)));
         const title = document.querySelector(".brand b").textContent;
         const date = new Date().toLocaleDateString(document.documentElement.lang);
         byId("codes-of").textContent = [title, location.host, user().name, date].join(" · ");
