@@ -21,6 +21,7 @@ export async function serve(settings = {}) {
     secret_key_required_for_account_registration: KEY,
     forget_password_key: RESET,
     forgot_password_function_status: true,
+    totp_key: "a key for secrets",
     throttle: false,
     ...settings,
   };

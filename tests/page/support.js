@@ -115,8 +115,17 @@ export const count = (page, selector) => page.evaluate((selector) => document.qu
 /// The part of the page's address after #, and the whole of it.
 export const address = (page) => page.evaluate(() => location.href);
 
+/// Opens the panel of the account view that has an element which matches, if the panel is closed.
+export const openPanel = (page, selector) =>
+  page.evaluate((selector) => {
+    const found = document.querySelector(selector);
+    if (!found?.closest("summary")) found?.closest("details:not([open])")?.querySelector("summary").click();
+  }, selector);
+
 /// Clicks with the mouse on the first visible element that matches; if `text` is given, on the first that contains it.
+/// A closed panel is opened before.
 export async function click(page, selector, text = "") {
+  await openPanel(page, selector);
   await waitText(page, selector, text);
   const found = await page.evaluateHandle(
     (selector, text) => {
@@ -150,9 +159,11 @@ export const focusedId = (page) => page.evaluate(() => document.activeElement?.i
 /// Waits until the element with this id is focused.
 export const waitFocus = (page, id) => until(page, (id) => document.activeElement?.id === id, id);
 
-/// Sets the fields of an interface's form, as an input does; `fields` has their names on the wire.
-export const fill = (page, api, fields) =>
-  until(
+/// Sets the fields of an interface's form, as an input does; `fields` has their names on the wire. A closed panel is
+/// opened before.
+export async function fill(page, api, fields) {
+  await openPanel(page, AT.form(api));
+  return until(
     page,
     (form, fields) => {
       const inputs = Object.keys(fields).map((name) => document.querySelector(`${form} [name=${name}]`));
@@ -168,6 +179,7 @@ export const fill = (page, api, fields) =>
     AT.form(api),
     fields,
   );
+}
 
 /// Clicks on the submit button of an interface's form.
 export const submit = (page, api) => click(page, AT.submit(api));

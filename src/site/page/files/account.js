@@ -3,10 +3,14 @@
 import { call } from "./api.js";
 import { crop } from "./crop.js";
 import { countDown, hush, hold, isHeld, show, wire } from "./forms.js";
+import { fillKey } from "./key.js";
+import { wireOwn } from "./own.js";
 import { closeSession, currentToken } from "./session.js";
+import { wireSessions } from "./sessions.js";
+import { byId, isDialogOpen } from "./sheet.js";
 import { make } from "./texts.js";
+import { wireTotp } from "./totp.js";
 
-const byId = (id) => document.getElementById(id);
 const accountView = byId("account");
 const accountForm = (api) => accountView.querySelector(`[data-api=${api}]`);
 const message = byId("account-message");
@@ -24,29 +28,36 @@ function keepTyped() {
 }
 
 function fillAccount() {
-  const { id, key, name, show_name, email, avatar } = account;
+  const { id, name, show_name, email, avatar } = account;
   byId("account-title").textContent = show_name;
   byId("account-name").textContent = name;
   byId("account-email").textContent = email;
   byId("account-id").textContent = id;
-  byId("key").value = key;
-  accountForm("update_password").elements.username.value = name;
+  fillKey(account);
+  // For password managers: whose password it is.
+  for (const input of document.querySelectorAll("input.unseen")) input.value = name;
   // This does not replace what is being typed.
   byId("show-name").defaultValue = show_name;
-  if (kept?.name === name) for (const [input, text] of kept.texts) input.value = text;
+  for (const [input, text] of kept?.name === name ? kept.texts : []) {
+    input.value = text;
+    const panel = text && input.closest("details");
+    if (panel) panel.open = true;
+  }
   kept = null;
   const image = byId("avatar");
   const source = `s/${encodeURIComponent(avatar)}`;
-  if (image.getAttribute("src") !== source) image.src = source;
+  if (image.getAttribute("src") !== source) image.src = byId("picture-link").href = source;
 }
 
 function empty() {
   account = null;
   for (const id of ["account-title", "account-name", "account-email", "account-id"]) byId(id).textContent = "";
-  byId("key").value = "";
+  fillKey(null);
   byId("avatar").removeAttribute("src");
+  byId("picture-link").removeAttribute("href");
   byId("show-name").defaultValue = "";
-  for (const one of accountView.querySelectorAll("form")) one.reset();
+  for (const one of document.querySelectorAll("#account form, #sheet form")) one.reset();
+  for (const panel of accountView.querySelectorAll("details")) panel.open = false;
 }
 
 function retry(load) {
@@ -77,10 +88,19 @@ export function wireAccount(leave) {
     hush(message);
     account = answer.message;
     fillAccount();
+    return account;
   }
 
   const token = () => ({ token: currentToken() });
+  const user = () => account;
+  function leaveFor(how) {
+    closeSession(true);
+    leave(how);
+  }
   const forms = [
+    wireTotp(user, ended),
+    wireSessions(ended),
+    wireOwn({ user, load, ended, leave: leaveFor }),
     wire(accountForm("update_show_name"), {
       members: token,
       ended,
@@ -103,18 +123,12 @@ export function wireAccount(leave) {
     }),
   ];
 
-  byId("copy").addEventListener("click", async () => {
-    const place = accountForm("update_key").querySelector(".message");
-    const key = byId("key");
-    show(place, (await copy(key)) ? { name: "copied", good: true } : { name: "notCopied" });
-  });
-
   const ask = byId("ask");
   byId("fresh-key").addEventListener("click", (event) => {
     event.preventDefault();
     if (isHeld(event.currentTarget)) return;
     ask.returnValue = "";
-    if (!document.querySelector("dialog[open]")) ask.showModal();
+    if (!isDialogOpen()) ask.showModal();
   });
   for (const button of ask.querySelectorAll("button")) {
     button.addEventListener("click", () => ask.close(button.value));
@@ -191,20 +205,4 @@ export function wireAccount(leave) {
       empty();
     },
   };
-}
-
-/// Copies the value of a field; false if the browser does not allow it.
-async function copy(field) {
-  try {
-    await navigator.clipboard.writeText(field.value);
-    return true;
-  } catch {
-    // The clipboard API is missing on a page without TLS, except from localhost.
-    const type = field.type;
-    field.type = "text";
-    field.select();
-    const copied = document.execCommand("copy");
-    if (copied) field.type = type;
-    return copied;
-  }
 }

@@ -5,6 +5,7 @@ import { damage } from "./damage.js";
 import { encoded, LARGEST, TOO_SMALL } from "./encode.js";
 import { countDown, hold, hush, isHeld, show } from "./forms.js";
 import { currentToken } from "./session.js";
+import { isDialogOpen } from "./sheet.js";
 import { paint, sideOf } from "./square.js";
 import { size } from "./texts.js";
 
@@ -129,13 +130,10 @@ dialog.addEventListener("close", () => {
   pointers.clear();
 });
 
-/// Whether a dialog is open. A second one would cover the first.
-const isBusy = () => document.querySelector("dialog[open]") !== null;
-
 /// Opens a file for cropping. `done` is called with the answer with code 200, `ended` with one that
 /// refuses the token, `failed` with the reason why the file cannot be cropped.
 export async function crop(file, { done, ended, failed }) {
-  if (isBusy()) return;
+  if (isDialogOpen()) return;
   const picture = new Image();
   const reason = await damage(file);
   // Some browsers show what others cannot, and all of them show a part of a file.
@@ -145,7 +143,7 @@ export async function crop(file, { done, ended, failed }) {
     isFit = await picture.decode().then(() => true, () => false);
   }
   // In the meantime another dialog may have opened, or the session may have ended.
-  const isLate = isBusy() || !currentToken();
+  const isLate = isDialogOpen() || !currentToken();
   if (isLate || !isFit) {
     URL.revokeObjectURL(picture.src);
     return isLate || failed(reason ?? { name: "noPicture" });

@@ -2,8 +2,10 @@
 
 import { settings } from "./settings.js";
 import { recall, remember } from "./storage.js";
+import { ACCOUNT_TEXTS } from "./texts-account.js";
 
 const TEXTS = {
+  ...ACCOUNT_TEXTS,
   "sign-in": ["登录", "Sign in"],
   toRegister: ["注册新账户", "Create an account"],
   toReset: ["忘记密码？", "Forgotten your password?"],
@@ -61,12 +63,6 @@ const TEXTS = {
   choose: ["选择图片…", "Choose a picture…"],
   yourPicture: ["当前头像", "Your picture"],
   save: ["保存", "Save"],
-  key: ["密钥", "Key"],
-  keyLabel: ["你的密钥", "Your key"],
-  keyHint: ["给替你办事的程序使用，请像密码一样保管。", "For programs that act for you. Keep it like a password."],
-  copy: ["复制", "Copy"],
-  copied: ["已复制。", "Copied."],
-  notCopied: ["浏览器不允许复制，密钥已选中。", "The browser forbids copying. The key is selected."],
   freshKey: ["更换密钥", "Replace the key"],
   freshKeyWhy: ["旧密钥会立刻失效，使用它的程序需要新密钥。", "The old key ends at once. Programs that use it need the new one."],
   freshKeyYes: ["更换", "Replace"],
@@ -142,6 +138,7 @@ const ANSWERS = {
   "upload_avatar 200": ["头像已更换。", "This is your picture now."],
   "logout 200": TEXTS.signedOut,
   "link_info 404": TEXTS.linkDead,
+  "totp_begin 503": ["这台服务器没有开启二步验证功能。", "This server does not offer the second step."],
   "totp_begin 606": ["二步验证已经开启。", "The second step is on already."],
   "totp_confirm 200": ["二步验证已开启。", "The second step is on."],
   "totp_confirm 606": ["请重新开始。", "Please begin anew."],
