@@ -201,7 +201,7 @@ fn the_openapi_document_is_the_table() {
                 endpoint.path
             );
         }
-        let has_budget = !["/api/user_info", "/health"].contains(&endpoint.path);
+        let has_budget = !["/api/user_info", "/api/totp_info", "/health"].contains(&endpoint.path);
         assert_eq!(
             operation["responses"]["429"].is_object(),
             has_budget,
