@@ -241,18 +241,16 @@ fn a_lost_key_locks_nobody_out_for_good() {
 
 #[test]
 fn the_first_start_makes_a_key_and_an_existing_file_stays_as_it_is() {
-    let data = std::sync::Arc::new(Folder::new());
-    let server = Server::on(data.clone());
+    let data = Folder::new().into();
+    let server = Server::on(data);
     let config: Value =
         serde_json::from_slice(&std::fs::read(server.path("config.json")).unwrap()).unwrap();
     assert_eq!(config["totp_key"].as_str().unwrap().len(), 40);
-    drop(server);
     // What a version without second factors has written.
     let old = "{\"log\": \"debug\"}\n";
-    std::fs::write(data.0.join("config.json"), old).unwrap();
-    let server = Server::on(data);
-    assert_eq!(
-        std::fs::read_to_string(server.path("config.json")).unwrap(),
-        old
-    );
+    let config = |server: &Server| server.path("config.json");
+    let server = restarted(server, |server| {
+        std::fs::write(config(server), old).unwrap()
+    });
+    assert_eq!(std::fs::read_to_string(config(&server)).unwrap(), old);
 }
