@@ -1,4 +1,4 @@
-//! QR codes as SVG.
+//! Draws the QR code of a text as an SVG picture.
 
 use qrcodegen::{QrCode, QrCodeEcc};
 use std::fmt::Write;

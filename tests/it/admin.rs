@@ -548,7 +548,7 @@ fn lists_are_aligned_and_escape_control_characters() {
     // A user is found by the name itself, not by its escaped form.
     assert!(
         done(&server, &["user", "show", "\u{1b}[31mred\n"])
-            .contains("name        \\u{1b}[31mred\\n\n")
+            .contains("name           \\u{1b}[31mred\\n\n")
     );
 }
 
