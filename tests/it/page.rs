@@ -281,7 +281,7 @@ fn every_text_exists_in_both_languages() {
         .into_iter()
         .chain(behind(&index, "data-label=\""))
     {
-        let row = [format!("\n  {name}: [\""), format!("\n  \"{name}\": [\"")]
+        let row = [format!("\n{name}: [\""), format!("\n\"{name}\": [\"")]
             .into_iter()
             .find(|row| texts.contains(row));
         let row = row.unwrap_or_else(|| panic!("no text {name}"));
