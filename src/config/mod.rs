@@ -2,6 +2,7 @@
 
 pub mod cookie_domain;
 mod environment;
+pub mod logo;
 mod public_url;
 mod scheme;
 mod settings;
@@ -61,6 +62,8 @@ pub struct Config {
     pub supervise: bool,
     pub memory_limit_mib: u64,
     pub page: bool,
+    pub title: Option<String>,
+    pub logo: Option<String>,
     pub log: Level,
 }
 

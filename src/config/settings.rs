@@ -1,7 +1,7 @@
 //! The table of settings: names, kinds, defaults and descriptions.
 
 use super::cookie_domain::is_domain;
-use super::{Listen, MAX_SOCKET_PATH, PublicUrl};
+use super::{Listen, MAX_SOCKET_PATH, PublicUrl, logo};
 use crate::contract;
 use serde_json::Value;
 use std::fmt;
@@ -45,10 +45,17 @@ pub enum Kind {
     PublicUrl,
     /// A domain of at least two labels, or null.
     Domain,
+    /// A line of text for people, or null.
+    Title,
+    /// The name of a picture in the data folder, or null.
+    Logo,
     /// A text within the limit of [`contract::KEY`] or null, never shown. If it is null, no key is
     /// accepted.
     Secret,
 }
+
+/// The longest title in characters: it stands beside the logo on a phone.
+const LONGEST_TITLE: usize = 60;
 
 /// Every setting, in the order of the table in docs/settings.md.
 pub const SETTINGS: &[Setting] = &[
@@ -221,6 +228,18 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Whether `/` serves the web page.",
     },
     Setting {
+        name: "title",
+        kind: Kind::Title,
+        default: "null",
+        doc: "The server's own name on the page; null for `accountd` and the host.",
+    },
+    Setting {
+        name: "logo",
+        kind: Kind::Logo,
+        default: "null",
+        doc: "The picture beside that name, of at most 64 KiB; null for accountd's own.",
+    },
+    Setting {
         name: "log",
         kind: Kind::Word(&["error", "info", "debug"]),
         default: "\"info\"",
@@ -248,6 +267,10 @@ impl fmt::Display for Kind {
             Kind::Domain => f.write_str(
                 "a domain of at least two labels like example.org, without a dot before it, a port or a scheme, or null",
             ),
+            Kind::Title => write!(f, "a line of 1 to {LONGEST_TITLE} characters or null"),
+            Kind::Logo => f.write_str(
+                "the name of a PNG, JPEG, WebP, GIF or SVG file in the data folder, or null",
+            ),
             Kind::Secret => write!(
                 f,
                 "a text of 1 to {} characters or null",
@@ -266,7 +289,12 @@ impl Kind {
                 .as_u64()
                 .is_some_and(|number| (min..=max).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Kind::OptionalAddress | Kind::PublicUrl | Kind::Domain | Kind::Secret
+            Kind::OptionalAddress
+            | Kind::PublicUrl
+            | Kind::Domain
+            | Kind::Title
+            | Kind::Logo
+            | Kind::Secret
                 if value.is_null() =>
             {
                 true
@@ -296,6 +324,8 @@ impl Kind {
                 .as_str()
                 .is_some_and(|text| text.parse::<PublicUrl>().is_ok()),
             Kind::Domain => value.as_str().is_some_and(is_domain),
+            Kind::Title => value.as_str().is_some_and(is_title),
+            Kind::Logo => value.as_str().is_some_and(logo::is_name),
             Kind::Secret => value
                 .as_str()
                 .is_some_and(|text| (1..=contract::KEY.limit).contains(&text.chars().count())),
@@ -316,6 +346,8 @@ impl Kind {
             | Kind::Group
             | Kind::Domain
             | Kind::PublicUrl
+            | Kind::Title
+            | Kind::Logo
             | Kind::Secret => text.into(),
         }
     }
@@ -331,4 +363,10 @@ fn is_origin(text: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() && !b"/?#@,\"\\".contains(&byte))
     };
     text == "*" || host.is_some_and(|host| !host.is_empty() && plain(host))
+}
+
+/// Whether a text is one line that is not blank.
+fn is_title(text: &str) -> bool {
+    let count = text.chars().count();
+    count <= LONGEST_TITLE && !text.trim().is_empty() && !text.contains(char::is_control)
 }

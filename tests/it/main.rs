@@ -3,7 +3,6 @@
 mod admin;
 mod audit;
 mod backup;
-mod bundle;
 mod cli;
 mod contract;
 mod docs;

@@ -1,10 +1,11 @@
 //! The files of the web page: their headers, their dependence on settings, and caching.
 //! scripts/page.sh tests the page in a browser.
 
-use crate::support::{Response, Server};
+use crate::support::{Folder, Response, Server};
 use accountd::contract::{CAPTCHA, DOCUMENT, FORWARD_AUTH, LINK_INFO, LOGOUT};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fs;
 
 fn get(server: &Server, path: &str) -> Response {
     server.send("GET", path, &[], b"")
@@ -169,7 +170,8 @@ fn only_get_and_head_of_known_paths_are_answered() {
 #[test]
 fn it_can_be_disabled() {
     let server = Server::with(json!({"page": false}));
-    for path in ["/".into(), path(&Server::start(), ".js")] {
+    let redirect = "/.well-known/change-password".to_string();
+    for path in ["/".into(), path(&Server::start(), ".js"), redirect] {
         let response = get(&server, &path);
         assert_eq!((response.status, response.code()), (404, 404), "{path}");
     }
@@ -290,4 +292,83 @@ fn every_text_exists_in_both_languages() {
             "{name}: {rest}"
         );
     }
+}
+
+#[test]
+fn a_host_may_give_it_a_title_and_a_logo() {
+    let server = Server::start();
+    let index = get(&server, "/").text();
+    assert!(index.contains("<title>accountd</title>") && index.contains("<b>accountd</b>"));
+    assert_eq!(behind(&index, "data-title=\""), [""]);
+    assert_eq!(
+        behind(&index, "<link rel=\"icon\" href=\""),
+        ["page/icon.svg"]
+    );
+    assert_eq!(get(&server, "/page/logo").status, 404);
+
+    let data = Folder::with(json!({"title": "Tom & <b>'s {limits}\"", "logo": "ours.svg"}));
+    let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script/></svg>";
+    fs::write(data.0.join("ours.svg"), svg).unwrap();
+    let server = Server::on(data);
+    let index = get(&server, "/").text();
+    let shown = "Tom &amp; &lt;b&gt;&#39;s {limits}&quot;";
+    for part in [
+        format!("<title>{shown}</title>"),
+        format!("<b>{shown}</b>"),
+        format!("data-title=\"{shown}\""),
+        "<link rel=\"icon\" href=\"page/logo\">".into(),
+        "<img src=\"page/logo\"".into(),
+    ] {
+        assert!(index.contains(&part), "{part}");
+    }
+    let logo = get(&server, "/page/logo");
+    assert_eq!((logo.status, &*logo.text()), (200, svg));
+    for (name, value) in [
+        ("Content-Type", "image/svg+xml"),
+        (
+            "Content-Security-Policy",
+            "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        ),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cache-Control", "no-cache"),
+    ] {
+        assert_eq!(logo.header(name), Some(value));
+    }
+}
+
+#[test]
+fn a_logo_that_cannot_be_used_is_named_in_the_log_once() {
+    let data = Folder::with(json!({"logo": "none.png"}));
+    let server = Server::on(data);
+    let line = server.lines.wait("the logo");
+    let end = "none.png cannot be read: No such file or directory (os error 2); the page shows accountd's own";
+    assert!(line.ends_with(end), "{line}");
+    assert!(
+        get(&server, "/")
+            .text()
+            .contains("<img src=\"page/icon.svg\"")
+    );
+    assert_eq!(get(&server, "/page/logo").status, 404);
+    let lines = server.lines.all();
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.contains("the logo"))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn password_managers_find_the_form_that_changes_a_password() {
+    let server = Server::start();
+    let response = get(&server, "/.well-known/change-password");
+    assert_eq!(response.status, 303);
+    assert_eq!(response.header("Location"), Some("/#/account/password"));
+    assert_eq!(
+        server
+            .post("/.well-known/change-password", &json!({}))
+            .status,
+        404
+    );
 }

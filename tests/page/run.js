@@ -2,16 +2,16 @@
 
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
+import { createInterface } from "node:readline";
 
 const browsers = (process.env.BROWSERS ?? "chromium,firefox").split(",");
 const named = process.argv.slice(2);
 const files = named.length ? named : readdirSync(import.meta.dirname).filter((name) => name.endsWith(".test.js"));
 // Files at once, in all browsers together: more than processors, since a test also waits.
 const AT_ONCE = 4;
-// The milliseconds are for a test.
-const options = ["--test", "--test-reporter=spec", "--test-timeout=180000", `--test-concurrency=${Math.max(1, AT_ONCE / browsers.length)}`];
+const options = ["--test", "--test-reporter=spec", `--test-concurrency=${Math.max(1, AT_ONCE / browsers.length)}`];
 
-/// Runs the files in one browser; returns the exit code and what is printed.
+/// Runs the files in one browser and prints each line behind the browser's name; returns the exit code.
 async function run(name) {
   const since = performance.now();
   const child = spawn(process.execPath, [...options, ...files], {
@@ -19,10 +19,10 @@ async function run(name) {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, BROWSER: name },
   });
-  const lines = [];
-  child.stdout.on("data", (bytes) => lines.push(bytes));
+  for (const end of ["SIGTERM", "SIGINT"]) process.once(end, () => child.kill(end));
+  createInterface(child.stdout).on("line", (line) => console.log(`${name.padEnd(8)} ${line}`));
   const code = await new Promise((resolve) => child.once("close", resolve));
-  console.log(`${name}, ${Math.round((performance.now() - since) / 1000)} s\n${Buffer.concat(lines)}`);
+  console.log(`${name.padEnd(8)} ${Math.round((performance.now() - since) / 1000)} s`);
   return code;
 }
 

@@ -87,6 +87,7 @@ export async function gate(settings = {}) {
       response.writeHead(answer.statusCode, Object.fromEntries(kept));
       answer.pipe(response);
     });
+    onward.on("error", () => response.destroy());
     request.pipe(onward);
   };
   const guard = async ({ headers, url: path }, response) => {

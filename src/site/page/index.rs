@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 /// Its text. Each `{NAME}` in it is replaced.
 const TEXT: &str = include_str!("files/index.html");
 
-/// The page with these paths of its script and its style sheet. Without a configured key, a function
+/// The page with these paths of its script, its style sheet and its logo. Without a configured key, a function
 /// is shown as closed, since no key is accepted.
-pub(super) fn text(config: &Config, script: &str, style: &str) -> String {
+pub(super) fn text(config: &Config, script: &str, style: &str, logo: &str) -> String {
     let open = |on: bool, key: &Option<String>| {
         if on && key.is_some() {
             "open"
@@ -36,6 +36,7 @@ pub(super) fn text(config: &Config, script: &str, style: &str) -> String {
         Usernames::Plain => "plain",
     };
     let cookie_domain = config.cookie_domain.as_deref().unwrap_or_default();
+    let title = config.title.as_deref().unwrap_or_default();
     let limits: BTreeMap<_, _> = DOCUMENT
         .iter()
         .chain(&ADDITIONS)
@@ -50,6 +51,12 @@ pub(super) fn text(config: &Config, script: &str, style: &str) -> String {
         &[
             ("script", relative(script)),
             ("style", relative(style)),
+            ("logo", relative(logo)),
+            ("title", title.into()),
+            (
+                "brand",
+                config.title.as_deref().unwrap_or("accountd").into(),
+            ),
             ("registration", registration.into()),
             ("reset", reset.into()),
             ("too-small", TOO_SMALL.to_string()),

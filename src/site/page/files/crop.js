@@ -135,12 +135,15 @@ dialog.addEventListener("close", () => {
 export async function crop(file, { done, ended, failed }) {
   if (isDialogOpen()) return;
   const picture = new Image();
-  picture.src = URL.createObjectURL(file);
-  const [decoded, reason] = await Promise.all([picture.decode().then(() => true, () => false), damage(file)]);
+  const reason = await damage(file);
+  // Some browsers show what others cannot, and all of them show a part of a file.
+  let isFit = reason?.name !== "cutPicture";
+  if (isFit) {
+    picture.src = URL.createObjectURL(file);
+    isFit = await picture.decode().then(() => true, () => false);
+  }
   // In the meantime another dialog may have opened, or the session may have ended.
   const isLate = isDialogOpen() || !currentToken();
-  // Some browsers show what others cannot.
-  const isFit = decoded && reason?.name !== "cutPicture";
   if (isLate || !isFit) {
     URL.revokeObjectURL(picture.src);
     return isLate || failed(reason ?? { name: "noPicture" });

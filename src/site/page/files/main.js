@@ -103,7 +103,7 @@ function leave() {
 }
 
 function title() {
-  if (shown) document.title = `${t(shown)} · accountd`;
+  if (shown) document.title = `${t(shown)} · ${settings.title || "accountd"}`;
 }
 
 /// The view to show. A signed-in user sees another view than the account only if it is of use: for
@@ -231,6 +231,6 @@ listenToTabs(() => {
   else proceed();
 });
 
-section("host").textContent = location.host;
+if (!settings.title) section("host").textContent = location.host;
 languages(section("language"), title);
 arrive();

@@ -1,0 +1,98 @@
+//! A file that GET serves from memory, compressed by gzip.
+
+use crate::http::encoding::prefers_gzip;
+use crate::http::{self, Body, Headers, Reply};
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use std::borrow::Cow;
+use std::io::{Read, Write};
+
+/// Browsers ask each time whether their copy is current.
+pub(super) const CHECKED: &str = "no-cache";
+/// A file whose name contains its digest never changes. A year is the longest time that caches keep
+/// a file (RFC 9111, 1.2.2 asks for no more).
+pub(super) const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// A file and its headers.
+pub(super) struct File {
+    pub(super) path: String,
+    content_type: &'static str,
+    cache: &'static str,
+    /// The content security policy of a file of the page.
+    pub(super) policy: Option<&'static str>,
+    /// Compressed.
+    content: Cow<'static, [u8]>,
+    pub(super) digest: String,
+}
+
+impl File {
+    /// A file with this compressed content.
+    pub(super) fn new(
+        path: &str,
+        content_type: &'static str,
+        cache: &'static str,
+        content: Cow<'static, [u8]>,
+    ) -> File {
+        File {
+            path: path.into(),
+            content_type,
+            cache,
+            policy: None,
+            digest: http::digest(&content),
+            content,
+        }
+    }
+
+    /// The reply to GET.
+    pub(super) fn serve(&self, request: &Headers) -> Reply {
+        let is_compressed = prefers_gzip(&request.accept_encoding);
+        // The two encodings of a file are two representations (RFC 9110, 8.8.3).
+        let encoding = if is_compressed { "-gzip" } else { "" };
+        let etag = format!("\"{}{encoding}\"", self.digest);
+        let is_current = http::etag_matches(&request.if_none_match, &etag);
+        let mut headers = vec![
+            ("Content-Type", self.content_type.into()),
+            ("ETag", etag.into()),
+            ("Vary", "Accept-Encoding".into()),
+            ("Cache-Control", self.cache.into()),
+        ];
+        if let Some(policy) = self.policy {
+            headers.extend([
+                ("Content-Security-Policy", policy.into()),
+                ("Referrer-Policy", "no-referrer".into()),
+                ("Cross-Origin-Opener-Policy", "same-origin".into()),
+            ]);
+        }
+        if is_current {
+            return Reply::empty(304, headers);
+        }
+        let body = if is_compressed {
+            headers.push(("Content-Encoding", "gzip".into()));
+            self.content.clone()
+        } else {
+            decompress(&self.content).into()
+        };
+        Reply {
+            status: 200,
+            code: None,
+            headers,
+            body: Body::Bytes(body),
+        }
+    }
+}
+
+/// Compresses as build.rs does.
+pub(super) fn compress(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let compressed = encoder.write_all(content).and_then(|()| encoder.finish());
+    compressed.expect("writing to memory succeeds")
+}
+
+/// What [`compress`] has compressed.
+pub(super) fn decompress(compressed: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    let read = GzDecoder::new(compressed).read_to_end(&mut whole);
+    read.expect("the file was compressed by us");
+    whole
+}

@@ -1,0 +1,372 @@
+//! The page's modules as one script, and its style sheet without comments. build.rs uses this.
+//!
+//! The modules share one scope. So that they stay modules of which each can be read by itself, they
+//! keep to a few forms, and anything else is an error: imports like `import { a, b } from "./x.js";`,
+//! `export` before a declaration, names at the top level that only one module has, no top-level
+//! `await`, and what stands at the top level begins in the first column.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The module that imports all others, directly or not.
+const FIRST: &str = "main.js";
+/// How a declaration at the top level begins.
+const DECLARATIONS: [&str; 6] = [
+    "const ",
+    "let ",
+    "var ",
+    "function ",
+    "async function ",
+    "class ",
+];
+
+/// A style sheet without comments that fill lines, and without empty lines.
+pub fn without_comments(style: &str) -> String {
+    let mut is_comment = false;
+    let mut kept = String::new();
+    for line in style.lines() {
+        is_comment |= line.trim_start().starts_with("/*");
+        if !is_comment && !line.trim().is_empty() {
+            kept += line;
+            kept.push('\n');
+        }
+        is_comment &= !line.trim_end().ends_with("*/");
+    }
+    kept
+}
+
+/// A module of the page.
+#[derive(Default)]
+struct Module {
+    /// Its text without imports, the word `export`, comments that fill a line, and empty lines.
+    text: String,
+    /// The names that it declares at the top level.
+    names: Vec<String>,
+    /// Those that other modules may import.
+    exports: BTreeSet<String>,
+    /// The names that it imports, and the file of each.
+    imports: Vec<(String, String)>,
+}
+
+/// The modules as one script, each after the modules that it imports. They share one scope, so each
+/// name at the top level is that of one module.
+pub fn script(modules: &BTreeMap<String, String>) -> Result<String, String> {
+    let mut parsed = BTreeMap::new();
+    let mut owners: BTreeMap<String, &str> = BTreeMap::new();
+    for (file, text) in modules {
+        let module = parse(file, text)?;
+        for name in &module.names {
+            if let Some(other) = owners.insert(name.clone(), file) {
+                return Err(format!(
+                    "{other} and {file} both declare {name} at the top level; rename one of them"
+                ));
+            }
+        }
+        parsed.insert(&**file, module);
+    }
+    for (file, module) in &parsed {
+        for (name, from) in &module.imports {
+            let other = parsed
+                .get(&**from)
+                .ok_or_else(|| format!("{file} imports {from}, which does not exist"))?;
+            if !other.exports.contains(name) {
+                return Err(format!(
+                    "{file} imports {name}, which {from} does not export"
+                ));
+            }
+        }
+    }
+    let mut order = Vec::new();
+    sort(FIRST, &parsed, &mut Vec::new(), &mut order)?;
+    if let Some(file) = parsed.keys().find(|file| !order.contains(*file)) {
+        return Err(format!(
+            "{file} is not imported by {FIRST} or a module that it imports"
+        ));
+    }
+    Ok(order.iter().map(|file| &*parsed[file].text).collect())
+}
+
+/// Adds the modules that this one imports to the order, and then this one, as a browser runs them.
+fn sort<'a>(
+    file: &'a str,
+    modules: &'a BTreeMap<&str, Module>,
+    above: &mut Vec<&'a str>,
+    order: &mut Vec<&'a str>,
+) -> Result<(), String> {
+    if order.contains(&file) {
+        return Ok(());
+    }
+    if above.contains(&file) {
+        return Err(format!(
+            "{file} imports itself through {}",
+            above.join(", ")
+        ));
+    }
+    let module = modules
+        .get(file)
+        .ok_or_else(|| format!("{file} does not exist"))?;
+    above.push(file);
+    for (_, from) in &module.imports {
+        sort(from, modules, above, order)?;
+    }
+    above.pop();
+    order.push(file);
+    Ok(())
+}
+
+/// Reads a module. What stands at the top level begins in the first column.
+fn parse(file: &str, text: &str) -> Result<Module, String> {
+    let mut module = Module::default();
+    let mut lines = text.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        let fault = |what: &str| Err(format!("{file} line {}: {what}", at + 1));
+        if line.trim().is_empty() || line.trim_start().starts_with("//") {
+            continue;
+        }
+        // A comment in a text that spans lines would be removed, too.
+        if (line.matches('`').count() - line.matches("\\`").count()) % 2 == 1 {
+            return fault("a text in backticks must end on the line on which it begins");
+        }
+        if line.contains("import(") || line.contains("import.meta") {
+            return fault(
+                "a module is imported only by `import { a, b } from \"./x.js\";` at the top level",
+            );
+        }
+        if line.starts_with("import") {
+            let mut whole = line.to_string();
+            while !whole.ends_with(';')
+                && let Some((_, more)) = lines.next()
+            {
+                whole += more;
+            }
+            let Some((names, from)) = import(&whole) else {
+                return fault("an import should be `import { a, b } from \"./x.js\";`");
+            };
+            module
+                .imports
+                .extend(names.into_iter().map(|name| (name, from.clone())));
+            continue;
+        }
+        if !line.starts_with(char::is_whitespace)
+            && line.contains("await ")
+            && !line.contains("async")
+        {
+            return fault("the top level cannot await");
+        }
+        let (line, is_exported) = line
+            .strip_prefix("export ")
+            .map_or((line, false), |rest| (rest, true));
+        match DECLARATIONS.iter().find_map(|word| line.strip_prefix(word)) {
+            Some(rest) => {
+                let Some(names) = declared(rest) else {
+                    return fault(
+                        "a declaration should have one name, or be a list like `const [a, b]` on one line",
+                    );
+                };
+                if is_exported {
+                    module.exports.extend(names.iter().cloned());
+                }
+                module.names.extend(names);
+            }
+            None if is_exported || line.starts_with("export") => {
+                return fault(
+                    "`export` stands only before const, let, function, async function or class",
+                );
+            }
+            None => {}
+        }
+        module.text += line;
+        module.text.push('\n');
+    }
+    Ok(module)
+}
+
+/// The names and the file of an import.
+fn import(statement: &str) -> Option<(Vec<String>, String)> {
+    let (names, from) = statement
+        .strip_prefix("import {")?
+        .strip_suffix("\";")?
+        .split_once("} from \"./")?;
+    let names = names
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(String::from).collect();
+    let is_plain = !names.is_empty() && names.iter().all(|name| is_name(name));
+    is_plain.then(|| (names, from.into()))
+}
+
+/// The names that a declaration makes, from the text after its first word.
+fn declared(rest: &str) -> Option<Vec<String>> {
+    let rest = rest.trim_start_matches('*').trim_start();
+    let list = rest
+        .strip_prefix('[')
+        .map(|rest| rest.split_once(']'))
+        .or_else(|| rest.strip_prefix('{').map(|rest| rest.split_once('}')));
+    let names: Vec<String> = match list {
+        Some(closed) => closed?
+            .0
+            .split(',')
+            .map(|name| name.trim().into())
+            .collect(),
+        None => vec![rest.split(|c| !is_part(c)).next()?.into()],
+    };
+    names.iter().all(|name| is_name(name)).then_some(names)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_part)
+}
+
+fn is_part(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$'
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    fn bundle(modules: &[(&str, &str)]) -> Result<String, String> {
+        let modules = modules
+            .iter()
+            .map(|(name, text)| (name.to_string(), text.to_string()));
+        super::script(&modules.collect::<BTreeMap<_, _>>())
+    }
+
+    #[test]
+    fn modules_stand_after_those_that_they_import() {
+        let modules = [
+            (
+                "main.js",
+                "// The first.\nimport { a } from \"./z.js\";\nimport {\n  b,\n  c,\n} from \"./b.js\";\n\nlet at = a;\n",
+            ),
+            (
+                "b.js",
+                "import { a } from \"./z.js\";\n/// A doc comment.\nexport const b = a + \"//\";\nexport async function c() {\n  // Why.\n  await a; // Kept.\n}\n",
+            ),
+            ("z.js", "export const [a, d] = [1, 2];\n"),
+        ];
+        assert_eq!(
+            bundle(&modules).unwrap(),
+            "const [a, d] = [1, 2];\nconst b = a + \"//\";\nasync function c() {\n  await a; // Kept.\n}\nlet at = a;\n"
+        );
+    }
+
+    #[test]
+    fn a_module_that_breaks_a_rule_fails_the_build_with_a_sentence() {
+        let b = "import { b } from \"./b.js\";\n";
+        for (main, other, fault) in [
+            (
+                b,
+                "export const b = 1;\nconst main = 2;\nlet main = 3;",
+                "b.js and b.js both declare main",
+            ),
+            (
+                "import { b } from \"./b.js\";\nfunction c() {}",
+                "export const b = 1;\nclass c {}",
+                "b.js and main.js both declare c at the top level; rename one of them",
+            ),
+            (
+                "import * as all from \"./b.js\";",
+                "",
+                "main.js line 1: an import should be",
+            ),
+            (
+                "import { b as c } from \"./b.js\";",
+                "export const b = 1;",
+                "main.js line 1: an import should be",
+            ),
+            (
+                "import b from \"./b.js\";",
+                "export const b = 1;",
+                "main.js line 1: an import should be",
+            ),
+            (
+                "import \"./b.js\";",
+                "",
+                "main.js line 1: an import should be",
+            ),
+            (
+                "import { b } from \"b.js\";",
+                "export const b = 1;",
+                "main.js line 1: an import should be",
+            ),
+            (
+                "const b = 1;\n  import(\"./b.js\");",
+                "",
+                "main.js line 2: a module is imported only by",
+            ),
+            (
+                b,
+                "const b = 1;",
+                "main.js imports b, which b.js does not export",
+            ),
+            (
+                "import { c } from \"./c.js\";",
+                "",
+                "main.js imports c.js, which does not exist",
+            ),
+            (
+                b,
+                "export { b };",
+                "b.js line 1: `export` stands only before",
+            ),
+            (
+                b,
+                "export default 1;",
+                "b.js line 1: `export` stands only before",
+            ),
+            (
+                b,
+                "export const { a: b } = c;",
+                "b.js line 1: a declaration should have one name",
+            ),
+            (
+                b,
+                "\nexport const b = `\n// no comment`;",
+                "b.js line 2: a text in backticks must end",
+            ),
+            (
+                b,
+                "export const b = await 1;",
+                "b.js line 1: the top level cannot await",
+            ),
+            (
+                b,
+                "import { a } from \"./main.js\";\nexport const b = 1;",
+                "main.js does not export",
+            ),
+            (
+                "const a = 1;",
+                "const b = 1;",
+                "b.js is not imported by main.js or a module that it imports",
+            ),
+        ] {
+            let error = bundle(&[("main.js", main), ("b.js", other)]).unwrap_err();
+            assert!(error.contains(fault), "{main} {other}: {error}");
+        }
+        let circle = [
+            (
+                "main.js",
+                "import { b } from \"./b.js\";\nexport const a = 1;",
+            ),
+            (
+                "b.js",
+                "import { a } from \"./main.js\";\nexport const b = 1;",
+            ),
+        ];
+        assert_eq!(
+            bundle(&circle).unwrap_err(),
+            "main.js imports itself through main.js, b.js"
+        );
+    }
+
+    #[test]
+    fn comments_that_fill_lines_are_not_in_the_style_sheet() {
+        assert_eq!(
+            super::without_comments(
+                "/* One. */\na { b: c } /* Kept. */\n\n  /* Two\n  lines. */\nd { e: f }\n"
+            ),
+            "a { b: c } /* Kept. */\nd { e: f }\n"
+        );
+    }
+}
