@@ -17,12 +17,12 @@ pub(super) const FOREVER: &str = "public, max-age=31536000, immutable";
 /// A file and its headers.
 pub(super) struct File {
     pub(super) path: String,
-    content_type: &'static str,
-    cache: &'static str,
+    pub(super) content_type: &'static str,
+    pub(super) cache: &'static str,
     /// The content security policy of a file of the page.
     pub(super) policy: Option<&'static str>,
     /// Compressed.
-    content: Cow<'static, [u8]>,
+    pub(super) content: Cow<'static, [u8]>,
     pub(super) digest: String,
 }
 

@@ -200,18 +200,24 @@ fn it_reflects_the_settings() {
             "least",
             "common",
             "cookie-domain",
+            "captcha-ttl",
+            "usernames",
         ]
         .map(of)
     };
     assert_eq!(
         attributes(json!({})),
-        ["open", "open", "10240", "10485760", "0", "allowed", ""]
+        [
+            "open", "open", "10240", "10485760", "0", "allowed", "", "300", "any"
+        ]
     );
     assert_eq!(
         attributes(
             json!({"registration_function_status": false, "max_avatar_bytes": 20_000, "min_password_length": 8})
         ),
-        ["closed", "open", "10240", "20000", "8", "allowed", ""]
+        [
+            "closed", "open", "10240", "20000", "8", "allowed", "", "300", "any"
+        ]
     );
     let off = attributes(
         json!({"forgot_password_function_status": false, "refuse_common_passwords": true}),
@@ -219,6 +225,8 @@ fn it_reflects_the_settings() {
     assert_eq!((&*off[1], &*off[5]), ("closed", "refused"));
     let shared = attributes(json!({"cookie_domain": "Example.org"}));
     assert_eq!(shared[6], "example.org");
+    let plain = attributes(json!({"captcha_ttl_seconds": 60, "usernames": "plain"}));
+    assert_eq!((&*plain[7], &*plain[8]), ("60", "plain"));
 }
 
 #[test]
@@ -273,7 +281,7 @@ fn every_text_exists_in_both_languages() {
         .into_iter()
         .chain(behind(&index, "data-label=\""))
     {
-        let row = [format!("\n  {name}: [\""), format!("\n  \"{name}\": [\"")]
+        let row = [format!("\n{name}: [\""), format!("\n\"{name}\": [\"")]
             .into_iter()
             .find(|row| texts.contains(row));
         let row = row.unwrap_or_else(|| panic!("no text {name}"));

@@ -26,7 +26,7 @@ pub fn without_comments(style: &str) -> String {
     for line in style.lines() {
         is_comment |= line.trim_start().starts_with("/*");
         if !is_comment && !line.trim().is_empty() {
-            kept += line;
+            kept += line.trim_start();
             kept.push('\n');
         }
         is_comment &= !line.trim_end().ends_with("*/");
@@ -37,7 +37,8 @@ pub fn without_comments(style: &str) -> String {
 /// A module of the page.
 #[derive(Default)]
 struct Module {
-    /// Its text without imports, the word `export`, comments that fill a line, and empty lines.
+    /// Its text without imports, the word `export`, comments that fill a line, empty lines, and
+    /// indentation, which is 2 % of what is sent.
     text: String,
     /// The names that it declares at the top level.
     names: Vec<String>,
@@ -174,7 +175,7 @@ fn parse(file: &str, text: &str) -> Result<Module, String> {
             }
             None => {}
         }
-        module.text += line;
+        module.text += line.trim_start();
         module.text.push('\n');
     }
     Ok(module)
@@ -247,7 +248,7 @@ mod tests {
         ];
         assert_eq!(
             bundle(&modules).unwrap(),
-            "const [a, d] = [1, 2];\nconst b = a + \"//\";\nasync function c() {\n  await a; // Kept.\n}\nlet at = a;\n"
+            "const [a, d] = [1, 2];\nconst b = a + \"//\";\nasync function c() {\nawait a; // Kept.\n}\nlet at = a;\n"
         );
     }
 

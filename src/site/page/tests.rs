@@ -12,11 +12,9 @@ fn page() -> Page {
 }
 
 fn ask(page: &Page, path: &str, accept_encoding: &str, if_none_match: &str) -> Reply {
-    let headers = Headers {
-        accept_encoding: accept_encoding.into(),
-        if_none_match: if_none_match.into(),
-        ..Headers::default()
-    };
+    let mut headers = Headers::default();
+    headers.accept_encoding = accept_encoding.into();
+    headers.if_none_match = if_none_match.into();
     page.serve(path, &headers).unwrap()
 }
 
