@@ -172,8 +172,14 @@ test("each field has an autocomplete hint for password managers", async () => {
     registered: ["username", "nickname", "email", "new-password"],
     forget_password: ["username", "email", "new-password"],
     update_show_name: ["nickname"],
-    update_key: [],
+    update_email: ["email", "username", "current-password"],
     update_password: ["username", "current-password", "new-password"],
+    sessions: [],
+    update_key: [],
+    totp_begin: ["username", "current-password"],
+    totp_confirm: ["one-time-code", "username"],
+    totp_end: ["one-time-code", "username", "current-password"],
+    delete_account: ["username", "current-password"],
   });
   await leave();
 });

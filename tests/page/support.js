@@ -150,8 +150,11 @@ export async function press(page, key) {
 /// Types on the focused element.
 export const type = (page, text) => page.keyboard.type(text);
 
-/// Focuses an element.
-export const focus = (page, selector) => page.evaluate((selector) => document.querySelector(selector).focus(), selector);
+/// Focuses an element. A closed panel is opened before.
+export async function focus(page, selector) {
+  await openPanel(page, selector);
+  await page.evaluate((selector) => document.querySelector(selector).focus(), selector);
+}
 
 /// The id of the focused element, or "".
 export const focusedId = (page) => page.evaluate(() => document.activeElement?.id ?? "");

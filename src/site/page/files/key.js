@@ -14,8 +14,8 @@ function turnKey(isShown) {
 }
 
 keyToggle.addEventListener("click", () => turnKey(!keyToggle.value));
-copyOn(byId("copy"), () => user.key);
-copyOn(byId("copy-both"), () => `${user.name}:${user.key}`);
+copyOn(byId("copy"), () => user?.key ?? "");
+copyOn(byId("copy-both"), () => (user ? `${user.name}:${user.key}` : ""));
 
 /// Shows an account's key as dots; null removes it.
 export function fillKey(account) {

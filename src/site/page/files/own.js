@@ -48,7 +48,7 @@ export function wireOwn({ load, user, ended, leave }) {
   ];
 
   byId("delete-open").addEventListener("click", async () => {
-    const tell = (count) => say(byId("gone"), "gone", user().name, count);
+    const tell = (count) => say(byId("gone"), "gone", user()?.name ?? "", count);
     tell("");
     showPart(deletion);
     const { code, message } = await call("sessions", members());

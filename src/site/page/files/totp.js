@@ -72,7 +72,7 @@ export function wireTotp(user, ended) {
         codesList.replaceChildren(...(message.recovery_codes ?? message).map((code) => make("li", "itself", code)));
         const title = document.querySelector(".brand b").textContent;
         const date = new Date().toLocaleDateString(document.documentElement.lang);
-        byId("codes-of").textContent = [title, location.host, user().name, date].join(" · ");
+        byId("codes-of").textContent = [title, location.host, user()?.name, date].join(" · ");
         showPart(codesPart);
         loadTotp();
       },
