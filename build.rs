@@ -8,10 +8,7 @@ mod contract;
 #[path = "src/site/openapi/document.rs"]
 mod document;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -44,6 +41,14 @@ fn build() -> Result<(), String> {
     write("script.js.gz", &bundle::script(&modules)?)?;
     write("style.css.gz", &bundle::without_comments(&style))?;
     write("icon.svg.gz", &icon)?;
+    let folder = Path::new(FILES).join("texts");
+    let (english, chinese) = (
+        read(&folder.join("en.json"))?,
+        read(&folder.join("zh.json"))?,
+    );
+    let [english, chinese] = bundle::texts(&english, &chinese)?;
+    write("en.json.gz", &english)?;
+    write("zh.json.gz", &chinese)?;
     write("openapi.json.gz", &document::document().to_string())
 }
 
@@ -54,10 +59,13 @@ fn read(path: &Path) -> Result<String, String> {
 /// Compresses a file. The result depends on the text alone: the header has no time and no name.
 fn write(name: &str, text: &str) -> Result<(), String> {
     let path = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join(name);
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder
-        .write_all(text.as_bytes())
-        .and_then(|()| encoder.finish())
-        .and_then(|bytes| fs::write(&path, bytes))
-        .map_err(|error| format!("{}: {error}", path.display()))
+    let mut compressed = Vec::new();
+    zopfli::compress(
+        zopfli::Options::default(),
+        zopfli::Format::Gzip,
+        text.as_bytes(),
+        &mut compressed,
+    )
+    .and_then(|()| fs::write(&path, compressed))
+    .map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! The header `Accept-Encoding`.
+//! The headers `Accept-Encoding` and `Accept-Language`.
 
 /// Whether a client prefers a body compressed by gzip (RFC 9110, 12.5.3). A client without the
 /// header, and one whose header cannot be read, gets the body as it is.
@@ -17,6 +17,16 @@ pub fn prefers_gzip(accept_encoding: &str) -> bool {
     gzip.is_some_and(|gzip| gzip > 0.0 && gzip >= as_it_is)
 }
 
+/// Whether a client prefers Chinese to English. Browsers list languages in the order of preference,
+/// so their weights are not read.
+pub fn prefers_chinese(accept_language: &str) -> bool {
+    let tags = accept_language.split(',').map(str::trim_start);
+    let primary = tags.map(|tag| tag.split(['-', ';', ' ']).next().unwrap_or_default());
+    let is = |tag: &str, language| tag.eq_ignore_ascii_case(language);
+    let mut known = primary.filter(|tag| is(tag, "zh") || is(tag, "en"));
+    known.next().is_some_and(|tag| is(tag, "zh"))
+}
+
 /// The number of `q=0.5`; 0 if it is malformed.
 fn quality(parameter: &str) -> f32 {
     let parameter = parameter.trim();
@@ -31,7 +41,24 @@ fn quality(parameter: &str) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::prefers_gzip;
+    use super::{prefers_chinese, prefers_gzip};
+
+    #[test]
+    fn the_first_language_that_the_page_has_is_preferred() {
+        for (header, expected) in [
+            ("", false),
+            ("*", false),
+            ("zh", true),
+            ("zh-CN,zh;q=0.9,en;q=0.8", true),
+            ("ZH-hant-TW", true),
+            ("en-US,en;q=0.5,zh;q=0.3", false),
+            ("de, fr;q=0.9, zh;q=0.8, en;q=0.7", true),
+            ("de,zha", false),
+            ("zh;q=1", true),
+        ] {
+            assert_eq!(prefers_chinese(header), expected, "{header}");
+        }
+    }
 
     #[test]
     fn gzip_is_sent_only_to_clients_that_prefer_it() {

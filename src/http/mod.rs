@@ -61,6 +61,8 @@ pub struct Headers {
     pub accept: String,
     /// `Accept-Encoding`; several lines are one list.
     pub accept_encoding: String,
+    /// Whether `Accept-Language` prefers Chinese to English.
+    pub prefers_chinese: bool,
     /// `Authorization`
     pub authorization: String,
     /// The beginning of `User-Agent`.
@@ -120,6 +122,9 @@ impl Headers {
                 }
                 self.accept_encoding
                     .push_str(&String::from_utf8_lossy(value));
+            }
+            15 if is("accept-language") => {
+                self.prefers_chinese = encoding::prefers_chinese(&text())
             }
             15 if is("x-forwarded-uri") => self.original.uri = text(),
             16 if is("x-forwarded-host") => self.original.host = text(),

@@ -19,6 +19,8 @@ pub(super) struct File {
     pub(super) path: String,
     pub(super) content_type: &'static str,
     pub(super) cache: &'static str,
+    /// The headers of the request on which the reply depends.
+    pub(super) vary: &'static str,
     /// The content security policy of a file of the page.
     pub(super) policy: Option<&'static str>,
     /// Compressed.
@@ -38,6 +40,7 @@ impl File {
             path: path.into(),
             content_type,
             cache,
+            vary: "Accept-Encoding",
             policy: None,
             digest: http::digest(&content),
             content,
@@ -54,7 +57,7 @@ impl File {
         let mut headers = vec![
             ("Content-Type", self.content_type.into()),
             ("ETag", etag.into()),
-            ("Vary", "Accept-Encoding".into()),
+            ("Vary", self.vary.into()),
             ("Cache-Control", self.cache.into()),
         ];
         if let Some(policy) = self.policy {

@@ -1,4 +1,5 @@
-//! The page's modules as one script, and its style sheet without comments. build.rs uses this.
+//! The page's modules as one script, its style sheet without comments, and its texts. build.rs uses
+//! this.
 //!
 //! The modules share one scope. So that they stay modules of which each can be read by itself, they
 //! keep to a few forms, and anything else is an error: imports like `import { a, b } from "./x.js";`,
@@ -32,6 +33,36 @@ pub fn without_comments(style: &str) -> String {
         is_comment &= !line.trim_end().ends_with("*/");
     }
     kept
+}
+
+/// The texts of both languages as compact JSON, which a script element may contain. Each text must
+/// exist in both, with the same places for values such as `{0}`.
+pub fn texts(english: &str, chinese: &str) -> Result<[String; 2], String> {
+    let read = |name: &str, text: &str| {
+        serde_json::from_str::<BTreeMap<String, String>>(text)
+            .map_err(|error| format!("{name}.json: {error}"))
+    };
+    let (english, chinese) = (read("en", english)?, read("zh", chinese)?);
+    for name in english.keys().chain(chinese.keys()) {
+        let (Some(one), Some(other)) = (english.get(name), chinese.get(name)) else {
+            return Err(format!("the text {name:?} exists in one language only"));
+        };
+        if values(one) != values(other) {
+            return Err(format!(
+                "the text {name:?} has other values in one language than in the other"
+            ));
+        }
+        if one.contains('<') || other.contains('<') {
+            return Err(format!("the text {name:?} contains <"));
+        }
+    }
+    Ok([english, chinese].map(|texts| serde_json::to_string(&texts).expect("texts serialise")))
+}
+
+/// The places for values in a text.
+fn values(text: &str) -> BTreeSet<&str> {
+    let inside = text.split('{').skip(1);
+    inside.filter_map(|rest| rest.split('}').next()).collect()
 }
 
 /// A module of the page.
@@ -231,6 +262,29 @@ mod tests {
             .iter()
             .map(|(name, text)| (name.to_string(), text.to_string()));
         super::script(&modules.collect::<BTreeMap<_, _>>())
+    }
+
+    #[test]
+    fn texts_that_differ_between_the_languages_are_refused() {
+        assert_eq!(
+            super::texts(
+                r#"{"b": "B {0}", "a": "A"}"#,
+                r#"{"a": "甲", "b": "{0} 乙"}"#
+            )
+            .unwrap(),
+            [r#"{"a":"A","b":"B {0}"}"#, r#"{"a":"甲","b":"{0} 乙"}"#]
+        );
+        for (english, chinese, part) in [
+            (r#"{"a": "A"}"#, "{}", "one language only"),
+            ("{}", r#"{"a": "甲"}"#, "one language only"),
+            (r#"{"a": "A {0}"}"#, r#"{"a": "甲 {1}"}"#, "other values"),
+            (r#"{"a": "A"}"#, r#"{"a": "<b>"}"#, "contains <"),
+            (r#"{"a": 1}"#, "{}", "en.json"),
+            ("{}", "{", "zh.json"),
+        ] {
+            let error = super::texts(english, chinese).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

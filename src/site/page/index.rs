@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 /// Its text. Each `{NAME}` in it is replaced.
 const TEXT: &str = include_str!("files/index.html");
 
-/// The page with these paths of its script, its style sheet and its logo. Without a configured key, a function
-/// is shown as closed, since no key is accepted.
-pub(super) fn text(config: &Config, script: &str, style: &str, logo: &str) -> String {
+/// The page in one language: its tag, its texts as JSON, and the paths of the page's files by the
+/// names of their places in the page. Without a configured key, a function is shown as closed, since
+/// no key is accepted.
+pub(super) fn text(config: &Config, language: &str, texts: &str, files: &[(&str, &str)]) -> String {
     let open = |on: bool, key: &Option<String>| {
         if on && key.is_some() {
             "open"
@@ -46,30 +47,30 @@ pub(super) fn text(config: &Config, script: &str, style: &str, logo: &str) -> St
     let limits = serde_json::to_string(&limits).expect("names and numbers serialise");
     // Relative, so that the page also works below a path of a proxy.
     let relative = |path: &str| path.trim_start_matches('/').to_string();
-    fill(
-        TEXT,
-        &[
-            ("script", relative(script)),
-            ("style", relative(style)),
-            ("logo", relative(logo)),
-            ("title", title.into()),
-            (
-                "brand",
-                config.title.as_deref().unwrap_or("accountd").into(),
-            ),
-            ("registration", registration.into()),
-            ("reset", reset.into()),
-            ("too-small", TOO_SMALL.to_string()),
-            ("largest", config.max_avatar_bytes.to_string()),
-            ("least", config.min_password_length.to_string()),
-            ("common", common.into()),
-            ("cookie-domain", cookie_domain.to_ascii_lowercase()),
-            ("captcha-ttl", config.captcha_ttl_seconds.to_string()),
-            ("usernames", usernames.into()),
-            ("common-hashes", common_hashes()),
-            ("limits", limits),
-        ],
-    )
+    let files = files.iter().map(|&(name, path)| (name, relative(path)));
+    let mut values: Vec<_> = files.collect();
+    values.extend([
+        ("language", language.into()),
+        ("title", title.into()),
+        (
+            "brand",
+            config.title.as_deref().unwrap_or("accountd").into(),
+        ),
+        ("registration", registration.into()),
+        ("reset", reset.into()),
+        ("too-small", TOO_SMALL.to_string()),
+        ("largest", config.max_avatar_bytes.to_string()),
+        ("least", config.min_password_length.to_string()),
+        ("common", common.into()),
+        ("cookie-domain", cookie_domain.to_ascii_lowercase()),
+        ("captcha-ttl", config.captcha_ttl_seconds.to_string()),
+        ("usernames", usernames.into()),
+        ("common-hashes", common_hashes()),
+        ("limits", limits),
+    ]);
+    // A script's text is not read for entities.
+    let (before, after) = TEXT.split_once("{texts}").expect("a place for the texts");
+    fill(before, &values) + texts + &fill(after, &values)
 }
 
 /// The passwords about which the page warns while they are typed: so many of the most common ones.

@@ -2,7 +2,7 @@
 
 mod index;
 
-use super::file::{CHECKED, FOREVER, File, compress};
+use super::file::{CHECKED, FOREVER, File, compress, decompress};
 use crate::config::{Config, logo};
 use crate::http::{self, Headers, Reply};
 use crate::log::{self, Level};
@@ -12,6 +12,9 @@ use std::path::Path;
 const SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/script.js.gz"));
 const STYLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/style.css.gz"));
 const ICON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/icon.svg.gz"));
+/// The texts of each language.
+const ENGLISH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/en.json.gz"));
+const CHINESE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/zh.json.gz"));
 
 /// What a browser may do with the page: run its scripts, show its pictures and the one that is
 /// being cropped, and send requests to this server. Inline scripts, other origins, frames, and text
@@ -23,8 +26,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// SVG file may have a style.
 const LOGO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
-/// The page's files.
-pub struct Page(Vec<File>);
+/// The page at `/` and its files.
+pub struct Page {
+    english: File,
+    chinese: File,
+    files: Vec<File>,
+}
 
 impl Page {
     /// The page of a server with this data folder and configuration. Without a usable logo, the page
@@ -32,23 +39,47 @@ impl Page {
     pub fn new(data: &Path, config: &Config) -> Page {
         let script = named("main", "js", "text/javascript; charset=utf-8", SCRIPT);
         let style = named("style", "css", "text/css; charset=utf-8", STYLE);
+        let en = named("en", "json", "application/json", ENGLISH);
+        let zh = named("zh", "json", "application/json", CHINESE);
         let icon = File::new("/page/icon.svg", "image/svg+xml", CHECKED, ICON.into());
         let logo = config.logo.as_deref().and_then(|name| own_logo(data, name));
-        let shown = &logo.as_ref().unwrap_or(&icon).path;
-        let index = index::text(config, &script.path, &style.path, shown);
-        let index = compress(index.as_bytes());
-        let index = File::new("/", "text/html; charset=utf-8", CHECKED, index.into());
-        let mut files = vec![index, script, style, icon];
+        let paths = [
+            ("script", &*script.path),
+            ("style", &style.path),
+            ("en", &en.path),
+            ("zh", &zh.path),
+            ("logo", &logo.as_ref().unwrap_or(&icon).path),
+        ];
+        // Each carries the texts of its language, so that the page needs no further request.
+        let index = |language, texts| {
+            let texts = String::from_utf8(decompress(texts)).expect("JSON is UTF-8");
+            let text = index::text(config, language, &texts, &paths);
+            let content = compress(text.as_bytes()).into();
+            let mut file = File::new("/", "text/html; charset=utf-8", CHECKED, content);
+            file.policy = Some(POLICY);
+            file.vary = "Accept-Encoding, Accept-Language";
+            file
+        };
+        let (english, chinese) = (index("en", ENGLISH), index("zh-CN", CHINESE));
+        let mut files = vec![script, style, icon, en, zh];
         for file in &mut files {
             file.policy = Some(POLICY);
         }
         files.extend(logo);
-        Page(files)
+        Page {
+            english,
+            chinese,
+            files,
+        }
     }
 
     /// The reply to GET; `None` if the path has no file.
     pub fn serve(&self, path: &str, request: &Headers) -> Option<Reply> {
-        let file = self.0.iter().find(|file| file.path == path)?;
+        let file = match path {
+            "/" if request.prefers_chinese => &self.chinese,
+            "/" => &self.english,
+            _ => self.files.iter().find(|file| file.path == path)?,
+        };
         Some(file.serve(request))
     }
 }

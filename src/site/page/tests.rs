@@ -11,6 +11,10 @@ fn page() -> Page {
     Page::new(Path::new("/nowhere"), &config)
 }
 
+fn all(page: &Page) -> impl Iterator<Item = &File> {
+    page.files.iter().chain([&page.english])
+}
+
 fn ask(page: &Page, path: &str, accept_encoding: &str, if_none_match: &str) -> Reply {
     let mut headers = Headers::default();
     headers.accept_encoding = accept_encoding.into();
@@ -33,7 +37,7 @@ fn bytes(reply: &Reply) -> &[u8] {
 #[test]
 fn both_encodings_are_the_same_file_under_different_tags() {
     let page = page();
-    for file in &page.0 {
+    for file in all(&page) {
         let compressed = ask(&page, &file.path, "gzip", "");
         let whole = ask(&page, &file.path, "", "");
         assert_eq!(header(&compressed, "Content-Encoding"), Some("gzip"));
@@ -46,7 +50,11 @@ fn both_encodings_are_the_same_file_under_different_tags() {
         );
         assert_ne!(header(&compressed, "ETag"), header(&whole, "ETag"));
         for reply in [&compressed, &whole] {
-            assert_eq!(header(reply, "Vary"), Some("Accept-Encoding"));
+            assert!(
+                header(reply, "Vary")
+                    .unwrap()
+                    .starts_with("Accept-Encoding")
+            );
         }
     }
 }
@@ -54,7 +62,7 @@ fn both_encodings_are_the_same_file_under_different_tags() {
 #[test]
 fn a_copy_is_current_only_in_the_encoding_that_the_client_asks_for() {
     let page = page();
-    for file in &page.0 {
+    for file in all(&page) {
         let tag = |encoding| {
             header(&ask(&page, &file.path, encoding, ""), "ETag")
                 .unwrap()
@@ -78,7 +86,7 @@ fn the_page_names_its_script_and_style_which_never_change() {
     let whole = ask(&page, "/", "", "");
     let index = String::from_utf8(bytes(&whole).to_vec()).unwrap();
     assert_eq!(header(&whole, "Cache-Control"), Some("no-cache"));
-    for file in &page.0[1..3] {
+    for file in &page.files[..2] {
         assert!(
             index.contains(&format!("\"{}\"", &file.path[1..])),
             "{}",

@@ -232,5 +232,4 @@ listenToTabs(() => {
 });
 
 if (!settings.title) section("host").textContent = location.host;
-languages(section("language"), title);
-arrive();
+languages(section("language"), title, () => show(notice, { name: "offline" })).then(arrive);
