@@ -4,7 +4,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
-  AT, CAPTCHA, PASSWORD, choose, click, disturbed, fill, gate, launch, person, root, screenshot, serve, shown, signIn, signOut, submit, until, visit,
+  AT, CAPTCHA, PASSWORD, choose, click, disturbed, fill, gate, launch, person, press, root, screenshot, serve, shown, signIn, signOut, submit, until, visit,
 } from "./support.js";
 
 const README = join(root, "tests/page/page.png");
@@ -63,6 +63,19 @@ async function views(wishes) {
   await click(page, AT.toSignIn("reset"));
   await signIn(page, "rei");
   await take("account");
+  await page.evaluate(() => document.querySelectorAll("details").forEach((panel) => (panel.open = true)));
+  await shown(page, "#sessions li");
+  await take("account-open");
+  await click(page, "#delete-open");
+  await take("delete", false);
+  await press(page, "Escape");
+  await click(page, "#totp-turn");
+  await fill(page, "totp_begin", { passwd: PASSWORD });
+  await take("totp-begin", false);
+  await submit(page, "totp_begin");
+  await shown(page, "#totp-code");
+  await take("totp-scan", false);
+  await press(page, "Escape");
   await submit(page, "update_show_name");
   await fill(page, "update_password", { old_passwd: "wrong", new_passwd: "another", verification_code: CAPTCHA });
   await submit(page, "update_password");

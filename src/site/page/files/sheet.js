@@ -7,7 +7,7 @@ export const byId = (id) => document.getElementById(id);
 
 const sheet = byId("sheet");
 const sheetTitle = byId("sheet-title");
-const sheetParts = [...sheet.querySelectorAll("[data-title]")];
+const sheetParts = [...sheet.querySelectorAll("[data-step]")];
 
 export const isDialogOpen = () => document.querySelector("dialog[open]") !== null;
 export const closeSheet = () => sheet.close();
@@ -15,7 +15,7 @@ export const closeSheet = () => sheet.close();
 /// Shows a part, and opens the dialog if no other one is open.
 export function showPart(part) {
   for (const other of sheetParts) other.hidden = other !== part;
-  say(sheetTitle, part.dataset.title);
+  say(sheetTitle, part.dataset.step);
   if (!isDialogOpen()) sheet.showModal();
   const field = part.querySelector(".field input");
   // A keyboard on the screen would cover what is above the field.
@@ -37,7 +37,7 @@ for (const form of document.querySelectorAll("[data-go]")) {
 /// Copies a text when a button is pressed, and shows whether the browser allowed it.
 export function copyOn(button, text) {
   button.addEventListener("click", async () => {
-    const place = button.closest("form, [data-title]").querySelector(".message");
+    const place = button.closest("form, [data-step]").querySelector(".message");
     try {
       await navigator.clipboard.writeText(text());
       show(place, { name: "copied", good: true });
