@@ -61,6 +61,13 @@ pub fn put_captcha_back(call: &Call) {
     }
 }
 
+/// Whether the token is that of a session. If the database cannot tell, it is.
+pub fn has_valid_token(app: &App, body: &JsonBody, now: i64) -> bool {
+    let token = body.text("token");
+    let found = |token| app.read(|db| sessions::owner(db, &token, now));
+    !token.is_empty() && !matches!(found(crypto::sha256(token)), Ok(None))
+}
+
 /// The id of the token's owner.
 pub fn owner(call: &Call) -> Result<i64, Refusal> {
     session(call).map(|session| session.user)

@@ -139,10 +139,14 @@ pub fn cost(app: &App, request: &Request, body: Option<&[u8]>) -> Cost {
         Cost::Hash | Cost::Write | Cost::Quick => return Cost::Quick,
         Cost::Upload => return Cost::Upload,
     };
-    // A request without the right answer to its captcha is refused before it hashes or writes.
-    let may_act = !endpoint.captcha
-        || body
-            .is_some_and(|body| checks::has_right_captcha(app, &JsonBody::read(body), request.now));
+    // A request without the right answer to its captcha, or without a valid token, is refused before
+    // it hashes or writes.
+    let may_act: fn(&App, &JsonBody, i64) -> bool = match endpoint.token {
+        _ if endpoint.captcha => checks::has_right_captcha,
+        Token::Body => checks::has_valid_token,
+        Token::None | Token::Header => return cost,
+    };
+    let may_act = body.is_some_and(|body| may_act(app, &JsonBody::read(body), request.now));
     if may_act { cost } else { Cost::Quick }
 }
 
@@ -405,6 +409,23 @@ mod tests {
             (Some(body("RIGHT")), Cost::Hash),
             // A look does not use the captcha up.
             (Some(body("right")), Cost::Hash),
+        ] {
+            let found = cost(&fixture.app, &request, body.as_deref().map(str::as_bytes));
+            assert_eq!(found, expected, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_request_with_a_valid_token_costs_a_hash() {
+        let mut fixture = Fixture::new();
+        let (_, token) = fixture.signed_in("rei");
+        fixture.app.config.password_hash = Scheme::Argon2id;
+        let request = fixture.request(&contract::DELETE_ACCOUNT);
+        for (body, expected) in [
+            (None, Cost::Quick),
+            (Some("{}".into()), Cost::Quick),
+            (Some(r#"{"token":"a"}"#.into()), Cost::Quick),
+            (Some(format!(r#"{{"token":"{token}"}}"#)), Cost::Hash),
         ] {
             let found = cost(&fixture.app, &request, body.as_deref().map(str::as_bytes));
             assert_eq!(found, expected, "{body:?}");
