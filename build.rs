@@ -15,9 +15,13 @@ use std::{env, fs};
 /// The folder of the page's files.
 const FILES: &str = "src/site/page/files";
 
+/// The list of common passwords.
+const COMMON: &str = "src/account/common-passwords.txt";
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={FILES}");
+    println!("cargo::rerun-if-changed={COMMON}");
     if let Err(sentence) = build() {
         println!("cargo::error={sentence}");
     }
@@ -41,6 +45,11 @@ fn build() -> Result<(), String> {
     write("script.js.gz", &bundle::script(&modules)?)?;
     write("style.css.gz", &bundle::without_comments(&style))?;
     write("icon.svg.gz", &icon)?;
+    write(
+        "index.html.gz",
+        &read(&Path::new(FILES).join("index.html"))?,
+    )?;
+    write("common-passwords.txt.gz", &read(Path::new(COMMON))?)?;
     let folder = Path::new(FILES).join("texts");
     let (english, chinese) = (
         read(&folder.join("en.json"))?,

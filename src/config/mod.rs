@@ -15,6 +15,7 @@ pub use settings::{Kind, SETTINGS, Setting};
 use crate::http::client_address::Proxy;
 use crate::log::Level;
 use serde::Deserialize;
+use serde::de::value::MapDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -284,8 +285,9 @@ pub fn parse(
         .iter()
         .map(|one| (one.setting.name.into(), one.value.clone()))
         .collect();
-    let config = Config::deserialize(Value::Object(values))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    // Not from a `Value`, which may also be a list: the code for that would take 10 KB.
+    let config = Config::deserialize(MapDeserializer::new(values.into_iter()))
+        .map_err(|error: serde_json::Error| format!("{}: {error}", path.display()))?;
     // Port 0 is a different port each time.
     let is_fixed = !matches!(config.listen, Listen::Tcp(address) if address.port() == 0);
     if is_fixed && config.metrics_listen.as_ref() == Some(&config.listen) {

@@ -1,4 +1,9 @@
-//! The headers `Accept-Encoding` and `Accept-Language`.
+//! The headers `Accept-Encoding` and `Accept-Language`, and gzip.
+
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use std::io::{Read, Write};
 
 /// Whether a client prefers a body compressed by gzip (RFC 9110, 12.5.3). A client without the
 /// header, and one whose header cannot be read, gets the body as it is.
@@ -37,6 +42,26 @@ fn quality(parameter: &str) -> f32 {
     number
         .filter(|number| (0.0..=1.0).contains(number))
         .unwrap_or(0.0)
+}
+
+/// Compresses by gzip.
+pub fn compress(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let compressed = encoder.write_all(content).and_then(|()| encoder.finish());
+    compressed.expect("writing to memory succeeds")
+}
+
+/// What [`compress`] or build.rs has compressed.
+pub fn decompress(compressed: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    let read = GzDecoder::new(compressed).read_to_end(&mut whole);
+    read.expect("the content was compressed by us");
+    whole
+}
+
+/// A text that build.rs has compressed.
+pub fn decompress_text(compressed: &[u8]) -> String {
+    String::from_utf8(decompress(compressed)).expect("build.rs compresses texts")
 }
 
 #[cfg(test)]

@@ -1,12 +1,8 @@
 //! A file that GET serves from memory, compressed by gzip.
 
-use crate::http::encoding::prefers_gzip;
+use crate::http::encoding::{decompress, prefers_gzip};
 use crate::http::{self, Body, Headers, Reply};
-use flate2::Compression;
-use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
 use std::borrow::Cow;
-use std::io::{Read, Write};
 
 /// Browsers ask each time whether their copy is current.
 pub(super) const CHECKED: &str = "no-cache";
@@ -83,19 +79,4 @@ impl File {
             body: Body::Bytes(body),
         }
     }
-}
-
-/// Compresses as build.rs does.
-pub(super) fn compress(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    let compressed = encoder.write_all(content).and_then(|()| encoder.finish());
-    compressed.expect("writing to memory succeeds")
-}
-
-/// What [`compress`] has compressed.
-pub(super) fn decompress(compressed: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    let read = GzDecoder::new(compressed).read_to_end(&mut whole);
-    read.expect("the file was compressed by us");
-    whole
 }

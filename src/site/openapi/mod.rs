@@ -3,8 +3,9 @@
 //! build.rs makes it from the contract's table by `document.rs`, so that the program carries the
 //! compressed text alone.
 
-use super::file::{CHECKED, File, decompress};
+use super::file::{CHECKED, File};
 use crate::contract::OPENAPI;
+use crate::http::encoding::decompress;
 use crate::http::{Headers, Reply};
 use std::sync::LazyLock;
 

@@ -3,10 +3,11 @@
 use crate::account::policy;
 use crate::config::{Config, Usernames};
 use crate::contract::{ADDITIONS, DOCUMENT, TOO_SMALL};
+use crate::http::encoding::decompress_text;
 use std::collections::BTreeMap;
 
-/// Its text. Each `{NAME}` in it is replaced.
-const TEXT: &str = include_str!("files/index.html");
+/// Its text, compressed. Each `{NAME}` in it is replaced.
+const TEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/index.html.gz"));
 
 /// The page in one language: its tag, its texts as JSON, and the paths of the page's files by the
 /// names of their places in the page. Without a configured key, a function is shown as closed, since
@@ -69,7 +70,8 @@ pub(super) fn text(config: &Config, language: &str, texts: &str, files: &[(&str,
         ("limits", limits),
     ]);
     // A script's text is not read for entities.
-    let (before, after) = TEXT.split_once("{texts}").expect("a place for the texts");
+    let text = decompress_text(TEXT);
+    let (before, after) = text.split_once("{texts}").expect("a place for the texts");
     fill(before, &values) + texts + &fill(after, &values)
 }
 
@@ -86,7 +88,8 @@ fn common_hashes() -> String {
             (state ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         })
     };
-    policy::common()
+    let list = policy::common_passwords();
+    policy::words(&list)
         .take(COMMON)
         .map(|word| format!("{:06x}", hash(word) >> 8))
         .collect()

@@ -2,8 +2,9 @@
 
 mod index;
 
-use super::file::{CHECKED, FOREVER, File, compress, decompress};
+use super::file::{CHECKED, FOREVER, File};
 use crate::config::{Config, logo};
+use crate::http::encoding::{compress, decompress_text};
 use crate::http::{self, Headers, Reply};
 use crate::log::{self, Level};
 use std::path::Path;
@@ -52,8 +53,7 @@ impl Page {
         ];
         // Each carries the texts of its language, so that the page needs no further request.
         let index = |language, texts| {
-            let texts = String::from_utf8(decompress(texts)).expect("JSON is UTF-8");
-            let text = index::text(config, language, &texts, &paths);
+            let text = index::text(config, language, &decompress_text(texts), &paths);
             let content = compress(text.as_bytes()).into();
             let mut file = File::new("/", "text/html; charset=utf-8", CHECKED, content);
             file.policy = Some(POLICY);

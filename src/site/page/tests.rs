@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::http::Body;
-use crate::site::file::decompress;
+use crate::http::encoding::decompress;
 use std::path::Path;
 
 fn page() -> Page {
