@@ -38,12 +38,14 @@ read_picture() {
     printf '%s %s %s\n' "${name%%-*}" "${name#*-}" "$text"
 }
 export -f read_picture
+# nproc heeds the limit, so it is asked first.
+workers=$(nproc)
 export OMP_THREAD_LIMIT=1
 
 # A line, a word, a block of lines.
 for mode in 7 8 6; do
     find "$folder/as-is" "$folder/enlarged" -name '*.png' -print0 |
-        xargs -0 -P "$(nproc)" -I '{}' bash -c 'read_picture "$@" 2>/dev/null' read '{}' "$mode" "$alphabet"
+        xargs -0 -P "$workers" -I '{}' bash -c 'read_picture "$@" 2>/dev/null' read '{}' "$mode" "$alphabet"
 done >"$folder/readings"
 
 # The correct characters of a reading are its longest common subsequence with the answer, so that a

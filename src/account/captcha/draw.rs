@@ -11,7 +11,7 @@ use rand::{Rng, RngExt};
 use std::f32::consts::TAU;
 
 /// The characters of random answers: those that a person can still tell apart.
-/// In trials most misreadings were of 8, a, d, e, h, t and x.
+/// In trials most misreadings were of 8, d, e, h, t and x.
 pub const ALPHABET: &[u8] = b"fkmpw2457";
 /// Width of every picture in pixels.
 pub const WIDTH: usize = 160;
@@ -25,7 +25,7 @@ const FULL: f32 = 15.0;
 /// Half the line width of the glyphs in pixels.
 const GLYPH_RADIUS: f32 = 1.6;
 /// The height of every glyph in pixels: small letters become as high as digits.
-const GLYPH_HEIGHT: f32 = 17.5;
+const GLYPH_HEIGHT: f32 = 17.0;
 /// Pixels per grid unit of the font from left to right, and the part of a column that the widest
 /// glyphs fill.
 const GLYPH_SCALE: f32 = 3.2;
@@ -34,7 +34,7 @@ const FILL: f32 = 0.8;
 const ROW_WIDTH: f32 = 150.0;
 const ROW_DISTANCE: f32 = 12.5;
 /// The fewest pixels from the middle of a glyph to the upper or lower edge.
-const MARGIN: f32 = 12.5;
+const MARGIN: f32 = 14.5;
 /// How far the strokes of a glyph sway to the left and right, in pixels, and how fast, in radians
 /// per pixel of height.
 const SWAY: f32 = 1.6;
