@@ -38,15 +38,18 @@ read_picture() {
     printf '%s %s %s\n' "${name%%-*}" "${name#*-}" "$text"
 }
 export -f read_picture
+# nproc heeds the limit, so it is asked first.
+workers=$(nproc)
 export OMP_THREAD_LIMIT=1
 
-for mode in 7 8; do
+# A line, a word, a block of lines.
+for mode in 7 8 6; do
     find "$folder/as-is" "$folder/enlarged" -name '*.png' -print0 |
-        xargs -0 -P "$(nproc)" -I '{}' bash -c 'read_picture "$@" 2>/dev/null' read '{}' "$mode" "$alphabet"
+        xargs -0 -P "$workers" -I '{}' bash -c 'read_picture "$@" 2>/dev/null' read '{}' "$mode" "$alphabet"
 done >"$folder/readings"
 
 # The correct characters of a reading are its longest common subsequence with the answer, so that a
-# skipped or doubled character does not spoil the rest. The best of the four readings counts.
+# skipped or doubled character does not spoil the rest. The best of the six readings counts.
 awk '
     function common(a, b,    i, j, row, above, corner) {
         split("", row)
@@ -89,8 +92,8 @@ report 'bytes of the largest picture' "$bytes" '<=' "$max_bytes"
 
 [ -z "$ddddocr" ] || scripts/captcha.py "$folder/as-is" || missed=1
 
-if ((pictures != count || readings != 4 * count)); then
-    echo "expected $count pictures read four times each" >&2
+if ((pictures != count || readings != 6 * count)); then
+    echo "expected $count pictures read six times each" >&2
     exit 1
 fi
 exit "$missed"

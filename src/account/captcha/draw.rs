@@ -1,17 +1,18 @@
-//! Draws captcha pictures: swaying characters in two rows, and patches with light and dark exchanged.
+//! Draws captcha pictures: two sloping rows of swaying characters, and discs with light and dark exchanged.
 //!
 //! What keeps readers off the shelf out, and hardly bothers people, was found by trial with
-//! `scripts/captcha.sh --ddddocr`: characters above each other, which share columns of the picture;
-//! round patches that exchange light and dark in the middle of a stroke; strokes that sway; thin
-//! cuts. Lines and waves through the characters bother people more than programs.
+//! `scripts/captcha.sh --ddddocr`. Such readers expect one line of text, so two rows stop them. The
+//! rest is for those that first cut the picture in half: a slope, so that a straight cut goes
+//! through characters; strokes that sway; and discs that exchange light and dark in the middle of a
+//! stroke. Lines, waves and cuts through the characters bother people more than programs.
 
 use super::glyphs::GLYPHS;
 use rand::{Rng, RngExt};
 use std::f32::consts::TAU;
 
 /// The characters of random answers: those that a person can still tell apart.
-/// In trials most misreadings were of d, e, h, p, t and x.
-pub const ALPHABET: &[u8] = b"fkmw24578";
+/// In trials most misreadings were of 8, d, e, h, t and x.
+pub const ALPHABET: &[u8] = b"fkmpw2457";
 /// Width of every picture in pixels.
 pub const WIDTH: usize = 160;
 /// Height of every picture in pixels.
@@ -23,22 +24,24 @@ const INK: [f32; 3] = [60.0, 66.0, 78.0];
 const FULL: f32 = 15.0;
 /// Half the line width of the glyphs in pixels.
 const GLYPH_RADIUS: f32 = 1.6;
-/// Half the width in pixels of the cut through the glyphs.
-const CUT_RADIUS: f32 = 0.7;
-/// The most pixels per grid unit of the font, and the widest line of text in pixels.
-const MAX_SCALE: f32 = 2.4;
-const LINE_WIDTH: f32 = 147.0;
-/// Grid units between glyphs.
-const GAP: f32 = 3.0;
-/// The height of every glyph, in grid units of its width: small letters become as high as digits.
-const GLYPH_HEIGHT: f32 = 12.0;
+/// The height of every glyph in pixels: small letters become as high as digits.
+const GLYPH_HEIGHT: f32 = 17.0;
+/// Pixels per grid unit of the font from left to right, and the part of a column that the widest
+/// glyphs fill.
+const GLYPH_SCALE: f32 = 3.2;
+const FILL: f32 = 0.8;
+/// Pixels from the left to the right end of a row, and from the middle of the canvas to that of a row.
+const ROW_WIDTH: f32 = 150.0;
+const ROW_DISTANCE: f32 = 12.5;
+/// The fewest pixels from the middle of a glyph to the upper or lower edge.
+const MARGIN: f32 = 14.5;
 /// How far the strokes of a glyph sway to the left and right, in pixels, and how fast, in radians
 /// per pixel of height.
-const SWAY: f32 = 2.3;
+const SWAY: f32 = 1.6;
 const SWAY_FREQUENCY: f32 = 0.2;
-/// The number of patches, and the pixels between their middles.
-const PATCHES: u8 = 4;
-const PATCH_DISTANCE: f32 = 33.0;
+/// The number of discs, and the pixels between their middles.
+const DISCS: u8 = 3;
+const DISC_DISTANCE: f32 = 46.0;
 
 type Point = (f32, f32);
 
@@ -46,9 +49,8 @@ type Point = (f32, f32);
 /// characters a-z and 0-9. Any other character is skipped.
 pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
     let mut canvas = Canvas {
-        ink: true,
         shades: [0; WIDTH * HEIGHT],
-        amplitude: (rng.random_range(0.8..1.6), rng.random_range(1.5..2.5)),
+        amplitude: (rng.random_range(0.8..1.6), rng.random_range(0.5..1.3)),
         frequency: (rng.random_range(0.11..0.18), rng.random_range(0.05..0.09)),
         phase: (rng.random_range(0.0..TAU), rng.random_range(0.0..TAU)),
         sway: (0.0, 0.0),
@@ -60,31 +62,39 @@ pub fn draw(text: &str, rng: &mut impl Rng) -> Vec<u8> {
         .expect("encoding a fixed size into memory cannot fail")
 }
 
-/// Draws the glyphs from left to right, all of the same height, in turn above and below the middle of
-/// the canvas, each randomly shifted, scaled, rotated and swaying.
+/// Draws the glyphs in two rows, which slope up or down, each randomly shifted, scaled, rotated and
+/// swaying.
 fn draw_text(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
-    let glyphs: Vec<(&[&[u8]], f32)> = text
+    let glyphs: Vec<&[&[u8]]> = text
         .chars()
         .filter_map(|c| GLYPHS.iter().find(|glyph| glyph.0 == c))
-        .map(|&(_, strokes)| (strokes, width(strokes) + GAP))
+        .map(|&(_, strokes)| strokes)
         .collect();
-    let total: f32 = glyphs.iter().map(|glyph| glyph.1).sum();
-    let scale = (LINE_WIDTH / total.max(1.0)).min(MAX_SCALE);
-    let mut left = (WIDTH as f32 - total * scale) / 2.0;
-    let mut side = if rng.random() { 1.0 } else { -1.0 };
-    for (strokes, width) in glyphs {
-        side = -side;
-        let size = scale * rng.random_range(1.06..1.18);
-        let (sin, cos) = rng.random_range(-0.2..0.2f32).sin_cos();
+    let columns = glyphs.len().div_ceil(2).max(1);
+    let column_width = (ROW_WIDTH / columns as f32).min(50.0);
+    // In pixels of height per pixel of width.
+    let slope = rng.random_range(0.08..0.12) * if rng.random() { 1.0 } else { -1.0 };
+    for (nth, strokes) in glyphs.into_iter().enumerate() {
+        let from_middle = column_width * ((nth % columns) as f32 - (columns - 1) as f32 / 2.0);
+        let row = if nth < columns {
+            -ROW_DISTANCE
+        } else {
+            ROW_DISTANCE
+        };
+        let y = HEIGHT as f32 / 2.0 + row + slope * from_middle;
         let middle = (
-            left + width * scale / 2.0,
-            30.0 + side * rng.random_range(7.0..9.0),
+            WIDTH as f32 / 2.0 + from_middle + column_width * rng.random_range(-0.08..0.08),
+            y.clamp(MARGIN, HEIGHT as f32 - MARGIN),
         );
-        let (top, bottom) = rows(strokes);
-        let stretch = GLYPH_HEIGHT / (bottom - top);
+        let (width, (top, bottom)) = (width(strokes), rows(strokes));
+        let scale = (
+            GLYPH_SCALE.min(FILL * column_width / width) * rng.random_range(0.9..1.1),
+            GLYPH_HEIGHT / (bottom - top) * rng.random_range(0.95..1.05),
+        );
+        let (sin, cos) = rng.random_range(-0.15..0.15f32).sin_cos();
         let position = |code: &u8| {
-            let x = (f32::from(code >> 4) - (width - GAP) / 2.0) * size;
-            let y = (f32::from(code & 15) - (top + bottom) / 2.0) * size * stretch;
+            let x = (f32::from(code >> 4) - width / 2.0) * scale.0;
+            let y = (f32::from(code & 15) - (top + bottom) / 2.0) * scale.1;
             (middle.0 + x * cos - y * sin, middle.1 + x * sin + y * cos)
         };
         canvas.sway = (
@@ -93,9 +103,8 @@ fn draw_text(text: &str, canvas: &mut Canvas, rng: &mut impl Rng) {
         );
         for stroke in strokes {
             let points: Vec<Point> = stroke.iter().map(position).collect();
-            canvas.stroke(&points, GLYPH_RADIUS.min(scale * 0.6));
+            canvas.stroke(&points, GLYPH_RADIUS);
         }
-        left += width * scale;
     }
 }
 
@@ -112,22 +121,18 @@ fn rows(strokes: &[&[u8]]) -> (f32, f32) {
     (f32::from(top), f32::from(bottom))
 }
 
-/// Draws a cut through the glyphs and specks, and exchanges light and dark in round patches.
+/// Draws specks, and exchanges light and dark in discs.
 fn draw_noise(canvas: &mut Canvas, rng: &mut impl Rng) {
-    let cut = [0.0, 40.0, 80.0, 120.0, 160.0].map(|x: f32| (x, rng.random_range(24.0..36.0)));
-    canvas.ink = false;
-    canvas.stroke(&cut, CUT_RADIUS);
-    canvas.ink = true;
     for _ in 0..8 {
         let spot = (rng.random_range(4.0..156.0), rng.random_range(4.0..56.0));
         canvas.line(spot, spot, rng.random_range(0.3..1.0));
     }
     let middle = WIDTH as f32 / 2.0 + rng.random_range(-8.0..8.0);
-    for nth in 0..PATCHES {
-        let from_middle = f32::from(nth) - f32::from(PATCHES - 1) / 2.0;
-        let x = middle + PATCH_DISTANCE * from_middle + rng.random_range(-6.0..6.0);
-        let y = rng.random_range(18.0..42.0);
-        canvas.invert((x, y), rng.random_range(11.0..14.0));
+    for nth in 0..DISCS {
+        let from_middle = f32::from(nth) - f32::from(DISCS - 1) / 2.0;
+        let x = middle + DISC_DISTANCE * from_middle + rng.random_range(-6.0..6.0);
+        let y = rng.random_range(19.0..41.0);
+        canvas.invert((x, y), rng.random_range(7.5..9.5));
     }
 }
 
@@ -135,8 +140,6 @@ fn draw_noise(canvas: &mut Canvas, rng: &mut impl Rng) {
 /// with amplitude in pixels, frequency in radians per pixel, phase in radians; and one for the glyph
 /// that is being drawn, with frequency and phase.
 struct Canvas {
-    /// Whether a line adds ink or erases it.
-    ink: bool,
     shades: [u8; WIDTH * HEIGHT],
     amplitude: Point,
     frequency: Point,
@@ -209,11 +212,7 @@ impl Canvas {
                 let cover = (rim - distance((x, y), (t * dx, t * dy))).clamp(0.0, 1.0);
                 let shade = &mut self.shades[row * WIDTH + column];
                 let cover = (cover * FULL + 0.5) as u8;
-                *shade = if self.ink {
-                    (*shade).max(cover)
-                } else {
-                    (*shade).min(FULL as u8 - cover)
-                };
+                *shade = (*shade).max(cover);
             }
         }
     }
