@@ -38,8 +38,14 @@ fn build() -> Result<(), String> {
     }
     let style = read(&Path::new(FILES).join("style.css"))?;
     let icon = read(&Path::new(FILES).join("icon.svg"))?;
-    write("script.js.gz", &bundle::squeezed(&bundle::script(&modules)?))?;
-    write("style.css.gz", &bundle::squeezed_style(&bundle::without_comments(&style)))?;
+    write(
+        "script.js.gz",
+        &bundle::squeezed(&bundle::script(&modules)?),
+    )?;
+    write(
+        "style.css.gz",
+        &bundle::squeezed_style(&bundle::without_comments(&style)),
+    )?;
     write("icon.svg.gz", &icon)?;
     let folder = Path::new(FILES).join("texts");
     let (english, chinese) = (
@@ -51,7 +57,10 @@ fn build() -> Result<(), String> {
     let head_path = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("head.html");
     fs::write(&head_path, head).map_err(|error| format!("{}: {error}", head_path.display()))?;
     for (language, texts) in [("en", english), ("zh", chinese)] {
-        write(&format!("rest-{language}.html.gz"), &rest.replace(bundle::TEXTS, &texts))?;
+        write(
+            &format!("rest-{language}.html.gz"),
+            &rest.replace(bundle::TEXTS, &texts),
+        )?;
         write(&format!("{language}.json.gz"), &texts)?;
     }
     write("openapi.json.gz", &document::document().to_string())

@@ -2,9 +2,9 @@
 
 use crate::http::encoding::prefers_gzip;
 use crate::http::{self, Body, Headers, Reply};
-use flate2::{Compression, Crc};
 use flate2::bufread::GzDecoder;
 use flate2::write::{DeflateEncoder, GzEncoder};
+use flate2::{Compression, Crc};
 use std::borrow::Cow;
 use std::io::{Read, Write};
 
@@ -105,7 +105,13 @@ pub(super) fn joined(text: &[u8], rest: &[u8]) -> Vec<u8> {
     let mut check = Crc::new();
     check.update(text);
     check.update(&decompress(rest));
-    [encoder.get_ref(), compressed, &check.sum().to_le_bytes(), &check.amount().to_le_bytes()].concat()
+    [
+        encoder.get_ref(),
+        compressed,
+        &check.sum().to_le_bytes(),
+        &check.amount().to_le_bytes(),
+    ]
+    .concat()
 }
 
 /// What [`compress`] has compressed.

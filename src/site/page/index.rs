@@ -73,10 +73,10 @@ pub(super) fn head(config: &Config, language: &str, files: &[(&str, &str)]) -> S
 
 /// The passwords about which the page warns while they are typed: so many of the most common ones.
 /// It never sends a password to ask.
-const COMMON: usize = 60;
+const COMMON: usize = 50;
 
-/// Five hex digits for each of these passwords: the upper 20 bits of FNV-1a. With 60 of them, one
-/// other password in 17,000 gets the warning. The words themselves, many of them vulgar, would be
+/// Five hex digits for each of these passwords: the upper 20 bits of FNV-1a. With 50 of them, one
+/// other password in 21,000 gets the warning. The words themselves, many of them vulgar, would be
 /// readable in the page's source and compress no better.
 fn common_hashes() -> String {
     let hash = |word: &str| {

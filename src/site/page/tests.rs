@@ -100,10 +100,7 @@ fn the_page_names_its_script_and_style_which_never_change() {
         );
     }
     assert!(
-        page.serve(
-            "/page/main-0123456789abcdef.js",
-            &Headers::default()
-        )
-        .is_none()
+        page.serve("/page/main-0123456789abcdef.js", &Headers::default())
+            .is_none()
     );
 }
