@@ -42,13 +42,15 @@ fn build() -> Result<(), String> {
     }
     let style = read(&Path::new(FILES).join("style.css"))?;
     let icon = read(&Path::new(FILES).join("icon.svg"))?;
-    write("script.js.gz", &bundle::script(&modules)?)?;
-    write("style.css.gz", &bundle::without_comments(&style))?;
-    write("icon.svg.gz", &icon)?;
     write(
-        "index.html.gz",
-        &read(&Path::new(FILES).join("index.html"))?,
+        "script.js.gz",
+        &bundle::squeezed(&bundle::script(&modules)?),
     )?;
+    write(
+        "style.css.gz",
+        &bundle::squeezed_style(&bundle::without_comments(&style)),
+    )?;
+    write("icon.svg.gz", &icon)?;
     write("common-passwords.txt.gz", &read(Path::new(COMMON))?)?;
     let folder = Path::new(FILES).join("texts");
     let (english, chinese) = (
@@ -56,8 +58,16 @@ fn build() -> Result<(), String> {
         read(&folder.join("zh.json"))?,
     );
     let [english, chinese] = bundle::texts(&english, &chinese)?;
-    write("en.json.gz", &english)?;
-    write("zh.json.gz", &chinese)?;
+    let (head, rest) = bundle::halves(&read(&Path::new(FILES).join("index.html"))?)?;
+    let head_path = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("head.html");
+    fs::write(&head_path, head).map_err(|error| format!("{}: {error}", head_path.display()))?;
+    for (language, texts) in [("en", english), ("zh", chinese)] {
+        write(
+            &format!("rest-{language}.html.gz"),
+            &rest.replace(bundle::TEXTS, &texts),
+        )?;
+        write(&format!("{language}.json.gz"), &texts)?;
+    }
     write("openapi.json.gz", &document::document().to_string())
 }
 

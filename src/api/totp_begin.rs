@@ -42,13 +42,12 @@ pub fn handle(call: &Call) -> Outcome {
     }))
 }
 
-/// The address that authenticator apps read. They show the issuer and the name; the rest has their
+/// The address that authenticator apps read. They show the issuer, which is the server's title or host,
+/// and the name; the rest has their
 /// default values.
 fn address(config: &Config, name: &str, secret: &str) -> String {
-    let issuer = config
-        .public_url
-        .as_ref()
-        .map_or("accountd", |url| url.host());
+    let host = || config.public_url.as_ref().map(|url| url.host());
+    let issuer = config.title.as_deref().or_else(host).unwrap_or("accountd");
     let (issuer, name) = (percent_encode(issuer), percent_encode(name));
     format!("otpauth://totp/{issuer}:{name}?secret={secret}&issuer={issuer}")
 }

@@ -1,8 +1,8 @@
 //! The headers `Accept-Encoding` and `Accept-Language`, and gzip.
 
-use flate2::Compression;
 use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
+use flate2::write::{DeflateEncoder, GzEncoder};
+use flate2::{Compression, Crc};
 use std::io::{Read, Write};
 
 /// Whether a client prefers a body compressed by gzip (RFC 9110, 12.5.3). A client without the
@@ -49,6 +49,28 @@ pub fn compress(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     let compressed = encoder.write_all(content).and_then(|()| encoder.finish());
     compressed.expect("writing to memory succeeds")
+}
+
+/// A compressed file that begins with a text, and goes on with a file that build.rs has compressed
+/// better than would be possible while a server starts.
+pub fn joined(text: &[u8], rest: &[u8]) -> Vec<u8> {
+    // The header and the trailer of gzip (RFC 1952, 2.3).
+    let (header, compressed) = rest.split_at(10);
+    let compressed = &compressed[..compressed.len() - 8];
+    let mut encoder = DeflateEncoder::new(header.to_vec(), Compression::best());
+    // A flush ends the text on the boundary of a byte.
+    let flushed = encoder.write_all(text).and_then(|()| encoder.flush());
+    flushed.expect("writing to memory succeeds");
+    let mut check = Crc::new();
+    check.update(text);
+    check.update(&decompress(rest));
+    [
+        encoder.get_ref(),
+        compressed,
+        &check.sum().to_le_bytes(),
+        &check.amount().to_le_bytes(),
+    ]
+    .concat()
 }
 
 /// What [`compress`] or build.rs has compressed.

@@ -17,8 +17,8 @@ after(async () => {
 
 /// Texts of the page in both languages.
 const LANGUAGES = {
-  en: { wrong: "Wrong characters, or the picture had expired." },
-  "zh-CN": { wrong: "字符不对或图片已过期" },
+  en: { wrong: "Wrong characters, or the picture had expired.", own: "Sign in", other: "登录" },
+  "zh-CN": { wrong: "字符不对或图片已过期", own: "登录", other: "Sign in" },
 };
 
 for (const [language, texts] of Object.entries(LANGUAGES)) {
@@ -59,11 +59,27 @@ for (const [language, texts] of Object.entries(LANGUAGES)) {
     assert.equal(await page.evaluate(() => sessionStorage.length + localStorage.length), 0);
     assert.equal(await text(page, "#account-email"), "");
 
-    // The page remembers the chosen language.
+    // The page remembers the chosen language, which the server cannot know: each time it fetches the texts.
+    const isOther = () => until(page, (language) => document.documentElement.lang !== language, language);
+    const requests = calls(page);
+    const fetched = () => requests.filter((one) => one.endsWith(".json")).length;
     await click(page, "#language");
-    assert.notEqual(await attribute(page, "html", "lang"), language);
+    await isOther();
+    await waitText(page, "#sign-in h1", texts.other);
+    assert.equal(fetched(), 1);
     await reload(page);
-    assert.notEqual(await attribute(page, "html", "lang"), language);
+    await isOther();
+    await waitText(page, "#sign-in h1", texts.other);
+    assert.equal(fetched() >= 1, true);
+    const source = await page.evaluate(async () => (await fetch(".")).text());
+    assert.match(source, new RegExp(`<html lang="${language}"`), "the page came in the browser's language");
+    // Back and forth again fetches nothing.
+    const before = fetched();
+    await click(page, "#language");
+    await waitText(page, "#sign-in h1", texts.own);
+    await click(page, "#language");
+    await waitText(page, "#sign-in h1", texts.other);
+    assert.equal(fetched(), before);
     await leave();
   });
 }
@@ -277,6 +293,21 @@ test("longer waits count down second by second", async () => {
   assert.equal(await attribute(page, button, "aria-disabled"), "false");
   await leave();
   line.stop();
+});
+
+test("a language that cannot be fetched is named in a notice, and the page stays as it is", async () => {
+  const { page, open, offline, leave } = await person(browser, server, { expected: [REPORTS.offline] });
+  await open();
+  await captcha(page, "sign-in");
+  await offline(true);
+  await click(page, "#language");
+  await waitText(page, AT.notice, SAYS.offline);
+  assert.equal(await attribute(page, "html", "lang"), "en");
+  await waitText(page, "#sign-in h1", "Sign in");
+  await offline(false);
+  await click(page, "#language");
+  await waitText(page, "#sign-in h1", "登录");
+  await leave();
 });
 
 test("without a connection the page shows a message and keeps the form", async () => {

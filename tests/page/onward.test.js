@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { codeOf, enrol } from "./codes.js";
 import {
   AT, CAPTCHA, KEY, PASSWORD, REPORTS, address, captcha, click, fill, findings, gate, gone, isVisible, launch, person, reload, shown, signIn,
   submit, text, visit, waitText,
@@ -134,6 +135,25 @@ test("a program that sends a signed-in person back ends in a message, and no loo
   server.options.forwards = true;
   await click(page, `${AT.notice} a`, "Continue to wiki.example.test");
   await waitText(page, "body", "/ for kaji");
+  await leave();
+});
+
+test("a program that demands a second factor gets it when the person has signed in with one", async () => {
+  await server.register("gendo");
+  const { page, leave } = await visitor();
+  server.options.factor = true;
+  await visit(page, server.program("wiki"));
+  await send(page, "gendo");
+  await waitText(page, AT.notice, "It may require the second step");
+  await waitText(page, AT.name, "gendo");
+  assert.deepEqual(await findings(page), []);
+  const { secret } = await enrol(server, await server.login("gendo"), PASSWORD);
+  await click(page, `${AT.notice} a`, "Sign in again");
+  await send(page, "gendo");
+  await fill(page, "login", { otp: codeOf(secret, 1) });
+  await submit(page, "login");
+  await waitText(page, "body", "/ for gendo");
+  server.options.factor = false;
   await leave();
 });
 

@@ -76,9 +76,9 @@ export async function serve(settings = {}) {
 /// A server behind a proxy that guards programs as docs/forward-auth.md tells nginx to: auth.example.test leads to the
 /// server, and every other host is a program that is shown to signed-in users. `options` changes what the proxy does:
 /// `drops`, a path of the server that is answered with 404; `cookies`, whether it passes cookies on to the browser;
-/// `forwards`, whether it passes them on to the server.
+/// `forwards`, whether it passes them on to the server; `factor`, whether it demands a second factor.
 export async function gate(settings = {}) {
-  const options = { drops: "", cookies: true, forwards: true };
+  const options = { drops: "", cookies: true, forwards: true, factor: false };
   let server;
   const pass = (request, response) => {
     const { method, url: path, headers } = request;
@@ -92,7 +92,7 @@ export async function gate(settings = {}) {
   };
   const guard = async ({ headers, url: path }, response) => {
     const cookie = options.forwards && headers.cookie ? { cookie: headers.cookie } : {};
-    const answer = await fetch(`${server.url}/api/forward_auth/`, { headers: cookie });
+    const answer = await fetch(`${server.url}/api/forward_auth/${options.factor ? "?factor=2" : ""}`, { headers: cookie });
     if (answer.status === 401) {
       return response.writeHead(303, { Location: `${url}/#return=http://${headers.host}${path}` }).end();
     }

@@ -195,10 +195,9 @@ export async function signIn(page, username, passwd = PASSWORD) {
   await waitText(page, AT.name, username);
 }
 
-/// Waits until a new account is signed in. A server without the flag `login` leads to the sign-in first.
+/// Waits until a new account is signed in.
 export async function entered(page, username) {
-  const said = await waitText(page, AT.notice, /Your account is created|账户已创建/);
-  if (/注册成功/.test(said)) await signIn(page, username);
+  await waitText(page, AT.notice, /^(Your account is created, and you are signed in\.|账户已创建，你已登录。)$/);
   await waitText(page, AT.name, username);
 }
 

@@ -20,6 +20,26 @@ const DECLARATIONS: [&str; 6] = [
     "class ",
 ];
 
+/// The place of the texts in index.html.
+pub const TEXTS: &str = "{texts}";
+
+/// The two halves of index.html, without indentation: the head with the places for values from the
+/// configuration, and the rest, which is compressed at build time.
+pub fn halves(index: &str) -> Result<(String, String), String> {
+    let lines: String = index
+        .lines()
+        .map(|line| format!("{}\n", line.trim()))
+        .collect();
+    let at = lines.find("<main>").ok_or("index.html has no <main>")?;
+    let (head, rest) = lines.split_at(at);
+    if rest.matches('{').count() != 1 || !rest.contains(TEXTS) {
+        return Err(format!(
+            "from <main> on, index.html should have one place for a value, {TEXTS}"
+        ));
+    }
+    Ok((head.into(), rest.into()))
+}
+
 /// A style sheet without comments that fill lines, and without empty lines.
 pub fn without_comments(style: &str) -> String {
     let mut is_comment = false;
@@ -33,6 +53,55 @@ pub fn without_comments(style: &str) -> String {
         is_comment &= !line.trim_end().ends_with("*/");
     }
     kept
+}
+
+/// A style sheet without line ends, and without blanks beside the punctuation of rules. A blank
+/// before a colon or after a bracket means something in a selector.
+pub fn squeezed_style(style: &str) -> String {
+    let signs = [" {", "{ ", " }", "; ", ": ", ", "];
+    let joined = style.lines().collect::<Vec<_>>().join(" ");
+    let squeezed = signs
+        .iter()
+        .fold(joined, |text, sign| text.replace(sign, sign.trim()));
+    squeezed.replace("} ", "}").replace(";}", "}")
+}
+
+/// A script without blanks beside punctuation and without most line ends, which are 3 % of what is
+/// sent. Names stay as they are. What a slash begins is hard to tell, so a line with a slash, a
+/// backslash or more than one text in backticks stays as it is.
+pub fn squeezed(script: &str) -> String {
+    let mut whole = String::new();
+    for line in script.lines() {
+        if line.contains(['/', '\\']) || line.matches('`').count() > 2 {
+            whole += line;
+            whole.push('\n');
+            continue;
+        }
+        // The quotation mark that ends the text.
+        let mut end = None;
+        let mut letters = line.chars().peekable();
+        while let Some(letter) = letters.next() {
+            let around = [whole.chars().last(), letters.peek().copied()];
+            let is_spare = letter == ' ' && around.into_iter().flatten().any(is_sign);
+            if end.is_some() || !is_spare {
+                whole.push(letter);
+            }
+            match end {
+                None if "\"'`".contains(letter) => end = Some(letter),
+                Some(mark) if mark == letter => end = None,
+                _ => {}
+            }
+        }
+        if !line.ends_with([';', ',', '{', '(', '[']) {
+            whole.push('\n');
+        }
+    }
+    whole
+}
+
+/// Whether a blank beside this sign means nothing in a script. `a + +b` is not `a ++b`.
+fn is_sign(letter: char) -> bool {
+    ",;:?()[]{}=<>&|*!".contains(letter)
 }
 
 /// The texts of both languages as compact JSON, which a script element may contain. Each text must
@@ -412,6 +481,32 @@ mod tests {
         assert_eq!(
             bundle(&circle).unwrap_err(),
             "main.js imports itself through main.js, b.js"
+        );
+    }
+
+    #[test]
+    fn blanks_that_mean_something_stay() {
+        for (script, squeezed) in [
+            (
+                "const a = b ? [c, d] : { e };\nif (a) {\nreturn (b);\n}\n",
+                "const a=b?[c,d]:{e};if(a){return(b);}\n",
+            ),
+            ("a = \" = \" + \"; \";\n", "a=\" = \" + \"; \";"),
+            ("a + +b - c in d\n", "a + +b - c in d\n"),
+            ("a = b; // Kept;\nc = 1\n", "a = b; // Kept;\nc=1\n"),
+            ("a = /b , c/;\n", "a = /b , c/;\n"),
+            ("a = `b = ${c}, \" `;\n", "a=`b = ${c}, \" `;"),
+            ("a = '\" , ' + \"it's , \";\n", "a='\" , ' + \"it's , \";"),
+            ("a = `${b ? ` = ` : c}`;\n", "a = `${b ? ` = ` : c}`;\n"),
+            ("a = \"\\\" , \";\n", "a = \"\\\" , \";\n"),
+        ] {
+            assert_eq!(super::squeezed(script), squeezed);
+        }
+        assert_eq!(
+            super::squeezed_style(
+                "a :is(b, c) > d {\ne: calc(1px - 2px);\nf: g;\n}\n[h] i { j: k; }\n"
+            ),
+            "a :is(b,c) > d{e:calc(1px - 2px);f:g}[h] i{j:k}"
         );
     }
 

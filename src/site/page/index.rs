@@ -3,16 +3,15 @@
 use crate::account::policy;
 use crate::config::{Config, Usernames};
 use crate::contract::{ADDITIONS, DOCUMENT, TOO_SMALL};
-use crate::http::encoding::decompress_text;
 use std::collections::BTreeMap;
 
-/// Its text, compressed. Each `{NAME}` in it is replaced.
-const TEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/index.html.gz"));
+/// Its text up to `<main>`. Each `{NAME}` in it is replaced.
+const HEAD: &str = include_str!(concat!(env!("OUT_DIR"), "/head.html"));
 
-/// The page in one language: its tag, its texts as JSON, and the paths of the page's files by the
-/// names of their places in the page. Without a configured key, a function is shown as closed, since
-/// no key is accepted.
-pub(super) fn text(config: &Config, language: &str, texts: &str, files: &[(&str, &str)]) -> String {
+/// The page up to `<main>` in a language with this tag, with the paths of the page's files by the
+/// names of their places. Without a configured key, a function is shown as closed, since no key is
+/// accepted.
+pub(super) fn head(config: &Config, language: &str, files: &[(&str, &str)]) -> String {
     let open = |on: bool, key: &Option<String>| {
         if on && key.is_some() {
             "open"
@@ -69,18 +68,15 @@ pub(super) fn text(config: &Config, language: &str, texts: &str, files: &[(&str,
         ("common-hashes", common_hashes()),
         ("limits", limits),
     ]);
-    // A script's text is not read for entities.
-    let text = decompress_text(TEXT);
-    let (before, after) = text.split_once("{texts}").expect("a place for the texts");
-    fill(before, &values) + texts + &fill(after, &values)
+    fill(HEAD, &values)
 }
 
 /// The passwords about which the page warns while they are typed: so many of the most common ones.
 /// It never sends a password to ask.
-const COMMON: usize = 100;
+const COMMON: usize = 50;
 
-/// Six hex digits for each of these passwords: the upper 24 bits of FNV-1a. With 100 of them, one
-/// other password in 160,000 gets the warning. The words themselves, many of them vulgar, would be
+/// Five hex digits for each of these passwords: the upper 20 bits of FNV-1a. With 50 of them, one
+/// other password in 21,000 gets the warning. The words themselves, many of them vulgar, would be
 /// readable in the page's source and compress no better.
 fn common_hashes() -> String {
     let hash = |word: &str| {
@@ -91,7 +87,7 @@ fn common_hashes() -> String {
     let list = policy::common_passwords();
     policy::words(&list)
         .take(COMMON)
-        .map(|word| format!("{:06x}", hash(word) >> 8))
+        .map(|word| format!("{:05x}", hash(word) >> 12))
         .collect()
 }
 

@@ -4,7 +4,7 @@ mod index;
 
 use super::file::{CHECKED, FOREVER, File};
 use crate::config::{Config, logo};
-use crate::http::encoding::{compress, decompress_text};
+use crate::http::encoding::{compress, joined};
 use crate::http::{self, Headers, Reply};
 use crate::log::{self, Level};
 use std::path::Path;
@@ -13,9 +13,11 @@ use std::path::Path;
 const SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/script.js.gz"));
 const STYLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/style.css.gz"));
 const ICON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/icon.svg.gz"));
-/// The texts of each language.
+/// The texts of each language, and the page from `<main>` on with these texts.
 const ENGLISH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/en.json.gz"));
 const CHINESE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/zh.json.gz"));
+const ENGLISH_PAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rest-en.html.gz"));
+const CHINESE_PAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rest-zh.html.gz"));
 
 /// What a browser may do with the page: run its scripts, show its pictures and the one that is
 /// being cropped, and send requests to this server. Inline scripts, other origins, frames, and text
@@ -44,23 +46,26 @@ impl Page {
         let zh = named("zh", "json", "application/json", CHINESE);
         let icon = File::new("/page/icon.svg", "image/svg+xml", CHECKED, ICON.into());
         let logo = config.logo.as_deref().and_then(|name| own_logo(data, name));
-        let paths = [
-            ("script", &*script.path),
-            ("style", &style.path),
-            ("en", &en.path),
-            ("zh", &zh.path),
-            ("logo", &logo.as_ref().unwrap_or(&icon).path),
-        ];
+        let logo_path = &logo.as_ref().unwrap_or(&icon).path;
         // Each carries the texts of its language, so that the page needs no further request.
-        let index = |language, texts| {
-            let text = index::text(config, language, &decompress_text(texts), &paths);
-            let content = compress(text.as_bytes()).into();
+        let index = |language, rest, other: &File| {
+            let paths = [
+                ("script", &*script.path),
+                ("style", &style.path),
+                ("other", &other.path),
+                ("logo", logo_path),
+            ];
+            let head = index::head(config, language, &paths);
+            let content = joined(head.as_bytes(), rest).into();
             let mut file = File::new("/", "text/html; charset=utf-8", CHECKED, content);
             file.policy = Some(POLICY);
             file.vary = "Accept-Encoding, Accept-Language";
             file
         };
-        let (english, chinese) = (index("en", ENGLISH), index("zh-CN", CHINESE));
+        let (english, chinese) = (
+            index("en", ENGLISH_PAGE, &zh),
+            index("zh-CN", CHINESE_PAGE, &en),
+        );
         let mut files = vec![script, style, icon, en, zh];
         for file in &mut files {
             file.policy = Some(POLICY);
@@ -86,7 +91,9 @@ impl Page {
 
 /// A file whose name contains its digest, as in `/page/main-0123….js`.
 fn named(stem: &str, extension: &str, content_type: &'static str, content: &'static [u8]) -> File {
-    let path = format!("/page/{stem}-{}.{extension}", http::digest(content));
+    // Half of the digest tells the builds apart.
+    let digest = &http::digest(content)[..16];
+    let path = format!("/page/{stem}-{digest}.{extension}");
     File::new(&path, content_type, FOREVER, content.into())
 }
 

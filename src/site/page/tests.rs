@@ -92,7 +92,7 @@ fn the_page_names_its_script_and_style_which_never_change() {
             "{}",
             file.path
         );
-        assert!(file.path.contains(&file.digest));
+        assert!(file.path.contains(&file.digest[..16]));
         let cache = header(&ask(&page, &file.path, "gzip", ""), "Cache-Control").map(String::from);
         assert_eq!(
             cache.as_deref(),
@@ -100,10 +100,7 @@ fn the_page_names_its_script_and_style_which_never_change() {
         );
     }
     assert!(
-        page.serve(
-            "/page/main-0123456789abcdef0123456789abcdef.js",
-            &Headers::default()
-        )
-        .is_none()
+        page.serve("/page/main-0123456789abcdef.js", &Headers::default())
+            .is_none()
     );
 }

@@ -2,13 +2,13 @@
 
 import { call } from "./api.js";
 import { crop } from "./crop.js";
-import { countDown, hush, hold, isHeld, show, wire } from "./forms.js";
+import { countDown, hasEnded, hush, hold, isHeld, show, whenEnded, wire } from "./forms.js";
 import { fillKey } from "./key.js";
 import { wireOwn } from "./own.js";
 import { closeSession, currentToken } from "./session.js";
 import { wireSessions } from "./sessions.js";
 import { byId, isDialogOpen } from "./sheet.js";
-import { make } from "./texts.js";
+import { makeButton } from "./texts.js";
 import { wireTotp } from "./totp.js";
 
 const accountView = byId("account");
@@ -60,20 +60,13 @@ function empty() {
   for (const panel of accountView.querySelectorAll("details")) panel.open = false;
 }
 
-function retry(load) {
-  const button = make("button", "retry");
-  button.type = "button";
-  button.className = "plain";
-  button.addEventListener("click", load);
-  message.append(button);
-}
-
 /// Connects the account view. `leave(how)` is called when the session has ended, with what to show.
 export function wireAccount(leave) {
   function ended(answer) {
     keepTyped();
     leave({ answer, name: "expired", username: account?.name });
   }
+  whenEnded(ended);
 
   async function load() {
     const token = currentToken();
@@ -83,7 +76,7 @@ export function wireAccount(leave) {
     if (answer.status === 200 && [403, 404].includes(answer.code)) return ended(answer);
     if (answer.code !== 200) {
       show(message, { answer });
-      return retry(load);
+      return message.append(makeButton("retry", "plain", load));
     }
     hush(message);
     account = answer.message;
@@ -91,31 +84,26 @@ export function wireAccount(leave) {
     return account;
   }
 
-  const token = () => ({ token: currentToken() });
   const user = () => account;
   function leaveFor(how) {
     closeSession(true);
     leave(how);
   }
   const forms = [
-    wireTotp(user, ended),
-    wireSessions(ended),
-    wireOwn({ user, load, ended, leave: leaveFor }),
+    wireTotp(user),
+    wireSessions(),
+    wireOwn({ user, load, leave: leaveFor }),
     wire(accountForm("update_show_name"), {
-      members: token,
-      ended,
-      async done(answer) {
+      async done() {
         accountForm("update_show_name").reset();
         await load();
-        show(accountForm("update_show_name").querySelector(".message"), { answer, good: true });
+        return true;
       },
     }),
     wire(accountForm("update_key"), {
-      members: token,
-      ended,
-      async done(answer) {
+      async done() {
         await load();
-        show(accountForm("update_key").querySelector(".message"), { answer, good: true });
+        return true;
       },
     }),
     wire(accountForm("update_password"), {
@@ -138,10 +126,10 @@ export function wireAccount(leave) {
   async function signOut(button, everywhere) {
     if (isHeld(button)) return;
     hold(button, "working");
-    const answer = await call("logout", { ...token(), everywhere });
+    const answer = await call("logout", { token: currentToken(), everywhere });
     hold(button);
     // The session of this device had ended before. The others have not.
-    if (answer.status === 200 && answer.code === 403 && everywhere) return ended(answer);
+    if (everywhere && hasEnded(answer)) return;
     const isDone = answer.status === 200 && [200, 403].includes(answer.code);
     // Without the server, a device can forget its own session only.
     if (isDone || (!answer.status && !everywhere)) {
@@ -159,7 +147,6 @@ export function wireAccount(leave) {
     const place = picture.querySelector(".message");
     hush(place);
     await crop(file, {
-      ended,
       failed: (what) => show(place, what),
       async done(answer) {
         await load();

@@ -3,19 +3,15 @@
 import { upload } from "./api.js";
 import { damage } from "./damage.js";
 import { encoded, LARGEST, TOO_SMALL } from "./encode.js";
-import { countDown, hold, hush, isHeld, show } from "./forms.js";
+import { countDown, hasEnded, hold, hush, isHeld, show } from "./forms.js";
 import { currentToken } from "./session.js";
-import { isDialogOpen } from "./sheet.js";
+import { byId, isDialogOpen } from "./sheet.js";
 import { paint, sideOf } from "./square.js";
 import { size } from "./texts.js";
 
-const dialog = document.getElementById("crop");
-const stage = document.getElementById("stage");
-const zoom = document.getElementById("zoom");
+const [dialog, stage, zoom, send, cancel] = ["crop", "stage", "zoom", "upload", "away"].map(byId);
 const place = dialog.querySelector(".message");
 const bar = dialog.querySelector("progress");
-const send = document.getElementById("upload");
-const cancel = document.getElementById("away");
 const previews = [...dialog.querySelectorAll(".previews canvas")];
 
 const CLOSEST = 8;
@@ -130,9 +126,9 @@ dialog.addEventListener("close", () => {
   pointers.clear();
 });
 
-/// Opens a file for cropping. `done` is called with the answer with code 200, `ended` with one that
-/// refuses the token, `failed` with the reason why the file cannot be cropped.
-export async function crop(file, { done, ended, failed }) {
+/// Opens a file for cropping. `done` is called with the answer with code 200, `failed` with the reason
+/// why the file cannot be cropped.
+export async function crop(file, { done, failed }) {
   if (isDialogOpen()) return;
   const picture = new Image();
   const reason = await damage(file);
@@ -180,9 +176,10 @@ export async function crop(file, { done, ended, failed }) {
     bar.hidden = true;
     hold(send);
     if (view !== mine) return;
-    if (answer.code === 200 || (answer.status === 200 && answer.code === 403)) {
+    if (hasEnded(answer)) return;
+    if (answer.code === 200) {
       closeCrop();
-      return (answer.code === 200 ? done : ended)(answer);
+      return done(answer);
     }
     show(place, { answer });
     if (answer.wait) {

@@ -4,20 +4,21 @@
 
 import { call } from "./api.js";
 import { captcha } from "./captcha.js";
+import { currentToken } from "./session.js";
 import { settings } from "./settings.js";
-import { make, say, sentenceFor, translate } from "./texts.js";
+import { make, makeButton, say, sentenceFor, translate } from "./texts.js";
 
 /// The most characters of each field, by its name.
 const LIMITS = JSON.parse(settings.limits);
 /// Hashes of the most common passwords, see index.rs.
-const COMMON = new Set(settings.commonHashes.match(/.{6}/g));
+const COMMON = new Set(settings.commonHashes.match(/.{5}/g));
 const HAN = /\p{Script=Han}/u;
 const EDGES = /^[\s\p{Cf}]+|[\s\p{Cf}]+$/gu;
 const QUOTED = /^["'`“”„‘’«»「」『』《》＂＇](.+)["'`“”„‘’«»「」『』《》＂＇]$/u;
 
-/// The lines of a message: the page's sentence, the server's, and a link. `name` is the page's
-/// sentence; by default the answer selects it. `link` is { href, name, values }.
-function linesOf({ answer, name, values = [], link }) {
+/// The lines of a message: the page's sentence, the server's, and links. `name` is the page's
+/// sentence; by default the answer selects it. A link is { href, name, values }.
+function linesOf({ answer, name, values = [], links = [] }) {
   const own = name ? { name, values } : sentenceFor(answer);
   const lines = [make("p", own.name, ...(own.values ?? []))];
   if (answer?.message && typeof answer.message === "string") {
@@ -27,7 +28,7 @@ function linesOf({ answer, name, values = [], link }) {
     sentence.textContent = answer.message;
     lines.push(sentence);
   }
-  if (link) {
+  for (const link of links) {
     const anchor = make("a", link.name, ...(link.values ?? []));
     anchor.href = link.href;
     const line = document.createElement("p");
@@ -95,19 +96,16 @@ export async function countDown(button, seconds) {
 
 /// Adds a button that shows or hides a password. Returns a function that hides it.
 function reveal(input) {
-  const toggle = document.createElement("button");
-  const label = input.labels[0];
-  toggle.type = "button";
-  toggle.className = "reveal";
-  toggle.id = `${input.id}-reveal`;
-  label.id = `${input.id}-label`;
-  // "Show password", "Show current password": the name of each one tells it from the others.
-  toggle.setAttribute("aria-labelledby", `${toggle.id} ${label.id}`);
   const turn = (shown) => {
     input.type = shown ? "text" : "password";
     say(toggle, shown ? "hide" : "show");
   };
-  toggle.addEventListener("click", () => turn(input.type === "password"));
+  const toggle = makeButton("show", "reveal", () => turn(input.type === "password"));
+  const label = input.labels[0];
+  toggle.id = `${input.id}-reveal`;
+  label.id = `${input.id}-label`;
+  // "Show Current password Change email": the name of each one tells it from the others.
+  toggle.setAttribute("aria-labelledby", `${toggle.id} ${label.id} ${input.form.getAttribute("aria-labelledby")}`);
   const box = document.createElement("div");
   box.className = "reveals";
   input.replaceWith(box);
@@ -130,7 +128,7 @@ function tidy(input) {
 function hash(text) {
   let state = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) state = Math.imul(state ^ byte, 0x01000193);
-  return (state >>> 8).toString(16).padStart(6, "0");
+  return (state >>> 12).toString(16).padStart(5, "0");
 }
 
 /// What the page has to say about a value that it accepts: the name of a text, or null.
@@ -197,15 +195,27 @@ function focusOn(input) {
 }
 
 let nth = 0;
+let ended;
 
-/// Connects a form. `members` returns what to send besides the fields; `done` is called with an
-/// answer with code 200, `ended` with one that refuses the token. `hint` may name the text for
-/// another answer.
-export function wire(form, { members = () => ({}), done, ended, hint }) {
+/// Says what to do when the server refuses the token: a function of the answer.
+export const whenEnded = (act) => (ended = act);
+
+/// Whether the answer refuses the token. If so, the session is ended.
+export function hasEnded(answer) {
+  const isRefused = answer.status === 200 && answer.code === 403;
+  if (isRefused) ended(answer);
+  return isRefused;
+}
+
+/// Connects a form. `members` returns what to send besides the fields and the token; `done` is called
+/// with an answer with code 200, and if it returns true, the form says so. `hint` may name the text
+/// for another answer.
+export function wire(form, { members, done, hint }) {
   const api = form.dataset.api;
   const place = form.querySelector(".message");
   const button = buttonOf(form);
   const picture = captcha(form);
+  const hasToken = form.dataset.token !== undefined;
   form.noValidate = true;
   const title = form.closest("form:has(h2), details, dialog, .view").querySelector("h2, h1");
   form.setAttribute("aria-labelledby", (title.id ||= `title-${++nth}`));
@@ -293,15 +303,16 @@ export function wire(form, { members = () => ({}), done, ended, hint }) {
     hold(button, "working");
     const typed = Object.fromEntries(new FormData(form));
     for (const { name, value, dataset } of all) if (!value) typed[name] = typed[dataset.default];
-    const answer = await call(api, { ...typed, ...picture?.members(), ...members() });
+    const answer = await call(api, { ...typed, ...picture?.members(), ...(hasToken && { token: currentToken() }), ...members?.() });
     if (answer.code === 200) {
       clear();
       picture?.forget();
-      await done(answer);
-      return hold(button);
+      const isSaid = await done(answer);
+      hold(button);
+      return isSaid === true && show(place, { answer, good: true });
     }
     hold(button);
-    if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);
+    if (hasToken && hasEnded(answer)) return;
     if (answer.status === 200 && answer.code === 605 && !form.elements.otp) {
       // The server keeps the captcha for the request with the code.
       askForCode();

@@ -34,15 +34,12 @@ const keyed = (name, { kind, api, isOpen, user, refusals, members }) =>
         // The link may be used up.
         at[kind] = "";
         history.replaceState(null, "", write(name, at));
-        const isToken = /^[A-Za-z0-9]{250}$/.test(answer.message);
         // The person goes on as another user, or with another password. The answer's cookie is that
         // of a new account, if there is one.
-        if (currentToken()) {
-          await call("logout", { token: currentToken() }, { credentials: "omit" });
-          if (!isToken) closeSession(true);
-        }
-        if (isToken) await enter(answer.message, stays, { name: "registered", good: true });
-        else signIn({ answer, good: true, username });
+        if (currentToken()) await call("logout", { token: currentToken() }, { credentials: "omit" });
+        if (api === "registered") return enter(answer.message, stays, { name: "registered", good: true });
+        if (currentToken()) closeSession(true);
+        signIn({ answer, good: true, username });
       },
     }),
     { kind, isOpen, linkKey: () => at[kind] },
@@ -84,6 +81,7 @@ const parts = {
 };
 
 const onward = () => ({ name: "continueTo", values: [at.host], href: at.return });
+const again = () => ({ name: "signInAgain", href: write("sign-in", at) });
 
 /// Goes on with a new session: to the program that has sent the person here, or to the account.
 async function enter(token, stays, why) {
@@ -91,9 +89,8 @@ async function enter(token, stays, why) {
   const known = at.return ? await isKnown() : undefined;
   if (known) return leave();
   go("account");
-  const again = { name: "signInAgain", href: write("sign-in", at) };
-  if (known === null) why = { name: "unchecked", values: [at.host], link: onward() };
-  if (known === false) why = { name: "cookieBlocked", values: [at.host, location.host], link: again };
+  if (known === null) why = { name: "unchecked", values: [at.host], links: [onward()] };
+  if (known === false) why = { name: "cookieBlocked", values: [at.host, location.host], links: [again()] };
   if (why) show(notice, why);
 }
 
@@ -200,7 +197,8 @@ async function proceed(why) {
     if (at !== here) return;
     const values = [here.host];
     if (known && !wasSentBack(here.host)) return leave();
-    if (known) why = { name: "sentBack", values, link: onward() };
+    // The program may want a session with a second factor, which this one is not: the address does not tell.
+    if (known) why = { name: "sentBack", values, links: [again(), onward()] };
     else if (currentToken()) why = { name: "signInOnce", values, good: true };
     if (known && currentToken()) here.view = "account";
   }

@@ -1,7 +1,7 @@
 // What users may do with their account: change its email, download it, and delete it.
 
 import { call } from "./api.js";
-import { show, wire } from "./forms.js";
+import { wire } from "./forms.js";
 import { currentToken } from "./session.js";
 import { byId, closeSheet, showPart } from "./sheet.js";
 import { say } from "./texts.js";
@@ -20,23 +20,18 @@ function save(name, value) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/// Connects the panels. `load` loads and returns the account, `user` returns it; `ended` is called when the token is
-/// refused, and `leave` when the account is gone, with what to show.
-export function wireOwn({ load, user, ended, leave }) {
-  const members = () => ({ token: currentToken() });
+/// Connects the panels. `load` loads and returns the account, `user` returns it; `leave` is called when the account is
+/// gone, with what to show.
+export function wireOwn({ load, user, leave }) {
   const parts = [
     wire(emailForm, {
-      members,
-      ended,
-      async done(answer) {
+      async done() {
         emailForm.elements.new_email.value = "";
         await load();
-        show(emailForm.querySelector(".message"), { answer, good: true });
+        return true;
       },
     }),
     wire(byId("data"), {
-      members,
-      ended,
       async done({ message: sessions }) {
         const [account, second_factor] = await Promise.all([load(), loadTotp()]);
         // The token and the user key open the account: a file may lie around.
@@ -44,14 +39,14 @@ export function wireOwn({ load, user, ended, leave }) {
         if (token) save(`${rest.name}.json`, { server: location.origin, account: rest, second_factor, sessions });
       },
     }),
-    wire(deletion, { members, ended, done: (answer) => leave({ answer, good: true }) }),
+    wire(deletion, { done: (answer) => leave({ answer, good: true }) }),
   ];
 
   byId("delete-open").addEventListener("click", async () => {
     const tell = (count) => say(byId("gone"), "gone", user()?.name ?? "", count);
     tell("");
     showPart(deletion);
-    const { code, message } = await call("sessions", members());
+    const { code, message } = await call("sessions", { token: currentToken() });
     if (code === 200) tell(` (${message.length})`);
   });
   deletion.parentElement.addEventListener("close", parts[2].leave);

@@ -1,9 +1,8 @@
 // The panel with the user's sessions.
 
 import { show, wire } from "./forms.js";
-import { currentToken } from "./session.js";
 import { byId } from "./sheet.js";
-import { make } from "./texts.js";
+import { make, makeButton } from "./texts.js";
 
 const sessionsForm = byId("sessions");
 const sessionsList = sessionsForm.querySelector("ul");
@@ -25,25 +24,21 @@ function row({ id, opened, seen, source, client: kind, current }) {
   lines.push(opened && make("p", "sessionOpened", opened), !current && seen && make("p", "sessionSeen", seen));
   facts.append(...lines.filter(Boolean));
   facts.id = `session-${id}`;
-  const button = make("button", "endSession");
-  button.type = "button";
-  button.className = "plain danger";
-  button.setAttribute("aria-describedby", facts.id);
-  button.addEventListener("click", () => {
+  const button = makeButton("endSession", "plain danger", () => {
     // Signing out also removes the cookie.
     if (current) return byId("sign-out").click();
     ending = id;
     sessionsForm.requestSubmit();
   });
+  button.setAttribute("aria-describedby", facts.id);
   item.append(facts, button);
   return item;
 }
 
-/// Connects the panel. `ended` is called when the token is refused.
-export function wireSessions(ended) {
+/// Connects the panel.
+export function wireSessions() {
   const part = wire(sessionsForm, {
-    members: () => ({ token: currentToken(), end: ending }),
-    ended,
+    members: () => ({ end: ending }),
     done({ message }) {
       sessionsList.replaceChildren(...message.map(row));
       if (ending) {

@@ -45,6 +45,8 @@ const REMEMBERED = "accountd.language";
 /// The texts in the current language by their names. The page comes with those of one language.
 let texts = JSON.parse(document.getElementById("texts").textContent);
 let language = LANGUAGES.indexOf(document.documentElement.lang);
+/// The texts in the other language, once they are fetched.
+let others = null;
 
 function chosen() {
   const wishes = [recall("localStorage", REMEMBERED), ...navigator.languages];
@@ -52,15 +54,17 @@ function chosen() {
   return first === "zh" ? 0 : 1;
 }
 
+const fetchOthers = () =>
+  fetch(settings.other).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
+
 /// Changes the language; false if its texts cannot be fetched.
 async function change(other) {
-  if (other !== language) {
-    const answer = await fetch([settings.zh, settings.en][other]).catch(() => null);
-    if (!answer?.ok) return false;
-    texts = await answer.json();
+  const fetched = other === language ? texts : others ?? (await fetchOthers());
+  if (fetched && other !== language) {
+    [texts, others] = [fetched, texts];
     language = other;
   }
-  return true;
+  return fetched !== null;
 }
 
 /// A text of the page in the current language.
@@ -94,6 +98,15 @@ export function make(tag, name, ...values) {
   const element = document.createElement(tag);
   say(element, name, ...values);
   return element;
+}
+
+/// A new button that shows a text.
+export function makeButton(name, className, act) {
+  const button = make("button", name);
+  button.type = "button";
+  button.className = className;
+  button.addEventListener("click", act);
+  return button;
 }
 
 /// Fills in all texts below an element.

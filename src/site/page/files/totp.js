@@ -53,23 +53,17 @@ function forget() {
   codesList.replaceChildren();
 }
 
-/// Connects the panel and the steps. `user` returns the account; `ended` is called when the token is refused.
-export function wireTotp(user, ended) {
-  const members = () => ({ token: currentToken(), ...(typed && { passwd: typed }) });
+/// Connects the panel and the steps. `user` returns the account.
+export function wireTotp(user) {
   const parts = [
     wire(begin, {
-      members() {
-        typed = begin.elements.passwd.value;
-        return members();
-      },
-      ended,
+      members: () => void (typed = begin.elements.passwd.value),
       done: showSecret,
     }),
     wire(scan, {
-      members,
-      ended,
+      members: () => ({ passwd: typed }),
       done({ message }) {
-        codesList.replaceChildren(...(message.recovery_codes ?? message).map((code) => make("li", "itself", code)));
+        codesList.replaceChildren(...message.map((code) => make("li", "itself", code)));
         const title = document.querySelector(".brand b").textContent;
         const date = new Date().toLocaleDateString(document.documentElement.lang);
         byId("codes-of").textContent = [title, location.host, user()?.name, date].join(" · ");
@@ -78,8 +72,6 @@ export function wireTotp(user, ended) {
       },
     }),
     wire(off, {
-      members,
-      ended,
       async done(answer) {
         closeSheet();
         await loadTotp();
