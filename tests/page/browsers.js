@@ -72,7 +72,7 @@ const DRIVERS = {
         "dom.w3c_touch_events.enabled": 1,
       },
     },
-    async context(browser, { language }) {
+    async context(browser, { language, server }) {
       const context = await browser.createBrowserContext();
       await bidi(browser, "emulation.setLocaleOverride", { locale: language, userContexts: [context.id] });
       return {
@@ -81,7 +81,11 @@ const DRIVERS = {
           // Firefox slows the tabs that are not in front down, so each page has a window.
           const page = await context.newPage({ type: "window" });
           await page.setViewport({ width, height });
-          if (dark) await colours(browser, page, "dark");
+          if (dark) {
+            // A page that isolates itself gets another browsing context than about:blank, which forgets the colours.
+            await page.goto(`${server.url}/?first`);
+            await colours(browser, page, "dark");
+          }
           return page;
         },
       };
