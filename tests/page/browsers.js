@@ -72,20 +72,17 @@ const DRIVERS = {
         "dom.w3c_touch_events.enabled": 1,
       },
     },
-    async context(browser, { language, server }) {
+    async context(browser, { language }) {
       const context = await browser.createBrowserContext();
       await bidi(browser, "emulation.setLocaleOverride", { locale: language, userContexts: [context.id] });
       return {
         context,
-        async page({ width, height, dark }) {
+        // The first page that isolates itself gets another browsing context, which would forget the colours.
+        opened: (page, { dark }) => dark && colours(browser, page, "dark"),
+        async page({ width, height }) {
           // Firefox slows the tabs that are not in front down, so each page has a window.
           const page = await context.newPage({ type: "window" });
           await page.setViewport({ width, height });
-          if (dark) {
-            // A page that isolates itself gets another browsing context than about:blank, which forgets the colours.
-            await page.goto(`${server.url}/?first`);
-            await colours(browser, page, "dark");
-          }
           return page;
         },
       };
@@ -191,7 +188,10 @@ export async function person(browser, server, wishes = {}) {
   return {
     context,
     page,
-    open: (where = "") => visit(page, `${server.url}/${where}`),
+    async open(where = "") {
+      await visit(page, `${server.url}/${where}`);
+      await driver.opened?.(page, look);
+    },
     async tab(address) {
       const page = await add();
       await visit(page, address);

@@ -51,7 +51,7 @@ async function views(wishes) {
   await take("sign-in");
   await fill(page, "login", { username: "rei", passwd: "wrong", verification_code: CAPTCHA });
   await submit(page, "login");
-  await shown(page, "[data-api=login] .message.bad");
+  await shown(page, "[data-api=login] .error");
   await take("sign-in-refused");
   await click(page, AT.toRegister);
   await take("register");
@@ -79,7 +79,7 @@ async function views(wishes) {
   await submit(page, "update_show_name");
   await fill(page, "update_password", { old_passwd: "wrong", new_passwd: "another", verification_code: CAPTCHA });
   await submit(page, "update_password");
-  await shown(page, "[data-api=update_password] .message.bad");
+  await shown(page, "[data-api=update_password] .error");
   await click(page, "#copy");
   await take("account-errors");
   await click(page, "#fresh-key");
