@@ -9,7 +9,7 @@ use crate::store::{Transaction, totp as rows};
 
 pub fn handle(call: &Call) -> Outcome {
     let codes = totp::new_recovery_codes();
-    let digests = codes.each_ref().map(|code| crypto::sha256(code));
+    let digests = codes.each_ref().map(crypto::sha256);
     let token = call.token()?;
     confirm::write_with_password(call, |db, id| {
         let step = match find_step(call, db, id)? {

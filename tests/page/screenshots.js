@@ -4,7 +4,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
-  AT, CAPTCHA, PASSWORD, choose, click, disturbed, fill, gate, launch, person, press, root, screenshot, serve, shown, signIn, signOut, submit, until, visit,
+  AT, CAPTCHA, PASSWORD, choose, click, disturbed, captcha, fill, focus, gate, launch, person, press, root, screenshot, serve, shown, signIn, signOut, submit, until, visit,
 } from "./support.js";
 
 const README = join(root, "tests/page/page.png");
@@ -77,6 +77,8 @@ async function views(wishes) {
   await take("totp-scan", false);
   await press(page, "Escape");
   await submit(page, "update_show_name");
+  await focus(page, "#old-passwd");
+  await captcha(page, "account");
   await fill(page, "update_password", { old_passwd: "wrong", new_passwd: "another", verification_code: CAPTCHA });
   await submit(page, "update_password");
   await shown(page, "[data-api=update_password] .error");
