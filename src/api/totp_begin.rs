@@ -4,7 +4,7 @@ use super::call::Call;
 use super::forward_auth::percent_encode;
 use super::{checks, confirm};
 use crate::account::{qr, sealed, totp};
-use crate::config::Config;
+use crate::config::{Config, PublicUrl};
 use crate::contract::{Outcome, Reason, Refusal, Success};
 use crate::store::totp as rows;
 use serde::Serialize;
@@ -46,8 +46,8 @@ pub fn handle(call: &Call) -> Outcome {
 /// and the name; the rest has their
 /// default values.
 fn address(config: &Config, name: &str, secret: &str) -> String {
-    let host = || config.public_url.as_ref().map(|url| url.host());
-    let issuer = config.title.as_deref().or_else(host).unwrap_or("accountd");
+    let host = config.public_url.as_ref().map(PublicUrl::host);
+    let issuer = config.title.as_deref().or(host).unwrap_or("accountd");
     let (issuer, name) = (percent_encode(issuer), percent_encode(name));
     format!("otpauth://totp/{issuer}:{name}?secret={secret}&issuer={issuer}")
 }

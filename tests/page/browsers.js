@@ -77,11 +77,12 @@ const DRIVERS = {
       await bidi(browser, "emulation.setLocaleOverride", { locale: language, userContexts: [context.id] });
       return {
         context,
-        async page({ width, height, dark }) {
+        // The first page that isolates itself gets another browsing context, which would forget the colours.
+        opened: (page, { dark }) => dark && colours(browser, page, "dark"),
+        async page({ width, height }) {
           // Firefox slows the tabs that are not in front down, so each page has a window.
           const page = await context.newPage({ type: "window" });
           await page.setViewport({ width, height });
-          if (dark) await colours(browser, page, "dark");
           return page;
         },
       };
@@ -187,7 +188,10 @@ export async function person(browser, server, wishes = {}) {
   return {
     context,
     page,
-    open: (where = "") => visit(page, `${server.url}/${where}`),
+    async open(where = "") {
+      await visit(page, `${server.url}/${where}`);
+      await driver.opened?.(page, look);
+    },
     async tab(address) {
       const page = await add();
       await visit(page, address);

@@ -4,7 +4,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
-  AT, CAPTCHA, PASSWORD, choose, click, disturbed, fill, gate, launch, person, press, root, screenshot, serve, shown, signIn, signOut, submit, until, visit,
+  AT, CAPTCHA, PASSWORD, choose, click, disturbed, captcha, fill, focus, gate, launch, person, press, root, screenshot, serve, shown, signIn, signOut, submit, until, visit,
 } from "./support.js";
 
 const README = join(root, "tests/page/page.png");
@@ -51,7 +51,7 @@ async function views(wishes) {
   await take("sign-in");
   await fill(page, "login", { username: "rei", passwd: "wrong", verification_code: CAPTCHA });
   await submit(page, "login");
-  await shown(page, "[data-api=login] .message.bad");
+  await shown(page, "[data-api=login] .error");
   await take("sign-in-refused");
   await click(page, AT.toRegister);
   await take("register");
@@ -77,9 +77,11 @@ async function views(wishes) {
   await take("totp-scan", false);
   await press(page, "Escape");
   await submit(page, "update_show_name");
+  await focus(page, "#old-passwd");
+  await captcha(page, "account");
   await fill(page, "update_password", { old_passwd: "wrong", new_passwd: "another", verification_code: CAPTCHA });
   await submit(page, "update_password");
-  await shown(page, "[data-api=update_password] .message.bad");
+  await shown(page, "[data-api=update_password] .error");
   await click(page, "#copy");
   await take("account-errors");
   await click(page, "#fresh-key");

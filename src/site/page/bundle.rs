@@ -485,6 +485,19 @@ mod tests {
     }
 
     #[test]
+    fn only_the_head_of_the_page_has_places_for_values_of_the_configuration() {
+        let index = "<p>\n  {a}</p>\n<main>\n\t<p>\n{texts}\n";
+        let (head, rest) = super::halves(index).unwrap();
+        assert_eq!(
+            (&*head, &*rest),
+            ("<p>\n{a}</p>\n", "<main>\n<p>\n{texts}\n")
+        );
+        for wrong in ["{texts}", "<main>{a}", "<main>{texts}{a}"] {
+            assert!(super::halves(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn blanks_that_mean_something_stay() {
         for (script, squeezed) in [
             (
