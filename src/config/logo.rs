@@ -27,7 +27,7 @@ fn kind(name: &str) -> Option<&'static (&'static str, &'static str, &'static [u8
 }
 
 /// Whether a logo may have this name: one of a visible file in the data folder itself, with an
-/// extension of [`KINDS`]. The longest name that Linux allows has 255 bytes.
+/// extension of `KINDS`. The longest name that Linux allows has 255 bytes.
 pub fn is_name(name: &str) -> bool {
     let is_plain = |c: char| !c.is_control() && !matches!(c, '/' | '\\');
     name.len() <= 255
