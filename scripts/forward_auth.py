@@ -32,6 +32,8 @@ from peers.reverse_proxies import Files, certificate
 from proxies import SNIPPETS, adapt
 
 ACCOUNTS, WIKI, CALENDAR = "accounts.example.org", "wiki.example.org", "calendar.example.org"
+# The same program as the wiki, for sessions with a second factor.
+VAULT = "vault.example.org"
 # Source addresses of clients. The proxy's own address is 127.0.0.1.
 HONEST, GUESSER = "127.0.0.2", "127.0.0.3"
 UPLOAD_BYTES = 100_000_000
@@ -163,6 +165,7 @@ def nginx(folder: Path, ports: Ports, files: Files) -> list[str]:
         ("forward-auth-protect.nginx.conf", "accountd-protect.conf", protect),
     ]:
         (folder / name).write_text(adapt((SNIPPETS / snippet).read_text(), changes))
+    with_vault(folder / "programs.conf", ('$accountd_query ""', '$accountd_query "?factor=2"'))
     return harness.nginx_command(folder, f"include {folder}/accountd.conf; include {folder}/programs.conf;")
 
 
@@ -180,7 +183,16 @@ def caddy(folder: Path, ports: Ports, files: Files) -> list[str]:
     programs.append(("reverse_proxy 127.0.0.1:5232", f"reverse_proxy 127.0.0.1:{ports.calendar}"))
     text = adapt((SNIPPETS / "Caddyfile").read_text(), page) + adapt((SNIPPETS / "forward-auth.Caddyfile").read_text(), programs)
     (folder / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https off\n}\n" + text)
+    with_vault(folder / "Caddyfile", ("/api/forward_auth/?", "/api/forward_auth/?factor=2"))
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
+
+
+def with_vault(path: Path, query: tuple[str, str]) -> None:
+    """Adds a copy of the wiki's site that needs a second factor."""
+    text = path.read_text()
+    start = text.index("# A program that every user may open")
+    site = text[start : text.index("# Radicale (type")]
+    path.write_text(text + "\n" + adapt(site, [(WIKI, VAULT), query]))
 
 
 def basic(name: str, secret: str) -> Headers:
@@ -344,6 +356,25 @@ def try_transport(client: Client, token: str, relay: Relay, expect: Expect) -> N
     expect("accountd does not get its body", 0 < received < 10_000, received)
 
 
+def try_factor(client: Client, user: tuple[str, str], other: str, expect: Expect) -> None:
+    """A program that needs a second factor. `user` has a token and a user key; `other` is another session's token."""
+    token, key = user
+    password = {"token": token, "passwd": harness.PASSWORD}
+    reply = client.ask(VAULT, "/", cookie(token) + BROWSER)
+    expect("a session without a second factor goes to the sign-in page", reply.status == 303, reply.seen)
+    secret = client.post("/api/totp_begin/", password)["secret"]
+    codes = client.post("/api/totp_confirm/", password | {"otp": harness.otp(secret)})
+    expect("the session that turns the second factor on has it", client.ask(VAULT, "/", cookie(token)).status == 200, codes)
+    for what, headers in [("the user key", basic("asuka", key)), ("another user's session", cookie(other))]:
+        reply = client.ask(VAULT, "/", headers + [("Accept", "*/*")])
+        seen = reply.status, reply.headers.get("WWW-Authenticate")
+        expect(f"{what} is not enough, and no challenge asks for a user key", seen == (401, None), seen)
+    expect("the user key opens other programs", client.ask(WIKI, "/", basic("asuka", key)).status == 200, "")
+    token, _ = client.login("asuka", {"otp": codes[0]})
+    reply = client.ask(VAULT, "/", cookie(token))
+    expect("a session that was opened with a recovery code has it", seen_by_program(reply).get("remote-user") == "asuka", reply.seen)
+
+
 def try_endings(client: Client, server: harness.Server, binary: Path, expect: Expect) -> None:
     """Sessions that end, guesses, and an accountd that does not answer."""
     token, set_cookie = client.login("kaworu")
@@ -385,7 +416,7 @@ def try_proxy(name: str, command: Callable[[Path, Ports, Files], list[str]], bin
     def expect(what: str, right: bool, seen: object) -> None:
         check(f"{name}: {what}", right, seen, quiet=True)
 
-    settings = {"trusted_proxies": "127.0.0.1", "cookie_domain": "example.org", "public_url": f"https://{ACCOUNTS}:{port}"}
+    settings = {"totp_key": "a key", "trusted_proxies": "127.0.0.1", "cookie_domain": "example.org", "public_url": f"https://{ACCOUNTS}:{port}"}
     server = harness.start(binary, folder / "data", settings, log=folder / "log")
     before = len(harness.failures)
     proxy = None
@@ -412,6 +443,7 @@ def try_proxy(name: str, command: Callable[[Path, Ports, Files], list[str]], bin
         try_calendars(client, users, expect)
         try_refused(client, users, relay, expect)
         try_transport(client, token, relay, expect)
+        try_factor(client, users["asuka"], token, expect)
         try_endings(client, server, binary, expect)
     finally:
         if proxy:

@@ -2,6 +2,7 @@
 # Runs libFuzzer on each target in tests/fuzz and stops at the first finding.
 #
 #   scripts/fuzz.sh [MINUTES [TARGET]...]   10 minutes for each of all targets by default; 0.1 is a short run
+#   scripts/fuzz.sh build                   compiles the targets only
 #   scripts/fuzz.sh merge                   adds inputs of earlier runs that reach new code to tests/fuzz/corpus
 #
 # A run starts with the inputs in tests/fuzz/corpus and those of earlier runs in target/fuzz/corpus. Findings are kept in
@@ -20,6 +21,8 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
     cargo build --quiet --release --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz --target "$host"
+
+[ "$minutes" != build ] || exit 0
 
 trap 'rm -rf /dev/shm/accountd-fuzz-*' EXIT
 mkdir -p target/fuzz/findings

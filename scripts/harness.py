@@ -14,6 +14,8 @@ Linux, Python 3.11, standard library only.
 """
 
 import argparse
+import base64
+import hmac
 import json
 import os
 import random
@@ -319,6 +321,14 @@ def register(server: Server, name: str, password: str = PASSWORD) -> Answer:
 def login(server: Server, name: str, password: str = PASSWORD) -> Answer:
     """Logs in; the message of the answer is the token."""
     return post_solved(server.address, "/api/login", {"username": name, "passwd": password})
+
+
+def otp(secret: str) -> str:
+    """The code of a second factor now (RFC 6238), from its secret in base32."""
+    digest = hmac.digest(base64.b32decode(secret), struct.pack(">Q", int(time.time()) // 30), "sha1")
+    at = digest[-1] & 15
+    number = struct.unpack(">I", digest[at : at + 4])[0] & 0x7FFF_FFFF
+    return f"{number % 1_000_000:06}"
 
 
 def upload(server: Server, token: str, picture: bytes) -> Answer:

@@ -31,7 +31,7 @@ CHECKS = (
 )
 RESET_KEY = "a reset key"
 # Every function is enabled and nothing is throttled.
-SETTINGS = {"throttle": False, "forgot_password_function_status": True, "forget_password_key": RESET_KEY}
+SETTINGS = {"throttle": False, "forgot_password_function_status": True, "forget_password_key": RESET_KEY, "totp_key": "a key"}
 
 
 def undocumented(document: dict, method: str, path: str, answer: Answer) -> str:
@@ -99,6 +99,24 @@ def walk(binary: Path, server: Server, document: dict) -> None:
     invitation = json.loads(subprocess.run(invite, stdout=subprocess.PIPE, check=True).stdout)
     post("/api/link_info", {"key": invitation["key"]})
     post("/api/link_info", {"key": "wrong"}, code=404)
+    post("/api/sessions", {"token": token})
+    post("/api/sessions", {"token": "wrong"}, code=403)
+    own = {"token": token, "passwd": harness.PASSWORD}
+    post("/api/update_email", own | {"new_email": "new@example.org"})
+    post("/api/update_email", own | {"passwd": "wrong", "new_email": "a"}, code=604)
+    post("/api/update_email", own | {"new_email": "rei@example.org"})
+    harness.register(server, "asuka")
+    other = str(harness.login(server, "asuka").message)
+    post("/api/delete_account", {"token": other, "passwd": harness.PASSWORD})
+    password = {"token": token, "passwd": harness.PASSWORD}
+    begun = step("post", "/api/totp_begin", harness.post(server.address, "/api/totp_begin", password))
+    confirm = password | {"otp": harness.otp(begun.message["secret"])}
+    codes = step("post", "/api/totp_confirm", harness.post(server.address, "/api/totp_confirm", confirm)).message
+    post("/api/totp_info", {"token": token})
+    step("post", "/api/login", harness.login(server, "rei"), 605)
+    post("/api/totp_end", confirm, code=605)
+    post("/api/totp_end", password | {"otp": codes[0]})
+    post("/api/totp_end", password | {"otp": codes[0]}, code=606)
     post("/api/logout", {"token": token, "everywhere": True})
     post("/api/user_info", {"token": token}, code=403)
     names = {"username": "rei", "old_passwd": harness.PASSWORD, "new_passwd": "another"}

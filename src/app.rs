@@ -1,14 +1,15 @@
 //! What all requests share: the configuration, the database, the captchas, the throttle.
 
 use crate::account::expiring::Expiring;
-use crate::account::throttle::{self, Throttle};
+use crate::account::throttle::{self, Limits, Throttle};
 use crate::config::Config;
 use crate::config::Scheme;
 use crate::contract::Reason;
 use crate::crypto;
 use crate::metrics::{self, Metrics};
+use crate::store::last_seen::LastSeen;
 use crate::store::{
-    self, BUSY_TIMEOUT, Durable, Fault, GroupCommit, Reader, Store, Transaction, users,
+    self, BUSY_TIMEOUT, Durable, Fault, GroupCommit, Reader, Store, Transaction, sessions, users,
 };
 use crate::sync::lock;
 use rusqlite::Connection;
@@ -29,6 +30,8 @@ pub struct App {
     pub captcha_answer: Option<String>,
     /// What is counted.
     pub metrics: Metrics,
+    /// When sessions were last used.
+    pub last_seen: LastSeen,
     group_commit: GroupCommit,
     reader: Mutex<Reader>,
     captchas: Mutex<Expiring<[u8; 32], String>>,
@@ -57,7 +60,12 @@ impl App {
         let captchas = Expiring::new(config.captcha_ttl_seconds, config.max_captchas);
         let mut seed = [0; 8];
         crypto::fill_random(&mut seed);
-        let throttle = Mutex::new(Throttle::new(config.throttle, u64::from_ne_bytes(seed)));
+        let limits = Limits {
+            registrations_per_source: config.registrations_per_source,
+            registrations_per_hour: config.registrations_per_hour,
+        };
+        let throttle = Throttle::new(config.throttle, limits, u64::from_ne_bytes(seed));
+        let throttle = Mutex::new(throttle);
         let (group_commit, reader, captchas) = (
             GroupCommit::new(store),
             Mutex::new(reader),
@@ -69,6 +77,7 @@ impl App {
             data,
             captcha_answer,
             metrics,
+            last_seen: LastSeen::default(),
             group_commit,
             reader,
             captchas,
@@ -125,6 +134,18 @@ impl App {
         // A database that can't be asked lets no password be verified, in whatever thread.
         self.config.password_hash == Scheme::Argon2id
             || self.read(users::any_argon2id).unwrap_or(true)
+    }
+
+    /// Writes when sessions were last used. What could not be written waits for the next time.
+    pub fn write_last_seen(&self) -> Result<(), Fault> {
+        self.last_seen
+            .write(|batch| self.write(Durable::Soon, |db| sessions::set_seen(db, batch)))
+    }
+
+    /// Removes from the write-ahead log what was erased in the database, unless another process reads
+    /// it: then a later checkpoint does that.
+    pub fn erase_log(&self) {
+        self.group_commit.try_checkpoint();
     }
 
     /// Moves the write-ahead log into the database file, at the end.

@@ -30,8 +30,8 @@ pub fn copy_with_checksum(
 }
 
 /// The SHA-256 digest of a token or of a captcha's key, which is stored instead of it.
-pub fn sha256(text: &str) -> [u8; 32] {
-    Sha256::digest(text).into()
+pub fn sha256(content: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(content).into()
 }
 
 /// Compares two texts in constant time.

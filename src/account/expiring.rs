@@ -43,6 +43,17 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         self.values.remove(key)
     }
 
+    /// Inserts the value of an entry again that was taken, with its old expiry. Returns false if
+    /// the entry has expired or was evicted meanwhile.
+    pub fn put_back(&mut self, key: &K, value: V, now: i64) -> bool {
+        self.expire(now);
+        let is_known = self.queue.iter().any(|(_, known, _)| known == key);
+        if is_known {
+            self.values.insert(key.clone(), value);
+        }
+        is_known
+    }
+
     /// The value of an entry that has not expired.
     pub fn get(&mut self, key: &K, now: i64) -> Option<&V> {
         self.expire(now);
@@ -126,6 +137,31 @@ mod tests {
         map.insert("a", 1, source("?"), 1000);
         assert_eq!(map.take(&"a", 1001), Some(1));
         assert_eq!(map.take(&"a", 1001), None);
+    }
+
+    #[test]
+    fn an_entry_that_is_put_back_keeps_its_expiry() {
+        let mut map = Expiring::new(300, 10);
+        map.insert("a", 1, source("?"), 1000);
+        assert_eq!(map.take(&"a", 1100), Some(1));
+        assert!(map.put_back(&"a", 2, 1200));
+        assert_eq!(map.take(&"a", 1299), Some(2));
+        assert!(map.put_back(&"a", 3, 1299));
+        assert_eq!(map.take(&"a", 1300), None);
+        assert!(!map.put_back(&"a", 4, 1300), "it has expired");
+        assert!(!map.put_back(&"b", 4, 1300), "it was never there");
+        assert_eq!((map.live_count(1300), map.queue.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_entry_that_was_evicted_meanwhile_is_not_put_back() {
+        let mut map = Expiring::new(300, 3);
+        map.insert(0, 0, source("?"), 1000);
+        assert_eq!(map.take(&0, 1000), Some(0));
+        for key in 1..5 {
+            map.insert(key, key, source("?"), 1000);
+        }
+        assert!(!map.put_back(&0, 0, 1000));
     }
 
     #[test]

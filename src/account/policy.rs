@@ -1,9 +1,21 @@
 //! The password policy for new passwords. By default every password is accepted.
 
 use crate::config::Config;
+use crate::http::encoding::decompress_text;
 
-/// One password per line, in lower case. The comment lines at the top start with `#`.
-static COMMON: &str = include_str!("common-passwords.txt");
+/// Compressed, since few servers use it: one password per line, in lower case. The comment lines at
+/// the top start with `#`.
+static COMMON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/common-passwords.txt.gz"));
+
+/// The list of the most common passwords.
+pub fn common_passwords() -> String {
+    decompress_text(COMMON)
+}
+
+/// The passwords in the list, the most common first.
+pub fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().filter(|line| !line.starts_with('#'))
+}
 
 /// Checks a new password of the user with this name. The error completes a sentence that starts
 /// with "the password".
@@ -16,7 +28,7 @@ pub fn check(config: &Config, password: &str, name: &str) -> Result<(), &'static
         if name.to_lowercase() == lower {
             return Err("is the user's own name (refuse_common_passwords)");
         }
-        if COMMON.lines().any(|line| line == lower) {
+        if words(&common_passwords()).any(|word| word == lower) {
             return Err("is one of the most common passwords (refuse_common_passwords)");
         }
     }
@@ -73,10 +85,8 @@ mod tests {
 
     #[test]
     fn the_list_has_the_documented_length_and_is_in_lower_case() {
-        let list: Vec<&str> = COMMON
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .collect();
+        let text = common_passwords();
+        let list: Vec<&str> = words(&text).collect();
         assert_eq!(list.len(), 2500);
         assert!(
             list.iter()

@@ -6,6 +6,8 @@ use crate::app::App;
 use crate::contract::{Endpoint, Reason, Token};
 use crate::crypto;
 use crate::http::Request;
+use crate::store::sessions;
+use std::cell::OnceCell;
 
 /// A request to an interface.
 pub struct Call<'a> {
@@ -16,6 +18,8 @@ pub struct Call<'a> {
     pub body: JsonBody,
     /// SHA-256 of the token.
     token: Option<[u8; 32]>,
+    /// The name of the token's owner, once it is known.
+    owner: OnceCell<String>,
 }
 
 impl<'a> Call<'a> {
@@ -37,6 +41,7 @@ impl<'a> Call<'a> {
             request,
             body,
             token,
+            owner: OnceCell::new(),
         }
     }
 
@@ -45,13 +50,29 @@ impl<'a> Call<'a> {
         self.token.ok_or(Reason::TokenAbsent)
     }
 
+    /// Notes that the session of the token with this digest is used now. `seen_at` is the hour of
+    /// its latest use that was written.
+    pub fn note_use(&self, token: &[u8; 32], seen_at: Option<i64>) {
+        let session = sessions::id(token);
+        self.app.last_seen.note(session, seen_at, self.request.now);
+    }
+
     /// The source that the request counts for in the throttle.
     pub fn source(&self) -> Source {
         Source::of(self.request.client)
     }
 
-    /// The name of the user that the request is about; empty if it does not name one.
+    /// Sets the name of the token's owner, and returns it.
+    pub fn owner_is(&self, name: String) -> &str {
+        self.owner.get_or_init(|| name)
+    }
+
+    /// The name of the user that the request is about: the token's owner, if that is known, or the
+    /// user whom the body names. Empty if it names none.
     pub fn user_name(&self) -> &str {
+        if let Some(owner) = self.owner.get() {
+            return owner;
+        }
         let username = self.body.text("username");
         if username.is_empty() {
             self.body.text("name")

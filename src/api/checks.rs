@@ -4,12 +4,13 @@ use super::body::json::JsonBody;
 use super::call::Call;
 use crate::account::captcha;
 use crate::account::policy;
-use crate::account::throttle::{Budget, Guess, Secret, Verdict};
+use crate::account::throttle::{Budget, Guess, NewAccount, Secret, Verdict};
 use crate::app::App;
 use crate::contract::{CAPTCHA, Reason, Refusal};
 use crate::crypto;
 use crate::log::{self, Level};
 use crate::store::audit::{self, Event};
+use crate::store::sessions::Session;
 use crate::store::{Durable, Fault, Transaction, sessions};
 use std::mem;
 use std::time::Duration;
@@ -29,7 +30,14 @@ pub fn captcha(call: &Call) -> Result<(), Reason> {
         .take(&crypto::sha256(key), call.request.now);
     match expected {
         Some(expected) if captcha::answers_match(&expected, answer) => Ok(()),
-        _ => Err(Reason::CaptchaWrong),
+        Some(_) => {
+            if let Ok(mut throttle) = call.app.throttle() {
+                throttle.charge_wrong_captcha(call.source(), call.request.uptime);
+            }
+            Err(Reason::CaptchaWrong)
+        }
+        // It has expired or never was one, so it tells nothing about the client's reading.
+        None => Err(Reason::CaptchaWrong),
     }
 }
 
@@ -43,12 +51,37 @@ pub fn has_right_captcha(app: &App, body: &JsonBody, now: i64) -> bool {
     })
 }
 
+/// Makes the captcha of a request valid again, which [`captcha`] has accepted. Nothing happens if it
+/// has expired, was evicted, or belongs to the next worker: the client needs another one then.
+pub fn put_captcha_back(call: &Call) {
+    // The accepted answer is as good as the original one.
+    let [key, answer] = CAPTCHA.map(|name| call.body.text(name));
+    if let Ok(mut captchas) = call.app.captchas() {
+        captchas.put_back(&crypto::sha256(key), answer.into(), call.request.now);
+    }
+}
+
+/// Whether the token is that of a session. If the database cannot tell, it is.
+pub fn has_valid_token(app: &App, body: &JsonBody, now: i64) -> bool {
+    let token = body.text("token");
+    let found = |token| app.read(|db| sessions::owner(db, &token, now));
+    !token.is_empty() && !matches!(found(crypto::sha256(token)), Ok(None))
+}
+
 /// The id of the token's owner.
 pub fn owner(call: &Call) -> Result<i64, Refusal> {
+    session(call).map(|session| session.user)
+}
+
+/// The token's session.
+pub fn session(call: &Call) -> Result<Session, Refusal> {
     let token = call.token()?;
-    call.app
-        .read(|db| sessions::owner(db, &token, call.request.now))?
-        .ok_or_else(|| Reason::TokenUnknown.into())
+    let found = call
+        .app
+        .read(|db| sessions::find(db, &token, call.request.now))?;
+    let session = found.ok_or(Reason::TokenUnknown)?;
+    call.note_use(&token, session.seen_at);
+    Ok(session)
 }
 
 /// Checks a new password against the password policy.
@@ -63,6 +96,28 @@ pub fn budget(call: &Call, budget: Budget) -> Result<(), Reason> {
     throttle
         .spend(budget, call.source(), call.request.uptime)
         .map_err(too_often)
+}
+
+/// Makes a new account if the budgets allow one more. It counts only if `make` returns one.
+pub fn new_account(
+    call: &Call,
+    account: NewAccount,
+    make: impl FnOnce() -> Result<Option<i64>, Refusal>,
+) -> Result<Option<i64>, Refusal> {
+    let reserved = call
+        .app
+        .throttle()?
+        .reserve(account, call.source(), call.request.uptime);
+    let mut pending = Pending {
+        app: call.app,
+        guess: reserved.map_err(too_often)?,
+        verdict: Verdict::Unknown,
+    };
+    let made = make();
+    if matches!(made, Ok(Some(_))) {
+        pending.verdict = Verdict::Wrong;
+    }
+    made
 }
 
 /// Runs an attempt at these secrets if the client may guess now, and counts how it ended. A right
@@ -96,6 +151,7 @@ pub fn attempt_that<T>(
     pending.verdict = match &outcome {
         Ok(value) if forgives(value) => Verdict::Right,
         Ok(_) => Verdict::Unknown,
+        Err(refusal) if refusal.reason == Reason::OtpAbsent => Verdict::Incomplete,
         Err(refusal) if is_wrong_guess(refusal.reason) => Verdict::Wrong,
         Err(_) => Verdict::Unknown,
     };
@@ -113,13 +169,14 @@ pub fn is_failed_sign_in(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::PasswordWrong
+            | Reason::OtpWrong
             | Reason::KeyWrong
             | Reason::DisabledAndKeyWrong
             | Reason::UserUnknown
     )
 }
 
-/// A guess that the throttle has admitted. Dropping it reports the verdict; after a panic that is
+/// A guess or a new account that the throttle has admitted. Dropping it reports the verdict; after a panic that is
 /// [`Verdict::Unknown`], which costs the client nothing.
 struct Pending<'a> {
     app: &'a App,
@@ -157,11 +214,17 @@ pub fn write(
     })
 }
 
-/// Records in the audit log that a user has used an invitation or a reset link, `what`.
+/// Records in the audit log that a user has used an invitation, a reset link or a recovery code,
+/// `what`.
 pub fn record_use(call: &Call, db: &Transaction, what: &str, user: i64) -> rusqlite::Result<()> {
-    let (source, name) = (call.request.source(), format!("{what} used"));
+    record_as(call, db, &format!("{what} used"), user)
+}
+
+/// Records in the audit log another event about a user that the request has brought about.
+pub fn record_as(call: &Call, db: &Transaction, name: &str, user: i64) -> rusqlite::Result<()> {
+    let source = call.request.source();
     let event = Event {
-        name: &name,
+        name,
         ..event(call, &source)
     };
     audit::done(db, &event, Some(user))
@@ -184,7 +247,28 @@ pub fn write_as_owner<T>(
     changed.ok_or_else(|| Reason::TokenUnknown.into())
 }
 
-fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
+/// The same for a change that may turn out to be none, which is not recorded. Returns whether it
+/// was one.
+pub fn write_if_changed(
+    call: &Call,
+    change: impl FnOnce(&Transaction, i64) -> rusqlite::Result<bool>,
+) -> Result<bool, Refusal> {
+    let token = call.token()?;
+    let changed = call.app.write(Durable::Now, |db| {
+        let Some(id) = sessions::owner(db, &token, call.request.now)? else {
+            return Ok(None);
+        };
+        let changed = change(db, id)?;
+        if changed {
+            record(call, db, id)?;
+        }
+        Ok(Some(changed))
+    })?;
+    changed.ok_or_else(|| Reason::TokenUnknown.into())
+}
+
+/// Records in the audit log that a request has changed a user's account, if the endpoint is audited.
+pub fn record(call: &Call, db: &Transaction, id: i64) -> rusqlite::Result<()> {
     if call.endpoint.audited {
         audit::done(db, &event(call, &call.request.source()), Some(id))
     } else {
@@ -317,6 +401,28 @@ mod tests {
         for (key, answer) in [("", "right"), ("key", ""), ("key", "\\r\\n")] {
             let call = fixture.call(&contract::LOGIN, &request, &body(key, answer));
             assert_eq!(captcha(&call), Err(Reason::CaptchaAbsent), "{key} {answer}");
+        }
+    }
+
+    #[test]
+    fn only_a_wrong_answer_to_a_captcha_that_exists_costs_further_captchas() {
+        for (known, answer, fetched) in [
+            (true, "right", 600),
+            (false, "right", 600),
+            (false, "wrong", 600),
+            (true, "wrong", 591),
+        ] {
+            let fixture = Fixture::new();
+            let request = fixture.request(&contract::LOGIN);
+            let key = fixture.captcha("right");
+            let key = if known { &key } else { "unknown" };
+            let body =
+                format!(r#"{{"verification_code_key":"{key}","verification_code":"{answer}"}}"#);
+            let call = fixture.call(&contract::LOGIN, &request, &body);
+            assert_eq!(captcha(&call).is_ok(), known && answer == "right");
+            let fetch = || budget(&call, Budget::Captcha).is_ok();
+            let count = (0..1000).filter(|_| fetch()).count();
+            assert_eq!(count, fetched, "{known} {answer}");
         }
     }
 

@@ -5,13 +5,15 @@ use super::body::json::JsonBody;
 use super::call::Call;
 use super::{Handler, handler};
 use crate::account::throttle::Source;
+use crate::account::{sealed, totp};
 use crate::app::App;
 use crate::config::{self, Scheme};
 use crate::contract::{self, Endpoint, Outcome, Reason, Success};
 use crate::crypto;
+use crate::http::Reply;
 use crate::http::Request;
 use crate::store::{
-    Durable, Reader, Store, audit, groups, invitations, reset_links, sessions, users,
+    Durable, Reader, Store, audit, groups, invitations, reset_links, sessions, totp as rows, users,
 };
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -21,6 +23,12 @@ use std::time::Duration;
 pub const NOW: i64 = 1_800_000_000;
 /// The configured keys.
 pub const KEY: &str = "configured key";
+/// The key that encrypts second factors.
+pub const TOTP_KEY: &str = "key of second factors";
+/// The secret of every second factor that a fixture turns on.
+pub const TOTP_SECRET: &[u8] = b"12345678901234567890";
+/// Its recovery codes.
+pub const RECOVERY: [&str; 2] = ["abcd-efgh-jkmn", "bcde-fghj-kmnp"];
 /// The password of every user that a fixture adds.
 pub const PASSWORD: &str = "old password";
 
@@ -45,6 +53,7 @@ impl Fixture {
             ("ACCOUNTD_SECRET_KEY_REQUIRED_FOR_ACCOUNT_REGISTRATION", KEY),
             ("ACCOUNTD_FORGET_PASSWORD_KEY", KEY),
             ("ACCOUNTD_FORGOT_PASSWORD_FUNCTION_STATUS", "true"),
+            ("ACCOUNTD_TOTP_KEY", TOTP_KEY),
         ];
         let environment = |name: &str| {
             let mut all = settings.iter().chain(&defaults);
@@ -81,6 +90,54 @@ impl Fixture {
             request,
             JsonBody::read(body.as_bytes()),
         )
+    }
+
+    /// The reply to a request with these members and the right answer to this captcha, this many
+    /// seconds after [`NOW`]. The clock of the throttle stands still.
+    pub fn reply(
+        &self,
+        endpoint: &'static Endpoint,
+        captcha: &str,
+        members: &str,
+        later: i64,
+    ) -> Reply {
+        let mut request = self.request(endpoint);
+        request.now += later;
+        let captcha = format!(r#""verification_code_key":"{captcha}","verification_code":"right""#);
+        let body = format!("{{{captcha},{members}}}");
+        super::answer(&self.app, &request, &mut body.as_bytes()).unwrap()
+    }
+
+    /// Turns on the second factor of a user, with [`TOTP_SECRET`] and [`RECOVERY`].
+    pub fn second_factor(&self, user: i64) {
+        let digests = RECOVERY.map(|code| match totp::Typed::read(code) {
+            totp::Typed::Recovery(code) => crypto::sha256(&code),
+            other => panic!("{other:?}"),
+        });
+        let secret = sealed::seal(TOTP_KEY, user, TOTP_SECRET);
+        let on = self.app.write(Durable::Now, |db| {
+            assert!(rows::begin(db, user, &secret)?);
+            rows::turn_on(db, user, NOW, &digests)
+        });
+        on.unwrap();
+    }
+
+    /// The code of a second factor this many seconds after [`NOW`].
+    pub fn code(later: i64) -> String {
+        totp::code_at(TOTP_SECRET, NOW + later)
+    }
+
+    /// Whether the session of this token was opened with a second factor.
+    pub fn has_factor(&self, token: &str) -> bool {
+        let token = crypto::sha256(token);
+        let marked = self.app.read(|db| {
+            db.query_row(
+                "SELECT second_factor FROM sessions WHERE token_sha256 = ?1",
+                [token],
+                |row| row.get(0),
+            )
+        });
+        marked.unwrap()
     }
 
     /// What the endpoint's handler returns for this JSON body, after the checks of the router.
@@ -133,7 +190,17 @@ impl Fixture {
         let token = crypto::random_alphanumeric(20);
         let (password, digest) = (Scheme::Md5.hash(PASSWORD), crypto::sha256(&token));
         let opened = self.app.write(Durable::Soon, |db| {
-            sessions::open(db, id, &password, &digest, NOW + 1000, 10)
+            let new = sessions::New {
+                user: id,
+                password: &password,
+                token: &digest,
+                now: NOW,
+                expires_at: NOW + 1000,
+                source: "192.0.2.1",
+                client: "other",
+                second_factor: false,
+            };
+            sessions::open(db, &new, 10)
         });
         assert!(opened.unwrap());
         token

@@ -3,9 +3,10 @@
 
 use super::call::Call;
 use super::checks;
+use super::confirm;
 use super::key::{self, Key};
 use crate::account::throttle::Secret;
-use crate::contract::{Outcome, Reason, Success};
+use crate::contract::{Outcome, Reason, Refusal, Success};
 use crate::store::{Durable, reset_links, users};
 
 pub fn handle(call: &Call) -> Outcome {
@@ -27,9 +28,18 @@ fn reset(call: &Call, is_on: bool) -> Outcome {
     body.require(call.endpoint.fields)?;
     body.limit(call.endpoint.fields)?;
     checks::new_password(call, "new_passwd")?;
-    let fresh = config.password_hash.hash(body.text("new_passwd"));
     let (name, email) = (body.text("name"), body.text("email"));
-    let mut reason = Reason::UserUnknown;
+    if let Some(user) = call
+        .app
+        .read(|db| users::by_name_and_email(db, name, email))?
+    {
+        // The key of another user's link is refused first, as the transaction does.
+        if is_for(call, &key, name)? {
+            confirm::expect_code(call, user)?;
+        }
+    }
+    let fresh = config.password_hash.hash(body.text("new_passwd"));
+    let mut refusal: Refusal = Reason::UserUnknown.into();
     let user = checks::write(call, Durable::Now, |db| {
         let link = match key {
             Key::Configured => None,
@@ -38,11 +48,18 @@ fn reset(call: &Call, is_on: bool) -> Outcome {
                 Some(_) => return Ok(None),
                 // Another request has used it since it was checked.
                 None => {
-                    reason = key::wrong(is_on);
+                    refusal = key::wrong(is_on).into();
                     return Ok(None);
                 }
             },
         };
+        let Some(user) = users::by_name_and_email(db, name, email)? else {
+            return Ok(None);
+        };
+        if let Err(refused) = confirm::use_code(call, db, user)? {
+            refusal = refused;
+            return Ok(None);
+        }
         // This deletes the link too.
         let user = users::reset_password(db, name, email, &fresh)?;
         if let (Some(user), Some(link)) = (user, link) {
@@ -50,7 +67,17 @@ fn reset(call: &Call, is_on: bool) -> Outcome {
         }
         Ok(user)
     })?;
-    user.map(|_| Success::Sentence).ok_or(reason.into())
+    user.map(|_| Success::Sentence).ok_or(refusal)
+}
+
+/// Whether a key may reset the password of the user with this name.
+fn is_for(call: &Call, key: &Key, name: &str) -> Result<bool, Refusal> {
+    let Key::Link(digest) = key else {
+        return Ok(true);
+    };
+    let now = call.request.now;
+    let found = call.app.read(|db| reset_links::find(db, digest, now))?;
+    Ok(found.is_some_and(|link| link.user_name == name))
 }
 
 #[cfg(test)]

@@ -32,17 +32,18 @@ pub fn answer(app: &App, request: &Request) -> Reply {
 }
 
 fn decide(app: &App, request: &Request) -> Result<ForwardedUser, Reply> {
-    let groups = required_groups(&request.query).map_err(|parameter| {
+    let Demands { groups, factor } = demands(&request.query).map_err(|parameter| {
         let shown: String = parameter.chars().take(80).collect();
         warn(&format!(
-            "the parameter {shown:?} is not group=NAME, so every request is refused; correct the proxy's configuration"
+            "the parameter {shown:?} is not group=NAME or factor=2 once, so every request is refused; correct the proxy's \
+             configuration"
         ));
         Reply::from(outside(403))
     })?;
     let call = Call::new(app, &FORWARD_AUTH, request, JsonBody::default());
-    let user = identify(&call).map_err(|refusal| refused(&call, refusal))?;
+    let user = identify(&call, factor).map_err(|refusal| refused(&call, refusal))?;
     let Some(user) = user else {
-        return Err(sign_in(app, request));
+        return Err(sign_in(app, request, factor));
     };
     if !plain_name::is_plain(&user.name) {
         warn(&format!(
@@ -62,40 +63,57 @@ fn warn(text: &str) {
     WARNINGS.line(Level::Error, &format!("{}: {text}", FORWARD_AUTH.path));
 }
 
-/// The groups of which one is needed, from the proxy's configuration: `group=NAME`, repeatedly. A
-/// parameter that is not known is an error, since a misspelt one would let everyone pass.
-fn required_groups(query: &str) -> Result<Vec<&str>, &str> {
-    let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
-    parameters
-        .map(|parameter| match parameter.split_once('=') {
-            Some(("group", name)) if plain_name::is_plain(name) => Ok(name),
-            _ => Err(parameter),
-        })
-        .collect()
+/// What the proxy's configuration demands of a user.
+#[derive(Default)]
+struct Demands<'a> {
+    /// The groups of which one is needed: `group=NAME`, repeatedly.
+    groups: Vec<&'a str>,
+    /// Whether the session must have been opened with a second factor: `factor=2`.
+    factor: bool,
 }
 
-/// The user whose cookie, token or user key a request has.
-fn identify(call: &Call) -> Result<Option<ForwardedUser>, Refusal> {
+/// Reads the query. A parameter that is not known is an error, since a misspelt one would let
+/// everyone pass.
+fn demands(query: &str) -> Result<Demands<'_>, &str> {
+    let mut demands = Demands::default();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("group", name)) if plain_name::is_plain(name) => demands.groups.push(name),
+            Some(("factor", "2")) if !demands.factor => demands.factor = true,
+            _ => return Err(parameter),
+        }
+    }
+    Ok(demands)
+}
+
+/// The user whose cookie, token or user key a request has. If a second factor is demanded, a user
+/// key is not enough, and neither is a session that was opened without one.
+fn identify(call: &Call, factor: bool) -> Result<Option<ForwardedUser>, Refusal> {
+    let suffices = |user: &ForwardedUser| user.second_factor || !factor;
     let headers = &call.request.headers;
     let scope = cookie::scope(&call.app.config, call.request);
     if let Some(token) = scope.find(&headers.cookies)
-        && let Some(user) = by_token(call, token)?
+        && let Some(user) = by_token(call, token)?.filter(suffices)
     {
         return Ok(Some(user));
     }
     match Authorization::parse(&headers.authorization) {
-        Some(Authorization::Bearer(token)) => by_token(call, &token),
-        Some(Authorization::Basic(name, key)) => by_key(call, &name, &key),
-        None => Ok(None),
+        Some(Authorization::Bearer(token)) => Ok(by_token(call, &token)?.filter(suffices)),
+        Some(Authorization::Basic(name, key)) if !factor => by_key(call, &name, &key),
+        _ => Ok(None),
     }
 }
 
 fn by_token(call: &Call, token: &str) -> Result<Option<ForwardedUser>, Refusal> {
     let digest = crypto::sha256(token);
     let now = call.request.now;
-    Ok(call
+    let found = call
         .app
-        .read(|db| forward_auth::by_token(db, &digest, now))?)
+        .read(|db| forward_auth::by_token(db, &digest, now))?;
+    Ok(found.map(|(user, seen_at)| {
+        call.note_use(&digest, seen_at);
+        user
+    }))
 }
 
 fn by_key(call: &Call, name: &str, key: &str) -> Result<Option<ForwardedUser>, Refusal> {
@@ -155,14 +173,15 @@ fn header_text(text: String) -> String {
 }
 
 /// The client has to sign in first: it is redirected to the page, or told so.
-fn sign_in(app: &App, request: &Request) -> Reply {
+fn sign_in(app: &App, request: &Request, factor: bool) -> Reply {
     if let Some(location) = sign_in_address(app, request) {
         return Reply::empty(303, vec![("Location", location.into()), NO_STORE]);
     }
     let mut reply = Reply::from(outside(401));
-    // A browser would show a dialog of its own for this challenge, also for requests of scripts.
+    // A browser would show a dialog of its own for this challenge, also for requests of scripts. A
+    // user key does not help if a second factor is demanded.
     let from_page = request.headers.from_browser || !request.headers.origin.is_empty();
-    if !from_page && !accepts_html(request) {
+    if !factor && !from_page && !accepts_html(request) {
         let challenge = "Basic realm=\"accountd\", charset=\"UTF-8\"";
         reply.headers.push(("WWW-Authenticate", challenge.into()));
     }
@@ -205,7 +224,7 @@ fn accepts_html(request: &Request) -> bool {
 }
 
 /// As `encodeURIComponent` does, except for `!'()*`.
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() * 3 / 2);
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
@@ -266,7 +285,7 @@ fn escape_html(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::fixture::{Fixture, PASSWORD};
+    use crate::api::fixture::{Fixture, PASSWORD, value};
     use crate::contract::{LOGIN, LOGOUT, UPDATE_PASSWORD};
     use crate::store::{Durable, groups};
     use base64ct::{Base64, Encoding};
@@ -410,6 +429,53 @@ mod tests {
                 request.headers.accept = accept.into();
                 assert_eq!(answer(&fixture.app, &request).status, status, "{query}");
             }
+        }
+    }
+
+    #[test]
+    fn a_second_factor_is_needed_if_the_proxy_asks_for_it() {
+        let fixture = Fixture::with(&[PAGE, DOMAIN, ("ACCOUNTD_SESSIONS_PER_USER", "10")]);
+        let (id, without) = fixture.signed_in("rei");
+        fixture.second_factor(id);
+        join(&fixture, id, "media");
+        let members = format!(
+            r#""username":"rei","passwd":"{PASSWORD}","otp":"{}""#,
+            Fixture::code(0)
+        );
+        let token = value(fixture.with_captcha(&LOGIN, &members));
+        let with = token.as_str().unwrap();
+        let key = format!("Basic {}", Base64::encode_string(b"rei:user key"));
+        for (query, statuses) in [
+            ("", [200, 200, 200]),
+            ("factor=2", [303, 200, 303]),
+            ("factor=2&group=media", [303, 200, 303]),
+            ("group=admins&factor=2", [303, 403, 303]),
+            ("factor=2&factor=2", [403, 403, 403]),
+            ("factor=1", [403, 403, 403]),
+            ("factor=", [403, 403, 403]),
+            ("factor", [403, 403, 403]),
+            ("Factor=2", [403, 403, 403]),
+        ] {
+            let credentials = [
+                (format!("accountd={without}"), String::new()),
+                (format!("accountd={with}"), String::new()),
+                (String::new(), key.clone()),
+            ];
+            for ((cookie, authorization), status) in credentials.into_iter().zip(statuses) {
+                let mut request = with_cookie(asked(&fixture, "wiki.example.org", "/"), &cookie);
+                request.query = query.into();
+                request.headers.authorization = authorization;
+                assert_eq!(answer(&fixture.app, &request).status, status, "{query}");
+            }
+        }
+        // A program may send its token instead. A challenge for the user key would mislead it.
+        for (token, status) in [(&*without, 401), (with, 200)] {
+            let mut request = fixture.request(&FORWARD_AUTH);
+            request.query = "factor=2".into();
+            request.headers.authorization = format!("Bearer {token}");
+            let reply = answer(&fixture.app, &request);
+            assert_eq!(reply.status, status);
+            assert_eq!(header(&reply, "WWW-Authenticate"), None);
         }
     }
 

@@ -2,13 +2,13 @@
 
 use super::call::Call;
 use super::checks;
-use super::cookie;
+use super::confirm;
 use super::password::verify_then;
+use super::session::NewSession;
 use crate::account::throttle::Secret;
 use crate::config::Scheme;
-use crate::contract::{Outcome, Success, TOKEN_LENGTH};
-use crate::crypto;
-use crate::store::{Durable, sessions, users};
+use crate::contract::Outcome;
+use crate::store::{Durable, users};
 
 pub fn handle(call: &Call) -> Outcome {
     call.body.require(call.endpoint.fields)?;
@@ -19,25 +19,29 @@ pub fn handle(call: &Call) -> Outcome {
 fn log_in(call: &Call) -> Outcome {
     let config = &call.app.config;
     let (name, password) = (call.body.text("username"), call.body.text("passwd"));
-    let token = crypto::random_alphanumeric(TOKEN_LENGTH);
-    let digest = crypto::sha256(&token);
-    let expires_at = call.request.now + config.token_ttl_seconds;
+    let session = NewSession::of(call);
     verify_then(call.app, name, password, |user| {
+        confirm::expect_code(call, user.id)?;
         // A row of the other scheme is rewritten, since the password is known now.
         let rehashed = (Scheme::of(&user.password) != config.password_hash)
             .then(|| config.password_hash.hash(password));
+        let mut code = Ok(false);
         let opened = checks::write(call, Durable::Soon, |db| {
+            code = confirm::use_code_unless_changed(call, db, user)?;
+            let Ok(has_factor) = code else {
+                return Ok(None);
+            };
             let stored = &user.password;
-            let most = config.sessions_per_user;
-            let opened = sessions::open(db, user.id, stored, &digest, expires_at, most)?;
+            let opened = session.open(call, db, user.id, stored, has_factor)?;
             if let Some(rehashed) = rehashed.filter(|_| opened) {
                 users::rehash(db, user.id, stored, &rehashed)?;
             }
             Ok(opened.then_some(user.id))
         })?;
+        code?;
         Ok(opened.is_some())
     })?;
-    Ok(Success::value(&token).with_cookie(cookie::for_login(call, &token)))
+    Ok(session.success(call))
 }
 
 #[cfg(test)]

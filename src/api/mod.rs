@@ -3,7 +3,9 @@
 pub mod body;
 mod call;
 mod checks;
+mod confirm;
 mod cookie;
+mod delete_account;
 mod fixture;
 mod forget_password;
 mod forward_auth;
@@ -15,6 +17,13 @@ mod login;
 mod logout;
 mod password;
 mod registered;
+mod session;
+mod sessions;
+mod totp_begin;
+mod totp_confirm;
+mod totp_end;
+mod totp_info;
+mod update_email;
 mod update_key;
 mod update_password;
 mod update_show_name;
@@ -43,7 +52,7 @@ enum Handler {
 }
 
 /// Every interface and its handler.
-const ROUTES: [(&Endpoint, Handler); 12] = [
+const ROUTES: [(&Endpoint, Handler); 19] = [
     (&contract::REGISTERED, Handler::Json(registered::handle)),
     (&contract::LOGIN, Handler::Json(login::handle)),
     (&contract::USER_INFO, Handler::Json(user_info::handle)),
@@ -69,7 +78,17 @@ const ROUTES: [(&Endpoint, Handler); 12] = [
         Handler::Json(get_verification_code::handle),
     ),
     (&contract::LOGOUT, Handler::Json(logout::handle)),
+    (&contract::SESSIONS, Handler::Json(sessions::handle)),
+    (&contract::UPDATE_EMAIL, Handler::Json(update_email::handle)),
+    (
+        &contract::DELETE_ACCOUNT,
+        Handler::Json(delete_account::handle),
+    ),
     (&contract::LINK_INFO, Handler::Json(link_info::handle)),
+    (&contract::TOTP_INFO, Handler::Json(totp_info::handle)),
+    (&contract::TOTP_BEGIN, Handler::Json(totp_begin::handle)),
+    (&contract::TOTP_CONFIRM, Handler::Json(totp_confirm::handle)),
+    (&contract::TOTP_END, Handler::Json(totp_end::handle)),
     (&contract::HEALTH, Handler::Json(health::handle)),
 ];
 
@@ -120,10 +139,14 @@ pub fn cost(app: &App, request: &Request, body: Option<&[u8]>) -> Cost {
         Cost::Hash | Cost::Write | Cost::Quick => return Cost::Quick,
         Cost::Upload => return Cost::Upload,
     };
-    // A request without the right answer to its captcha is refused before it hashes or writes.
-    let may_act = !endpoint.captcha
-        || body
-            .is_some_and(|body| checks::has_right_captcha(app, &JsonBody::read(body), request.now));
+    // A request without the right answer to its captcha, or without a valid token, is refused before
+    // it hashes or writes.
+    let may_act: fn(&App, &JsonBody, i64) -> bool = match endpoint.token {
+        _ if endpoint.captcha => checks::has_right_captcha,
+        Token::Body => checks::has_valid_token,
+        Token::None | Token::Header => return cost,
+    };
+    let may_act = body.is_some_and(|body| may_act(app, &JsonBody::read(body), request.now));
     if may_act { cost } else { Cost::Quick }
 }
 
@@ -232,7 +255,12 @@ fn refusal(call: &Call, refusal: Refusal) -> Reply {
         _ => {}
     }
     let Endpoint { path, method, .. } = call.endpoint;
-    if checks::is_failed_sign_in(reason) {
+    if reason == Reason::OtpAbsent && call.endpoint.captcha {
+        // The person is asked for the code now, and should not have to solve another captcha.
+        checks::put_captcha_back(call);
+    }
+    // With a cause, it is the server's fault.
+    if checks::is_failed_sign_in(reason) && cause.is_none() {
         checks::record_failed_sign_in(call, call.user_name());
     }
     if let Some(cause) = cause {
@@ -381,6 +409,23 @@ mod tests {
             (Some(body("RIGHT")), Cost::Hash),
             // A look does not use the captcha up.
             (Some(body("right")), Cost::Hash),
+        ] {
+            let found = cost(&fixture.app, &request, body.as_deref().map(str::as_bytes));
+            assert_eq!(found, expected, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_request_with_a_valid_token_costs_a_hash() {
+        let mut fixture = Fixture::new();
+        let (_, token) = fixture.signed_in("rei");
+        fixture.app.config.password_hash = Scheme::Argon2id;
+        let request = fixture.request(&contract::DELETE_ACCOUNT);
+        for (body, expected) in [
+            (None, Cost::Quick),
+            (Some("{}".into()), Cost::Quick),
+            (Some(r#"{"token":"a"}"#.into()), Cost::Quick),
+            (Some(format!(r#"{{"token":"{token}"}}"#)), Cost::Hash),
         ] {
             let found = cost(&fixture.app, &request, body.as_deref().map(str::as_bytes));
             assert_eq!(found, expected, "{body:?}");

@@ -4,7 +4,6 @@ use crate::account::password;
 use crate::app::App;
 use crate::config::Scheme;
 use crate::contract::{Reason, Refusal};
-use crate::store::Fault;
 use crate::store::users::{self, Credentials, Stored};
 
 /// How often a password is verified at most. Each further time needs a rewrite of the row within
@@ -19,7 +18,7 @@ pub fn verify_then(
     app: &App,
     name: &str,
     password: &str,
-    mut act: impl FnMut(&Stored) -> Result<bool, Fault>,
+    mut act: impl FnMut(&Stored) -> Result<bool, Refusal>,
 ) -> Result<(), Refusal> {
     for _ in 0..TRIES {
         let Credentials { user, any_argon2id } = app.read(|db| users::credentials(db, name))?;
@@ -101,10 +100,20 @@ mod tests {
             );
         }
 
-        fn open(&self, user: &Stored, token: u8) -> Result<bool, Fault> {
-            self.app.write(Durable::Soon, |db| {
-                sessions::open(db, user.id, &user.password, &[token; 32], 100, 10)
-            })
+        fn open(&self, user: &Stored, token: u8) -> Result<bool, Refusal> {
+            Ok(self.app.write(Durable::Soon, |db| {
+                let new = sessions::New {
+                    user: user.id,
+                    password: &user.password,
+                    token: &[token; 32],
+                    now: 1,
+                    expires_at: 100,
+                    source: "-",
+                    client: "other",
+                    second_factor: false,
+                };
+                sessions::open(db, &new, 10)
+            })?)
         }
 
         /// The session of this token: whose it is.
@@ -157,9 +166,9 @@ mod tests {
                     scratch.rewrite(&user.password, &before.hash("old"));
                 }
                 tries += 1;
-                scratch.app.write(Durable::Now, |db| {
+                Ok(scratch.app.write(Durable::Now, |db| {
                     users::change_password(db, user.id, &user.password, &after.hash("new"))
-                })
+                })?)
             });
             assert!(result.is_ok() && tries == 2 && scratch.owner(1).is_none());
             assert!(refused(verify_then(&scratch.app, "rei", "old", |user| {

@@ -3,10 +3,11 @@
 use super::call::Call;
 use super::checks;
 use super::key::{self, Key};
+use super::session::NewSession;
 use crate::account::plain_name;
-use crate::account::throttle::{Budget, Secret};
+use crate::account::throttle::{Budget, NewAccount, Secret};
 use crate::config::Usernames;
-use crate::contract::{DEFAULT_AVATAR, KEY_LENGTH, Outcome, Reason, Refusal, Success};
+use crate::contract::{DEFAULT_AVATAR, KEY_LENGTH, LOGIN, Outcome, Reason, Refusal, Success};
 use crate::crypto;
 use crate::store::{Durable, invitations, users};
 
@@ -28,23 +29,46 @@ pub fn handle(call: &Call) -> Outcome {
         return Err(Reason::NameNotPlain.into());
     }
     checks::new_password(call, "passwd")?;
+    let account = match key {
+        Key::Configured => NewAccount::WithKey,
+        Key::Link(_) => NewAccount::Invited,
+    };
+    let session = body.is_true("login").then(|| NewSession::of(call));
+    let session = session.as_ref();
+    let mut reason = Reason::Taken;
+    let added = checks::new_account(call, account, || add(call, &key, session, &mut reason))?;
+    match session {
+        _ if added.is_none() => Err(reason.into()),
+        Some(session) => Ok(session.success(call)),
+        None => Ok(Success::Sentence),
+    }
+}
+
+/// Adds the user, and opens the session if there is one. Returns the user's id, or `None` and the
+/// reason why there is none.
+fn add(
+    call: &Call,
+    key: &Key,
+    session: Option<&NewSession>,
+    reason: &mut Reason,
+) -> Result<Option<i64>, Refusal> {
+    let (config, body) = (&call.app.config, &call.body);
     let user = users::New {
-        name,
+        name: body.text("username"),
         show_name: body.text("show_name"),
         email: body.text("email"),
         password: &config.password_hash.hash(body.text("passwd")),
         key: &crypto::random_alphanumeric(KEY_LENGTH),
         avatar: DEFAULT_AVATAR,
     };
-    let mut reason = Reason::Taken;
-    let added = checks::write(call, Durable::Now, |db| {
+    Ok(checks::write(call, Durable::Now, |db| {
         let invitation = match key {
             Key::Configured => None,
-            Key::Link(digest) => match invitations::find(db, &digest, call.request.now)? {
+            Key::Link(digest) => match invitations::find(db, digest, call.request.now)? {
                 Some(invitation) => Some(invitation.id),
                 // Another request has used it up since it was checked.
                 None => {
-                    reason = key::wrong(is_on);
+                    *reason = key::wrong(config.registration_function_status);
                     return Ok(None);
                 }
             },
@@ -54,9 +78,12 @@ pub fn handle(call: &Call) -> Outcome {
             invitations::consume(db, invitation, user)?;
             checks::record_use(call, db, &format!("invite {invitation}"), user)?;
         }
+        if let (Some(id), Some(session)) = (added, session) {
+            session.open(call, db, id, user.password, false)?;
+            checks::record_as(call, db, LOGIN.name(), id)?;
+        }
         Ok(added)
-    })?;
-    added.map(|_| Success::Sentence).ok_or(reason.into())
+    })?)
 }
 
 /// Checks the key. It is an attempt by itself, which ends at once: many people may register with
@@ -83,8 +110,8 @@ fn check_key(call: &Call) -> Result<Key, Refusal> {
 #[cfg(test)]
 mod tests {
     use crate::api::fixture::{Fixture, KEY, NOW, refused, value};
-    use crate::contract::{LOGIN, Outcome, REGISTERED, Reason, USER_INFO};
-    use crate::store::groups;
+    use crate::contract::{LOGIN, Outcome, REGISTERED, Reason, Success, TOKEN_LENGTH, USER_INFO};
+    use crate::store::{groups, sessions};
     use serde_json::{Value, json};
 
     fn members() -> Value {
@@ -111,6 +138,65 @@ mod tests {
             (&info["avatar"], &info["show_name"]),
             (&json!("admin.jpg"), &json!("Rei"))
         );
+    }
+
+    #[test]
+    fn with_the_flag_login_the_answer_is_a_token_and_may_have_the_cookie() {
+        for (more, signed_in, lasts) in [
+            (json!({}), false, None),
+            (json!({"login": false, "cookie": true}), false, None),
+            (json!({"login": "true"}), false, None),
+            (json!({"cookie": true, "remember": true}), false, None),
+            (json!({"login": true}), true, None),
+            (json!({"login": true, "cookie": true}), true, Some(false)),
+            (
+                json!({"login": true, "cookie": true, "remember": true}),
+                true,
+                Some(true),
+            ),
+        ] {
+            let fixture = Fixture::new();
+            let mut body = members();
+            let more_members = more.as_object().unwrap().clone();
+            body.as_object_mut().unwrap().extend(more_members);
+            let outcome = fixture.with_captcha(&REGISTERED, &inner(&body)).unwrap();
+            let registered = ("registered".to_string(), "rei".to_string());
+            let login = ("login".to_string(), "rei".to_string());
+            let (success, cookie) = match outcome {
+                Success::WithCookie(success, cookie) => (*success, Some(cookie)),
+                other => (other, None),
+            };
+            assert_eq!(
+                cookie.map(|cookie| cookie.contains("Max-Age")),
+                lasts,
+                "{more}"
+            );
+            if signed_in {
+                let token = value(Ok(success));
+                let token = token.as_str().unwrap();
+                assert_eq!(
+                    (token.len(), fixture.owner(token)),
+                    (TOKEN_LENGTH, Some(1)),
+                    "{more}"
+                );
+                assert_eq!(fixture.audit(), [login, registered]);
+            } else {
+                assert!(matches!(success, Success::Sentence), "{more}");
+                assert_eq!(fixture.audit(), [registered]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_registration_that_is_refused_opens_no_session() {
+        let fixture = Fixture::new();
+        fixture.signed_in("rei");
+        let mut body = members();
+        body["login"] = true.into();
+        let refusal = fixture.with_captcha(&REGISTERED, &inner(&body));
+        assert_eq!(refused(refusal), Reason::Taken);
+        let count = fixture.app.read(|db| sessions::count_valid(db, NOW));
+        assert_eq!(count.unwrap(), 1);
     }
 
     #[test]
@@ -261,6 +347,40 @@ mod tests {
             refused(register(&fixture, "asuka", "wrong")),
             Reason::TooOften(1)
         );
+    }
+
+    #[test]
+    fn the_budget_of_the_whole_server_counts_accounts_that_the_key_has_made() {
+        let of_source = ("ACCOUNTD_REGISTRATIONS_PER_SOURCE", "0");
+        let fixture = Fixture::with(&[("ACCOUNTD_REGISTRATIONS_PER_HOUR", "2"), of_source]);
+        fixture.invitation("an invitation", 9, &[]);
+        fixture.signed_in("gendo");
+        for _ in 0..9 {
+            assert_eq!(refused(register(&fixture, "gendo", KEY)), Reason::Taken);
+        }
+        assert!(register(&fixture, "rei", "an invitation").is_ok());
+        assert!(register(&fixture, "asuka", KEY).is_ok());
+        assert!(register(&fixture, "shinji", KEY).is_ok());
+        for (name, key, reason) in [
+            ("kaworu", KEY, Reason::TooOften(1800)),
+            ("kaworu", "wrong", Reason::KeyWrong),
+            ("gendo", "an invitation", Reason::Taken),
+        ] {
+            assert_eq!(refused(register(&fixture, name, key)), reason, "{name}");
+        }
+        assert!(register(&fixture, "kaworu", "an invitation").is_ok());
+    }
+
+    #[test]
+    fn invited_accounts_count_for_their_source() {
+        let fixture = Fixture::with(&[("ACCOUNTD_REGISTRATIONS_PER_SOURCE", "2")]);
+        fixture.invitation("an invitation", 9, &[]);
+        assert!(register(&fixture, "rei", KEY).is_ok());
+        assert!(register(&fixture, "asuka", "an invitation").is_ok());
+        for key in [KEY, "an invitation"] {
+            let reason = refused(register(&fixture, "shinji", key));
+            assert_eq!(reason, Reason::TooOften(10), "{key}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::checks;
+use super::confirm;
 use super::password::verify_then;
 use crate::account::throttle::{Budget, Secret};
 use crate::contract::{Outcome, Success};
@@ -21,15 +22,22 @@ pub fn handle(call: &Call) -> Outcome {
 fn change(call: &Call) -> Outcome {
     let (name, old) = (call.body.text("username"), call.body.text("old_passwd"));
     verify_then(call.app, name, old, |user| {
+        confirm::expect_code(call, user.id)?;
         let fresh = call
             .app
             .config
             .password_hash
             .hash(call.body.text("new_passwd"));
+        let mut code = Ok(false);
         let changed = checks::write(call, Durable::Now, |db| {
+            code = confirm::use_code_unless_changed(call, db, user)?;
+            if code.is_err() {
+                return Ok(None);
+            }
             let changed = users::change_password(db, user.id, &user.password, &fresh)?;
             Ok(changed.then_some(user.id))
         })?;
+        code?;
         Ok(changed.is_some())
     })?;
     Ok(Success::Sentence)

@@ -19,10 +19,11 @@ struct Info<'a> {
 
 pub fn handle(call: &Call) -> Outcome {
     let token = call.token()?;
-    let user = call
+    let (user, seen_at) = call
         .app
         .read(|db| users::by_token(db, &token, call.request.now))?
         .ok_or(Reason::TokenUnknown)?;
+    call.note_use(&token, seen_at);
     Ok(Success::value(&Info {
         id: user.id,
         key: &user.key,

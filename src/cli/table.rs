@@ -25,6 +25,7 @@ pub const COMMANDS: &[&Command] = &[
     &user::LOGOUT,
     &user::DELETE,
     &user::RESET_LINK,
+    &user::TOTP_OFF,
     &user::GROUP,
     &group::ADD,
     &group::REMOVE,

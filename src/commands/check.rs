@@ -1,13 +1,14 @@
 //! `check`: checks a data folder or a backup, and repairs what can be repaired without loss.
 
-use crate::account::avatar;
+use crate::account::{avatar, sealed};
 use crate::command::{Args, Command, DATA, Failure, Opt, print};
 use crate::commands::DataFolder;
 use crate::commands::backup::manifest;
 use crate::commands::backup::restore;
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::{count, plain};
-use crate::store::{self, Fault, Store, audit, integrity, schema, users};
+use crate::config;
+use crate::store::{self, Fault, Store, audit, integrity, schema, totp, users};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -23,8 +24,8 @@ pub const CHECK: Command = Command {
     name: "check",
     doc: "check the data folder or a backup",
     about: "Reads the database and every picture. Reports what SQLite's own checks find; tables, indexes, views and triggers \
-            that accountd did not create; users whose picture is missing or damaged; pictures that no user has; and files \
-            that an interrupted command left behind. The server can keep running. Files younger than ten minutes are not \
+            that accountd did not create; users whose picture is missing or damaged; pictures that no user has; second factors \
+            that the setting totp_key cannot decrypt; and files that an interrupted command left behind. The server can keep running. Files younger than ten minutes are not \
             reported, since they may be uploads that are not recorded yet.\n\
             With --repair, users whose picture is missing get the built-in one, and pictures and files without an owner are \
             removed. A damaged database or picture is only reported: restore a backup.\n\
@@ -203,9 +204,36 @@ fn folder(data: &Path, mut repair: Option<&mut DataFolder>) -> Result<Findings, 
             found.wrong.push(line)
         }
     }
+    found.wrong.extend(undecryptable(data, &store)?);
     let users = store.read(users::count_all).map_err(failed)?;
     found.content = manifest::content(users, store.read(users::count_avatars).map_err(failed)?);
     Ok(found)
+}
+
+/// How many second factors cannot be decrypted with the key of the configuration, as a sentence.
+fn undecryptable(data: &Path, store: &Store) -> Result<Option<String>, String> {
+    // A restore sets the previous state aside without its configuration.
+    let configured = data.join(config::FILE).exists();
+    let (config, _) = config::load(data, &config::environment()?, &[])?;
+    let key = config.totp_key;
+    if key.is_none() && !configured {
+        return Ok(None);
+    }
+    let mut found = 0;
+    let counted = store.read(|db| {
+        totp::each_secret(db, &mut |user, secret| {
+            let opened = key.as_ref().and_then(|key| sealed::open(key, user, secret));
+            found += u64::from(opened.is_none());
+        })
+    });
+    counted.map_err(|fault| format!("the database cannot be read: {}", fault.cause()))?;
+    Ok((found > 0).then(|| {
+        let factors = count(found, "second factor");
+        format!(
+            "{factors} cannot be decrypted with \"totp_key\"; restore the key with which they were encrypted, or turn \
+             them off: accountd user totp-off"
+        )
+    }))
 }
 
 /// Pictures of users that are missing or damaged, each with the fault.

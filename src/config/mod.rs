@@ -2,6 +2,7 @@
 
 pub mod cookie_domain;
 mod environment;
+pub mod logo;
 mod public_url;
 mod scheme;
 mod settings;
@@ -14,6 +15,7 @@ pub use settings::{Kind, SETTINGS, Setting};
 use crate::http::client_address::Proxy;
 use crate::log::Level;
 use serde::Deserialize;
+use serde::de::value::MapDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -37,6 +39,7 @@ pub struct Config {
     pub forgot_password_function_status: bool,
     pub secret_key_required_for_account_registration: Option<String>,
     pub forget_password_key: Option<String>,
+    pub totp_key: Option<String>,
     pub usernames: Usernames,
     pub public_url: Option<PublicUrl>,
     pub cookie_domain: Option<String>,
@@ -57,9 +60,13 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     pub trusted_proxies: Vec<Proxy>,
     pub throttle: bool,
+    pub registrations_per_source: u32,
+    pub registrations_per_hour: u32,
     pub supervise: bool,
     pub memory_limit_mib: u64,
     pub page: bool,
+    pub title: Option<String>,
+    pub logo: Option<String>,
     pub log: Level,
 }
 
@@ -278,8 +285,9 @@ pub fn parse(
         .iter()
         .map(|one| (one.setting.name.into(), one.value.clone()))
         .collect();
-    let config = Config::deserialize(Value::Object(values))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    // Not from a `Value`, which may also be a list: the code for that would take 10 KB.
+    let config = Config::deserialize(MapDeserializer::new(values.into_iter()))
+        .map_err(|error: serde_json::Error| format!("{}: {error}", path.display()))?;
     // Port 0 is a different port each time.
     let is_fixed = !matches!(config.listen, Listen::Tcp(address) if address.port() == 0);
     if is_fixed && config.metrics_listen.as_ref() == Some(&config.listen) {
@@ -352,17 +360,18 @@ fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
     Ok(members)
 }
 
-/// Writes the initial file, readable only by its owner. An existing file is left unchanged.
-pub fn write_initial(data: &Path, secrets: [String; 2]) -> io::Result<()> {
+/// Writes the initial file, readable only by its owner. An existing file is left unchanged,
+/// since an admin may have written it, and an older program refuses settings that it does not know.
+pub fn write_initial(data: &Path, secrets: [String; 3]) -> io::Result<()> {
     let path = data.join(FILE);
     if path.try_exists()? {
         return Ok(());
     }
-    let [registration, reset] = secrets;
+    let [registration, reset, totp] = secrets;
     let text = format!(
         "{{\n  \"registration_function_status\": true,\n  \"forgot_password_function_status\": false,\n  \
          \"secret_key_required_for_account_registration\": \"{registration}\",\n  \
-         \"forget_password_key\": \"{reset}\"\n}}\n"
+         \"forget_password_key\": \"{reset}\",\n  \"totp_key\": \"{totp}\"\n}}\n"
     );
     // A crash must not leave an incomplete file, so it is renamed into place.
     let fresh = data.join("config.json.new");

@@ -1,7 +1,7 @@
 //! The table of settings: names, kinds, defaults and descriptions.
 
 use super::cookie_domain::is_domain;
-use super::{Listen, MAX_SOCKET_PATH, PublicUrl};
+use super::{Listen, MAX_SOCKET_PATH, PublicUrl, logo};
 use crate::contract;
 use serde_json::Value;
 use std::fmt;
@@ -45,10 +45,17 @@ pub enum Kind {
     PublicUrl,
     /// A domain of at least two labels, or null.
     Domain,
+    /// A line of text for people, or null.
+    Title,
+    /// The name of a picture in the data folder, or null.
+    Logo,
     /// A text within the limit of [`contract::KEY`] or null, never shown. If it is null, no key is
     /// accepted.
     Secret,
 }
+
+/// The longest title in characters: it stands beside the logo on a phone.
+const LONGEST_TITLE: usize = 60;
 
 /// Every setting, in the order of the table in docs/settings.md.
 pub const SETTINGS: &[Setting] = &[
@@ -75,6 +82,12 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Secret,
         default: "null",
         doc: "The `key` that a password reset requires, unless it is the key of a reset link; the first start writes a random one to the file; with null only reset links work.",
+    },
+    Setting {
+        name: "totp_key",
+        kind: Kind::Secret,
+        default: "null",
+        doc: "The key that encrypts the secrets of second factors in the database; the first start writes a random one to the file; with null no second factor can be turned on.",
     },
     Setting {
         name: "usernames",
@@ -197,6 +210,18 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Whether guessing is slowed down and each source has budgets; requests that exceed them get HTTP 429.",
     },
     Setting {
+        name: "registrations_per_source",
+        kind: Kind::Number(0, 100_000),
+        default: "20",
+        doc: "How many new accounts one source can have at once; after that it can have one more every ten seconds; 0 is no limit.",
+    },
+    Setting {
+        name: "registrations_per_hour",
+        kind: Kind::Number(0, 100_000),
+        default: "300",
+        doc: "How many accounts can be registered with the key in an hour, from all sources together; accounts by invitation do not count; 0 is no limit.",
+    },
+    Setting {
         name: "supervise",
         kind: Kind::Flag,
         default: "true",
@@ -213,6 +238,18 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Flag,
         default: "true",
         doc: "Whether `/` serves the web page.",
+    },
+    Setting {
+        name: "title",
+        kind: Kind::Title,
+        default: "null",
+        doc: "The server's own name on the page; null for `accountd` and the host.",
+    },
+    Setting {
+        name: "logo",
+        kind: Kind::Logo,
+        default: "null",
+        doc: "The picture beside that name, of at most 64 KiB; null for accountd's own.",
     },
     Setting {
         name: "log",
@@ -242,6 +279,10 @@ impl fmt::Display for Kind {
             Kind::Domain => f.write_str(
                 "a domain of at least two labels like example.org, without a dot before it, a port or a scheme, or null",
             ),
+            Kind::Title => write!(f, "a line of 1 to {LONGEST_TITLE} characters or null"),
+            Kind::Logo => f.write_str(
+                "the name of a PNG, JPEG, WebP, GIF or SVG file in the data folder, or null",
+            ),
             Kind::Secret => write!(
                 f,
                 "a text of 1 to {} characters or null",
@@ -260,7 +301,12 @@ impl Kind {
                 .as_u64()
                 .is_some_and(|number| (min..=max).contains(&number)),
             Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Kind::OptionalAddress | Kind::PublicUrl | Kind::Domain | Kind::Secret
+            Kind::OptionalAddress
+            | Kind::PublicUrl
+            | Kind::Domain
+            | Kind::Title
+            | Kind::Logo
+            | Kind::Secret
                 if value.is_null() =>
             {
                 true
@@ -290,6 +336,8 @@ impl Kind {
                 .as_str()
                 .is_some_and(|text| text.parse::<PublicUrl>().is_ok()),
             Kind::Domain => value.as_str().is_some_and(is_domain),
+            Kind::Title => value.as_str().is_some_and(is_title),
+            Kind::Logo => value.as_str().is_some_and(logo::is_name),
             Kind::Secret => value
                 .as_str()
                 .is_some_and(|text| (1..=contract::KEY.limit).contains(&text.chars().count())),
@@ -310,6 +358,8 @@ impl Kind {
             | Kind::Group
             | Kind::Domain
             | Kind::PublicUrl
+            | Kind::Title
+            | Kind::Logo
             | Kind::Secret => text.into(),
         }
     }
@@ -325,4 +375,10 @@ fn is_origin(text: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() && !b"/?#@,\"\\".contains(&byte))
     };
     text == "*" || host.is_some_and(|host| !host.is_empty() && plain(host))
+}
+
+/// Whether a text is one line that is not blank.
+fn is_title(text: &str) -> bool {
+    let count = text.chars().count();
+    count <= LONGEST_TITLE && !text.trim().is_empty() && !text.contains(char::is_control)
 }

@@ -42,7 +42,9 @@ pub enum Reason {
     Taken,
     /// The user does not exist, or the password is wrong.
     PasswordWrong,
-    /// The account has a second factor, and its code is absent or wrong.
+    /// The account has a second factor, and its code is absent.
+    OtpAbsent,
+    /// The account has a second factor, and its code is wrong or was used before.
     OtpWrong,
     /// The account has a second factor already.
     TotpOn,
@@ -114,7 +116,7 @@ pub struct Endpoint {
     pub cost: Cost,
     /// Whether requests spend a budget or count as guesses, so that HTTP 429 is possible.
     pub throttled: bool,
-    /// Whether each success is recorded in the audit log.
+    /// Whether each change is recorded in the audit log.
     pub audited: bool,
     /// The kind of `message` in a success.
     pub value: Value,
@@ -144,10 +146,20 @@ pub enum Value {
     Sentence,
     /// The token of a session.
     Token,
+    /// The message of the row or, with the flag `login`, the token of a session.
+    SentenceOrToken,
+    /// The sessions of a user.
+    Sessions,
     /// The members of an account.
     Account,
     /// What an invitation or a reset link is for.
     Link,
+    /// Whether a second factor is on, and how many recovery codes are left.
+    SecondFactor,
+    /// The secret of a second factor, as text, address and QR code.
+    Enrolment,
+    /// Recovery codes.
+    RecoveryCodes,
     /// A picture's name under [`AVATARS`].
     AvatarName,
     /// No message: the body is a picture, and a header has the captcha's key.

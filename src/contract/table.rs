@@ -20,6 +20,10 @@ const OLD_PASSWD: Field = field("old_passwd", 1024);
 const NEW_PASSWD: Field = field("new_passwd", 1024);
 /// The member `otp`: a code of the second factor, or a recovery code.
 pub const OTP: Field = field("otp", 64);
+/// The member `new_email`, with the limit of an email.
+pub const NEW_EMAIL: Field = field("new_email", EMAIL.limit);
+/// The member `end`: a session's id, a number of 64 bits.
+pub const END: Field = field("end", 20);
 /// The member `key`. A configured key has at most as many characters.
 pub const KEY: Field = field("key", 1024);
 
@@ -36,6 +40,12 @@ const TOKEN_UNKNOWN: Row = row(
     &[Reason::TokenUnknown],
 );
 const TOKEN_ABSENT: Row = row(404, "搁着闹呢？", &[Reason::TokenAbsent]);
+/// An account with a second factor, and no code that fits.
+pub(super) const OTP_WRONG: Row = row(
+    605,
+    "二步验证码不对或者没有填哦~",
+    &[Reason::OtpAbsent, Reason::OtpWrong],
+);
 const GET_ONLY: Row = row(500, "请使用GET请求", &[Reason::WrongMethod]);
 
 const fn field(name: &'static str, limit: usize) -> Field {
@@ -57,13 +67,13 @@ pub const REGISTERED: Endpoint = Endpoint {
     summary: "A new account",
     fields: &[SHOW_NAME, USERNAME, PASSWD, EMAIL, KEY],
     optional: &[],
-    flags: &[],
+    flags: &["login", "cookie", "remember"],
     captcha: true,
     token: Token::None,
     cost: Cost::Hash,
     throttled: true,
     audited: true,
-    value: Value::Sentence,
+    value: Value::SentenceOrToken,
     success: row(200, "注册成功", &[]),
     refusals: &[
         row(400, "位置错误", &[Reason::Panicked]),
@@ -106,7 +116,7 @@ pub const LOGIN: Endpoint = Endpoint {
     method: "POST",
     summary: "A new session",
     fields: &[USERNAME, PASSWD],
-    optional: &[],
+    optional: &[OTP],
     flags: &["cookie", "remember"],
     captcha: true,
     token: Token::None,
@@ -124,6 +134,7 @@ pub const LOGIN: Endpoint = Endpoint {
             "账号或密码错误",
             &[Reason::FieldAbsent, Reason::PasswordWrong],
         ),
+        OTP_WRONG,
     ],
 };
 
@@ -151,7 +162,7 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
     method: "POST",
     summary: "Another password; ends every session",
     fields: &[USERNAME, OLD_PASSWD, NEW_PASSWD],
-    optional: &[],
+    optional: &[OTP],
     flags: &[],
     captcha: true,
     token: Token::None,
@@ -174,6 +185,7 @@ pub const UPDATE_PASSWORD: Endpoint = Endpoint {
         POST_ONLY,
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
+        OTP_WRONG,
     ],
 };
 
@@ -235,7 +247,7 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
     method: "POST",
     summary: "A password for one that is forgotten; ends every session",
     fields: &[KEY, NAME, NEW_PASSWD, EMAIL],
-    optional: &[],
+    optional: &[OTP],
     flags: &[],
     captcha: true,
     token: Token::None,
@@ -264,6 +276,7 @@ pub const FORGET_PASSWORD: Endpoint = Endpoint {
         ),
         CAPTCHA_WRONG,
         CAPTCHA_ABSENT,
+        OTP_WRONG,
     ],
 };
 
@@ -374,6 +387,187 @@ pub const LINK_INFO: Endpoint = Endpoint {
     ],
 };
 
+/// The members of the additions for one's own account that are not in order.
+const INPUT_WRONG: Row = row(
+    404,
+    "输入信息有误重新输入",
+    &[
+        Reason::TokenAbsent,
+        Reason::FieldAbsent,
+        Reason::FieldTooLong,
+    ],
+);
+const PASSWORD_WRONG: Row = row(604, "账号或密码错误", &[Reason::PasswordWrong]);
+
+/// `/api/totp_info`: whether the account has a second factor. An addition.
+pub const TOTP_INFO: Endpoint = Endpoint {
+    path: "/api/totp_info",
+    method: "POST",
+    summary: "Whether the account has a second factor, and how many recovery codes are left",
+    fields: &[],
+    optional: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Quick,
+    throttled: false,
+    audited: false,
+    value: Value::SecondFactor,
+    success: row(200, "返回二步验证信息", &[]),
+    refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY],
+};
+
+/// `/api/totp_begin`: the secret of a second factor, which is not on yet. An addition.
+pub const TOTP_BEGIN: Endpoint = Endpoint {
+    path: "/api/totp_begin",
+    method: "POST",
+    summary: "The secret of a second factor; nothing is on before `totp_confirm`",
+    fields: &[PASSWD],
+    optional: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Hash,
+    throttled: true,
+    audited: false,
+    value: Value::Enrolment,
+    success: row(200, "返回二步验证密钥", &[]),
+    refusals: &[
+        TOKEN_UNKNOWN,
+        INPUT_WRONG,
+        POST_ONLY,
+        row(
+            503,
+            "小宝贝你没有开启二步验证功能哦！！",
+            &[Reason::Disabled],
+        ),
+        PASSWORD_WRONG,
+        row(606, "二步验证已经开启啦~", &[Reason::TotpOn]),
+    ],
+};
+
+/// `/api/totp_confirm`: turns the second factor on whose secret `totp_begin` has returned. An addition.
+pub const TOTP_CONFIRM: Endpoint = Endpoint {
+    path: "/api/totp_confirm",
+    method: "POST",
+    summary: "The second factor is on from now; recovery codes, shown once",
+    fields: &[PASSWD, OTP],
+    optional: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::RecoveryCodes,
+    success: row(200, "返回恢复码", &[]),
+    refusals: &[
+        TOKEN_UNKNOWN,
+        INPUT_WRONG,
+        POST_ONLY,
+        PASSWORD_WRONG,
+        OTP_WRONG,
+        row(
+            606,
+            "二步验证已经开启，或者还没有开始设置哦~",
+            &[Reason::TotpOn, Reason::TotpOff],
+        ),
+    ],
+};
+
+/// `/api/totp_end`: turns the second factor off. An addition.
+pub const TOTP_END: Endpoint = Endpoint {
+    path: "/api/totp_end",
+    method: "POST",
+    summary: "The second factor is off from now",
+    fields: &[PASSWD, OTP],
+    optional: &[],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "二步验证已经关闭~", &[]),
+    refusals: &[
+        TOKEN_UNKNOWN,
+        INPUT_WRONG,
+        POST_ONLY,
+        PASSWORD_WRONG,
+        OTP_WRONG,
+        row(606, "还没有开启二步验证哦~", &[Reason::TotpOff]),
+    ],
+};
+
+/// `/api/sessions`: the sessions of the token's owner. With `end` it ends one of them first. An
+/// addition.
+pub const SESSIONS: Endpoint = Endpoint {
+    path: "/api/sessions",
+    method: "POST",
+    summary: "The user's sessions, the newest first; `end` is the id of one to end before",
+    fields: &[],
+    optional: &[END, OTP],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Write,
+    throttled: true,
+    audited: true,
+    value: Value::Sessions,
+    success: row(200, "返回会话列表", &[]),
+    refusals: &[TOKEN_UNKNOWN, TOKEN_ABSENT, POST_ONLY, OTP_WRONG],
+};
+
+/// `/api/update_email`: another email. An addition.
+pub const UPDATE_EMAIL: Endpoint = Endpoint {
+    path: "/api/update_email",
+    method: "POST",
+    summary: "Another email; ends the reset link",
+    fields: &[PASSWD, NEW_EMAIL],
+    optional: &[OTP],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "好耶！邮箱修改成功~", &[]),
+    refusals: &[
+        TOKEN_UNKNOWN,
+        INPUT_WRONG,
+        POST_ONLY,
+        PASSWORD_WRONG,
+        OTP_WRONG,
+        row(607, "这个邮箱已经有人用啦~", &[Reason::Taken]),
+    ],
+};
+
+/// `/api/delete_account`: the end of the account and of all that is stored of it. An addition.
+pub const DELETE_ACCOUNT: Endpoint = Endpoint {
+    path: "/api/delete_account",
+    method: "POST",
+    summary: "The end of the account, with its sessions and its picture",
+    fields: &[PASSWD],
+    optional: &[OTP],
+    flags: &[],
+    captcha: false,
+    token: Token::Body,
+    cost: Cost::Hash,
+    throttled: true,
+    audited: true,
+    value: Value::Sentence,
+    success: row(200, "账户已经删除，后会有期~", &[]),
+    refusals: &[
+        TOKEN_UNKNOWN,
+        INPUT_WRONG,
+        POST_ONLY,
+        PASSWORD_WRONG,
+        OTP_WRONG,
+    ],
+};
+
 /// `/health`: whether requests are answered and the database can be read. An addition for
 /// monitoring and for the supervisor.
 pub const HEALTH: Endpoint = Endpoint {
@@ -426,7 +620,19 @@ pub const DOCUMENT: [&Endpoint; 8] = [
 ];
 
 /// The interfaces that are not in the document.
-pub const ADDITIONS: [&Endpoint; 4] = [&GET_VERIFICATION_CODE, &LOGOUT, &LINK_INFO, &HEALTH];
+pub const ADDITIONS: [&Endpoint; 11] = [
+    &GET_VERIFICATION_CODE,
+    &LOGOUT,
+    &SESSIONS,
+    &UPDATE_EMAIL,
+    &DELETE_ACCOUNT,
+    &LINK_INFO,
+    &TOTP_INFO,
+    &TOTP_BEGIN,
+    &TOTP_CONFIRM,
+    &TOTP_END,
+    &HEALTH,
+];
 
 /// The answers about HTTP itself, outside the interfaces: the HTTP status, which is also the
 /// `code`, and the message.

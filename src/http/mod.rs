@@ -3,8 +3,10 @@
 pub mod authorization;
 pub mod client_address;
 pub mod cookie;
+pub mod encoding;
 pub mod network;
 mod reply;
+pub mod user_agent;
 
 pub use reply::{Body, Reply, cors};
 
@@ -16,6 +18,8 @@ use std::time::Duration;
 
 /// What is wrong with the headers of proxies.
 static PROXY_WARNINGS: Limited = Limited::every(60);
+/// Bytes of `User-Agent` that are looked at: browsers send up to 250.
+const LONGEST_USER_AGENT: usize = 512;
 
 /// A request as the handlers receive it, apart from its body.
 #[derive(Default)]
@@ -55,8 +59,14 @@ pub struct Headers {
     pub host: String,
     /// `Accept`
     pub accept: String,
+    /// `Accept-Encoding`; several lines are one list.
+    pub accept_encoding: String,
+    /// Whether `Accept-Language` prefers Chinese to English.
+    pub prefers_chinese: bool,
     /// `Authorization`
     pub authorization: String,
+    /// The beginning of `User-Agent`.
+    pub user_agent: String,
     /// Each line of `Cookie`.
     pub cookies: Vec<String>,
     /// Whether `Access-Control-Request-Method` is there: an OPTIONS request with it is a CORS
@@ -96,12 +106,26 @@ impl Headers {
             6 if is("accept") => self.accept = text(),
             6 if is("cookie") => self.cookies.push(text()),
             9 if is("forwarded") => self.forwarded.push(text()),
+            10 if is("user-agent") => {
+                let end = value.len().min(LONGEST_USER_AGENT);
+                self.user_agent = String::from_utf8_lossy(&value[..end]).into_owned();
+            }
             12 if is("content-type") => self.content_type = text(),
             13 if is("if-none-match") => self.if_none_match = text(),
             13 if is("authorization") => self.authorization = text(),
             7 if is("referer") => self.from_browser = true,
             14 if is("sec-fetch-mode") => self.from_browser = true,
             15 if is("x-forwarded-for") => self.forwarded_for.push(text()),
+            15 if is("accept-encoding") => {
+                if !self.accept_encoding.is_empty() {
+                    self.accept_encoding.push(',');
+                }
+                self.accept_encoding
+                    .push_str(&String::from_utf8_lossy(value));
+            }
+            15 if is("accept-language") => {
+                self.prefers_chinese = encoding::prefers_chinese(&text())
+            }
             15 if is("x-forwarded-uri") => self.original.uri = text(),
             16 if is("x-forwarded-host") => self.original.host = text(),
             17 if is("x-forwarded-proto") => self.original.proto = text(),
@@ -120,7 +144,9 @@ impl Headers {
             &self.origin,
             &self.host,
             &self.accept,
+            &self.accept_encoding,
             &self.authorization,
+            &self.user_agent,
             &self.original.method,
             &self.original.proto,
             &self.original.host,
@@ -179,13 +205,18 @@ pub fn path_for_log(path: &str) -> String {
     path.chars().take(200).collect()
 }
 
-/// The `ETag` of a text: half of its SHA-256, since only accidental collisions matter here.
-pub fn etag(text: &str) -> String {
-    let digits: String = crypto::sha256(text)[..16]
+/// The `ETag` of a content.
+pub fn etag(content: impl AsRef<[u8]>) -> String {
+    format!("\"{}\"", digest(content))
+}
+
+/// A digest that tells contents apart: half of their SHA-256, since only accidental collisions
+/// matter here.
+pub fn digest(content: impl AsRef<[u8]>) -> String {
+    crypto::sha256(content)[..16]
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("\"{digits}\"")
+        .collect()
 }
 
 /// Whether an `If-None-Match` header matches this `ETag`, so that the client's copy is current (RFC

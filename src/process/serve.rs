@@ -88,10 +88,7 @@ pub fn serve(
 
 /// Reads the text of the configuration's file, and writes the file at the first start.
 fn read_config(data: &Path) -> Result<String, Failure> {
-    let secrets = [
-        crypto::random_alphanumeric(contract::KEY_LENGTH),
-        crypto::random_alphanumeric(contract::KEY_LENGTH),
-    ];
+    let secrets = [(); 3].map(|()| crypto::random_alphanumeric(contract::KEY_LENGTH));
     config::write_initial(data, secrets)
         .map_err(|error| failed(&data.join(config::FILE), error))?;
     config::file(data).map_err(|error| Failure::new(2, error))

@@ -93,6 +93,7 @@ fn serve(
             Some((Message::HandOver, _)) => drop(thread::spawn(move || {
                 metrics.inspect(|metrics| metrics.stop());
                 drain(&server, &channel_end);
+                server.write_last_seen();
                 exit();
             })),
             Some((Message::Connection(received), Some(socket))) => {

@@ -95,8 +95,11 @@ impl Server {
             .map(|_| spawn(Server::run_thread))
             .collect::<io::Result<Vec<_>>>();
         let answering = answering.map_err(|error| error.to_string())?;
-        spawn(|server| server.events.run(|| server.refusals.flush()))
-            .map_err(|error| error.to_string())?;
+        spawn(|server| {
+            let waits = || server.app.last_seen.is_waiting();
+            server.events.run(|| server.keep_house(), waits);
+        })
+        .map_err(|error| error.to_string())?;
         *lock(&server.threads) = answering;
         Ok(server)
     }
@@ -122,16 +125,19 @@ impl Server {
         for thread in threads {
             let _ = thread.join();
         }
+        self.write_last_seen();
         self.events.stop();
     }
 
     /// Stops accepting connections and reading requests. Returns when the requests in progress
-    /// except uploads are answered, or after a time limit.
+    /// except uploads are answered, or after a time limit; what only this process knows of sessions
+    /// is written then.
     pub fn pause(&self) {
         self.events.pause();
         self.wait_until_no(PAUSE_TIMEOUT, |phase| {
             matches!(phase, Phase::Queued(_) | Phase::Busy)
         });
+        self.write_last_seen();
     }
 
     /// After [`Server::pause`]: removes and returns the idle connections, and whether others are
@@ -163,6 +169,24 @@ impl Server {
     /// The number of connections.
     pub fn connections(&self) -> usize {
         self.events.count()
+    }
+
+    /// What is done once a second at most. Writes in a thread of its own: the event loop never waits
+    /// for the disk.
+    fn keep_house(self: &Arc<Server>) {
+        self.refusals.flush();
+        if self.app.last_seen.is_due(Instant::now()) {
+            let server = self.clone();
+            let writer = thread::Builder::new().stack_size(STACK_SIZE);
+            drop(writer.spawn(move || server.write_last_seen()));
+        }
+    }
+
+    /// Writes when sessions were last used.
+    pub fn write_last_seen(&self) {
+        if let Err(fault) = self.app.write_last_seen() {
+            log::line(Level::Error, &format!("last seen: {}", fault.cause()));
+        }
     }
 
     fn run_thread(self: &Arc<Server>) {

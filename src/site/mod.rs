@@ -1,5 +1,6 @@
 //! What GET serves besides the interfaces: the web page, avatars, the OpenAPI document, metrics.
 
+mod file;
 pub mod metrics;
 pub mod openapi;
 mod page;
@@ -10,6 +11,10 @@ use crate::contract::{AVATARS, OPENAPI, outside};
 use crate::http::{Reply, Request};
 use page::Page;
 use std::path::{Path, PathBuf};
+
+/// Where password managers look for the place at which a password is changed
+/// (<https://w3c.github.io/webappsec-change-password-url/>), and that place.
+const CHANGE_PASSWORD: (&str, &str) = ("/.well-known/change-password", "/#/account/password");
 
 /// The files that GET serves.
 pub struct Site {
@@ -23,7 +28,7 @@ impl Site {
     pub fn new(data: &Path, config: &Config) -> Site {
         Site {
             data: data.into(),
-            page: config.page.then(|| Page::new(config)),
+            page: config.page.then(|| Page::new(data, config)),
         }
     }
 
@@ -36,10 +41,15 @@ impl Site {
             return avatar::serve(&self.data, name, &request.headers.if_none_match);
         }
         if request.path == OPENAPI {
-            return openapi::serve(&request.headers.if_none_match);
+            return openapi::serve(&request.headers);
         }
-        let page = self.page.as_ref();
-        page.and_then(|page| page.serve(&request.path, &request.headers.if_none_match))
+        let Some(page) = &self.page else {
+            return outside(404).into();
+        };
+        if request.path == CHANGE_PASSWORD.0 {
+            return Reply::empty(303, vec![("Location", CHANGE_PASSWORD.1.into())]);
+        }
+        page.serve(&request.path, &request.headers)
             .unwrap_or_else(|| outside(404).into())
     }
 }

@@ -38,6 +38,8 @@ pub struct Account {
     pub sessions_end_at: Option<i64>,
     /// The names of the user's groups, in the order of names.
     pub groups: Vec<String>,
+    /// Whether there is a second factor.
+    pub second_factor: bool,
 }
 
 /// The columns of an [`Account`] at the time ?1.
@@ -45,7 +47,8 @@ const COLUMNS: &str = "id, key, name, show_name, email, avatar, password, create
     (SELECT count(*) FROM sessions WHERE user_id = users.id AND expires_at > ?1),
     (SELECT max(expires_at) FROM sessions WHERE user_id = users.id AND expires_at > ?1),
     (SELECT group_concat(groups.name, ',' ORDER BY groups.name)
-     FROM members JOIN groups ON groups.id = group_id WHERE user_id = users.id)";
+     FROM members JOIN groups ON groups.id = group_id WHERE user_id = users.id),
+    EXISTS (SELECT 1 FROM totp WHERE user_id = users.id AND confirmed_at IS NOT NULL)";
 
 fn account(row: &Row) -> Result<Account> {
     Ok(Account {
@@ -56,6 +59,7 @@ fn account(row: &Row) -> Result<Account> {
         sessions: row.get(9)?,
         sessions_end_at: row.get(10)?,
         groups: groups::split(row.get(11)?),
+        second_factor: row.get(12)?,
     })
 }
 
@@ -120,7 +124,7 @@ pub fn enable(db: &Transaction, id: i64) -> Result<()> {
         .map(drop)
 }
 
-/// Deletes a user with all their sessions, memberships and the reset link. Returns the avatar's
+/// Deletes a user with all their sessions, memberships, the second factor and the reset link. Returns the avatar's
 /// name, or `None` if there is no such user.
 pub fn delete(db: &Transaction, id: i64) -> Result<Option<String>> {
     sessions::end_all(db, id)?;
@@ -130,4 +134,14 @@ pub fn delete(db: &Transaction, id: i64) -> Result<Option<String>> {
         |row| row.get(0),
     )
     .optional()
+}
+
+/// The same, and what was stored of the user is overwritten with zeros.
+pub fn erase(db: &Transaction, id: i64) -> Result<Option<String>> {
+    let overwrite = |mode| db.pragma_update_and_check(None, "secure_delete", mode, |_| Ok(()));
+    overwrite("ON")?;
+    let deleted = delete(db, id);
+    // As it was: other deletions need no writes of their own.
+    overwrite("FAST")?;
+    deleted
 }

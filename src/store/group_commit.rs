@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const MAX_BATCH: usize = 32;
 /// Between two tries to begin a transaction while another process has the database locked.
 const RETRY: Duration = Duration::from_millis(2);
+/// How long [`GroupCommit::try_checkpoint`] waits for readers: a reader of the server needs less.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(50);
 /// A synced write that takes longer is slow: the disk is, or another process has the database
 /// locked.
 const SLOW: Duration = Duration::from_millis(5);
@@ -170,6 +172,13 @@ impl GroupCommit {
             Err(TryLockError::Poisoned(state)) => Some(state.into_inner().store.read(query)),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// [`Store::checkpoint`] without a long wait for readers: other writers wait meanwhile.
+    pub fn try_checkpoint(&self) -> bool {
+        lock(&self.state)
+            .store
+            .checkpoint_within(CHECKPOINT_PATIENCE)
     }
 
     /// [`Store::checkpoint`], after the writes in progress.

@@ -8,11 +8,13 @@ mod group_commit;
 pub mod groups;
 pub mod integrity;
 pub mod invitations;
+pub mod last_seen;
 pub mod medusa;
 mod open;
 pub mod reset_links;
 pub mod schema;
 pub mod sessions;
+pub mod totp;
 mod transaction;
 pub mod users;
 
@@ -95,6 +97,13 @@ impl Store {
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         busy == Ok(0)
+    }
+
+    /// The same, but waits for others up to `patience`.
+    pub fn checkpoint_within(&self, patience: Duration) -> bool {
+        let set = |timeout| self.connection.busy_timeout(timeout);
+        let done = set(patience).is_ok() && self.checkpoint();
+        done & set(self.busy_timeout).is_ok()
     }
 
     /// Queries the database.

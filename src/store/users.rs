@@ -62,14 +62,21 @@ pub(super) fn unless_taken(written: Result<usize>) -> Result<bool> {
     }
 }
 
-/// The owner of the token with this digest, if the session is valid at this time.
-pub fn by_token(db: &Connection, token: &[u8; 32], now: i64) -> Result<Option<User>> {
+/// The owner of the token with this digest, if the session is valid at this time, and the hour of
+/// the session's latest use that was written.
+pub fn by_token(
+    db: &Connection,
+    token: &[u8; 32],
+    now: i64,
+) -> Result<Option<(User, Option<i64>)>> {
     db.prepare_cached(
-        "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar
+        "SELECT u.id, u.key, u.name, u.show_name, u.email, u.avatar, s.seen_at
          FROM sessions s JOIN users u ON u.id = s.user_id
          WHERE s.id = ?1 AND s.token_sha256 = ?2 AND s.expires_at > ?3",
     )?
-    .query_row(params![sessions::id(token), token, now], user)
+    .query_row(params![sessions::id(token), token, now], |row| {
+        Ok((user(row)?, row.get(6)?))
+    })
     .optional()
 }
 
@@ -136,6 +143,14 @@ pub fn credentials(db: &Connection, name: &str) -> Result<Credentials> {
     })
 }
 
+/// Whether a user still has the stored password, and is not disabled.
+pub fn has_password(db: &Connection, user: &Stored) -> Result<bool> {
+    db.prepare_cached(
+        "SELECT 1 FROM users WHERE id = ?1 AND password = ?2 AND disabled_at IS NULL",
+    )?
+    .exists(params![user.id, user.password])
+}
+
 /// Whether any row has an Argon2id hash.
 pub fn any_argon2id(db: &Connection) -> Result<bool> {
     db.prepare_cached(&format!("SELECT {}", any_row_has_argon2id()))?
@@ -184,6 +199,15 @@ pub fn change_password(db: &Transaction, id: i64, old: &str, new: &str) -> Resul
     Ok(changed == 1)
 }
 
+/// The id of the enabled user with this name and this email.
+pub fn by_name_and_email(db: &Connection, name: &str, email: &str) -> Result<Option<i64>> {
+    db.prepare_cached(
+        "SELECT id FROM users WHERE name = ?1 AND email = ?2 COLLATE NOCASE AND disabled_at IS NULL",
+    )?
+    .query_row([name, email], |row| row.get(0))
+    .optional()
+}
+
 /// Sets the password of the user with this name and this email, and ends the sessions and the reset
 /// link. Returns the id, or `None` if no enabled user has both. Names are unique, so at most one
 /// user matches even where emails differ only in case.
@@ -207,6 +231,23 @@ pub fn set_show_name(db: &Transaction, id: i64, show_name: &str) -> Result<()> {
     db.prepare_cached("UPDATE users SET show_name = ?2 WHERE id = ?1")?
         .execute(params![id, show_name])?;
     Ok(())
+}
+
+/// Whether no other user has this email, without ASCII case, or it is the user's own already.
+pub fn may_have_email(db: &Transaction, id: i64, email: &str) -> Result<bool> {
+    db.prepare_cached(
+        "SELECT 1 FROM users WHERE id = ?1 AND (email = ?2 OR NOT EXISTS
+            (SELECT 1 FROM users WHERE email = ?2 COLLATE NOCASE AND id <> ?1))",
+    )?
+    .exists(params![id, email])
+}
+
+/// Changes the email of a user who [`may_have_email`], and ends the reset link: it may have been
+/// sent to the earlier email.
+pub fn set_email(db: &Transaction, id: i64, email: &str) -> Result<()> {
+    db.prepare_cached("UPDATE users SET email = ?2 WHERE id = ?1")?
+        .execute(params![id, email])?;
+    reset_links::delete_of(db, id)
 }
 
 /// Changes a user's key.

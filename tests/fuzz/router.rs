@@ -25,7 +25,8 @@ fuzz_target!(|data: &[u8]| {
     let known = endpoint(&path).is_some();
     let is_file =
         matches!(&*path, "/s/admin.jpg" | "/openapi.json" | "/") || path.starts_with("/page/");
-    let is_file = is_file && matches!(method, "GET" | "HEAD");
+    let is_redirect = path == "/.well-known/change-password";
+    let is_file = (is_file || is_redirect) && matches!(method, "GET" | "HEAD");
     let mut headers = Headers::default();
     headers.preflight = preflight;
     let request = Request {
@@ -37,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
     let (status, _) = STAGE.with_borrow_mut(|stage| stage.answer(request, b"{}"));
     let expected = match status {
         200 => known || is_file,
+        303 => is_redirect && is_file,
         401 | 403 => accountd::api::is_forward_auth(&path),
         204 => method == "OPTIONS" && (preflight || matches!(&*path, "/" | "*")),
         404 => !known && (!is_file || path.starts_with("/page/")),

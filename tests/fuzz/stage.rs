@@ -95,7 +95,17 @@ impl Stage {
                 .user
                 .map(|stored| stored.password)
                 .unwrap_or_default();
-            sessions::open(db, 1, &password, &crypto::sha256(TOKEN), NOW + 1, 2)
+            let new = sessions::New {
+                user: 1,
+                password: &password,
+                token: &crypto::sha256(TOKEN),
+                now: NOW,
+                expires_at: NOW + 1,
+                source: "-",
+                client: "other",
+                second_factor: false,
+            };
+            sessions::open(db, &new, 2)
         });
         // Refused where it is still there.
         drop(opened);

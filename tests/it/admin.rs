@@ -92,7 +92,7 @@ fn changes_to_a_user_take_effect_while_the_server_runs() {
     let expected = json!({
         "id": 1, "name": "rei", "show_name": "Rei Ayanami", "email": "rei@example.org", "avatar": "admin.jpg",
         "password_hash": "md5", "created_at": created, "disabled_at": null, "sessions": 1,
-        "sessions_end_at": shown["sessions_end_at"], "groups": [],
+        "sessions_end_at": shown["sessions_end_at"], "groups": [], "second_factor": false,
     });
     assert_eq!(shown, expected);
 
@@ -548,7 +548,7 @@ fn lists_are_aligned_and_escape_control_characters() {
     // A user is found by the name itself, not by its escaped form.
     assert!(
         done(&server, &["user", "show", "\u{1b}[31mred\n"])
-            .contains("name        \\u{1b}[31mred\\n\n")
+            .contains("name           \\u{1b}[31mred\\n\n")
     );
 }
 

@@ -716,3 +716,34 @@ fn check_reports_a_damaged_database() {
     let (code, out, _) = run(&["check", "--repair", "--data", text(&data.0)]);
     assert!(code == 1 && out.contains("wrong: database: "), "{out}");
 }
+
+#[test]
+fn a_backup_has_the_logo_and_a_restore_puts_it_back_unless_there_is_one() {
+    let data = Folder::with(json!({"logo": "ours.svg"}));
+    let logo = data.0.join("ours.svg");
+    fs::write(&logo, "<svg/>").unwrap();
+    let (mut server, target) = (Server::on(data), Folder::new());
+    server.register("rei");
+    let path = backup(&server, &target.0);
+    assert_eq!(fs::read_to_string(path.join("ours.svg")).unwrap(), "<svg/>");
+    succeed(&["check", "--data", text(&path)]);
+    server.signal("TERM");
+    server.wait();
+    let restore = ["restore", text(&path), "--data", text(&server.data.0)];
+    fs::write(&logo, "<svg>newer</svg>").unwrap();
+    succeed(&restore);
+    assert_eq!(fs::read_to_string(&logo).unwrap(), "<svg>newer</svg>");
+    fs::remove_file(&logo).unwrap();
+    succeed(&restore);
+    assert_eq!(fs::read_to_string(&logo).unwrap(), "<svg/>");
+    // A logo that is missing is not a reason to have no backup.
+    fs::remove_file(&logo).unwrap();
+    backup(&server, &target.0);
+    // Damage is noticed in it as in every other file.
+    fs::write(path.join("ours.svg"), "<svg></svg>").unwrap();
+    let error = refused(&["restore", text(&path), "--data", text(&server.data.0)]);
+    assert!(
+        error.contains("ours.svg: has changed since the backup"),
+        "{error}"
+    );
+}

@@ -1,6 +1,7 @@
 //! The contract: the table equals the document, and requests over a socket reach each of its rows.
 
 use crate::support::{CAPTCHA, FORM, KEY, RESET, Response, Server, form, new_user, picture, root};
+use crate::totp;
 use accountd::contract::{self, Endpoint, GET_VERIFICATION_CODE};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,9 @@ const UNREACHABLE: [(&str, u16, &str); 2] = [
         "drawing fails only by a panic, of which none is known",
     ),
 ];
+
+/// The code of accounts with a second factor, which the document does not have.
+const OTP_WRONG: u16 = 605;
 
 /// The document's rows: code and message by path.
 fn document() -> BTreeMap<String, BTreeSet<(u16, String)>> {
@@ -50,7 +54,9 @@ fn the_table_equals_the_document() {
     let table: BTreeMap<String, BTreeSet<(u16, String)>> = contract::DOCUMENT
         .iter()
         .map(|endpoint| {
+            // The code of a second factor is an addition.
             let rows = endpoint.refusals.iter().chain([&endpoint.success]);
+            let rows = rows.filter(|row| row.code != OTP_WRONG);
             (
                 endpoint.path.to_string(),
                 rows.map(|row| (row.code, row.message.to_string()))
@@ -335,7 +341,7 @@ fn registered() {
 
 #[test]
 fn login() {
-    let server = Server::start();
+    let server = Server::with(totp::settings());
     server.register("rei");
     let mut cases = Cases::of(&server, &contract::LOGIN);
     cases.methods();
@@ -367,7 +373,93 @@ fn login() {
             &json!(CAPTCHA.to_uppercase()),
         ),
     );
+    otp_rows(
+        &mut cases,
+        &json!({"username": "rei", "passwd": "a password"}),
+    );
     cases.complete();
+}
+
+/// The rows of an endpoint with a captcha for a user named `rei` with a second factor.
+fn otp_rows(cases: &mut Cases, body: &Value) {
+    let secret = totp::turn_on(cases.server, &cases.server.login("rei")).0;
+    for value in absent()
+        .iter()
+        .chain(&[json!("000000"), json!("x"), json!("1".repeat(65))])
+    {
+        cases.solved(605, changed(body, "otp", value));
+    }
+    cases.solved(605, body.clone());
+    let otp = totp::fresh_code(cases.server, &secret);
+    cases.solved(200, changed(body, "otp", &json!(otp)));
+}
+
+/// The rows of an endpoint that takes token, password and, if `otp` is one, the code.
+fn confirmed_rows(cases: &mut Cases, body: &Value) {
+    token_rows(cases, body);
+    for name in ["passwd", "otp"] {
+        if body.get(name).is_none() {
+            continue;
+        }
+        cases.is(404, &without(body, name));
+        for value in absent() {
+            cases.is(404, &changed(body, name, &value));
+            let unknown = changed(&changed(body, name, &value), "token", &json!("x"));
+            cases.is(403, &unknown);
+        }
+        cases.is(404, &changed(body, name, &json!("阿".repeat(1025))));
+    }
+    cases.is(604, &changed(body, "passwd", &json!("wrong")));
+}
+
+#[test]
+fn second_factors() {
+    let server = Server::with(totp::settings());
+    let token = server.user("rei");
+    let owner = json!({"token": token});
+    let password = changed(&owner, "passwd", &json!("a password"));
+    let with_otp = |otp: &str| changed(&password, "otp", &json!(otp));
+    let mut info = Cases::of(&server, &contract::TOTP_INFO);
+    let mut begin = Cases::of(&server, &contract::TOTP_BEGIN);
+    let mut confirm = Cases::of(&server, &contract::TOTP_CONFIRM);
+    let mut end = Cases::of(&server, &contract::TOTP_END);
+    token_rows(&mut info, &owner);
+    confirmed_rows(&mut begin, &password);
+    confirmed_rows(&mut confirm, &with_otp("000000"));
+    confirmed_rows(&mut end, &with_otp("000000"));
+    assert_eq!(
+        info.is(200, &owner).text(),
+        r#"{"message":{"on":false,"recovery_codes":0},"code":200}"#
+    );
+    confirm.is(606, &with_otp("000000"));
+    end.is(606, &with_otp("000000"));
+    let begun = begin.is(200, &password).json();
+    let secret = begun["message"]["secret"].as_str().unwrap();
+    for wrong in ["x", "12345", "1234567", "abcd-efgh-jkmn"] {
+        confirm.is(605, &with_otp(wrong));
+    }
+    end.is(606, &with_otp("000000"));
+    let otp = totp::fresh_code(&server, secret);
+    let codes = confirm.is(200, &with_otp(&otp)).json()["message"].clone();
+    assert_eq!(codes.as_array().unwrap().len(), 10);
+    begin.is(606, &password);
+    confirm.is(606, &with_otp(&otp));
+    assert_eq!(
+        info.is(200, &owner).text(),
+        r#"{"message":{"on":true,"recovery_codes":10},"code":200}"#
+    );
+    for wrong in ["x", &otp, "abcd-efgh-jkmn"] {
+        end.is(605, &with_otp(wrong));
+    }
+    end.is(200, &with_otp(codes[9].as_str().unwrap()));
+    let without = Server::with(json!({"totp_key": null}));
+    let mut off = Cases::of(&without, &contract::TOTP_BEGIN);
+    let token = without.user("rei");
+    off.is(503, &json!({"token": token, "passwd": "a password"}));
+    begin.seen.extend(off.seen);
+    for cases in [info, begin, confirm, end] {
+        cases.complete();
+    }
 }
 
 /// The rows of an endpoint that takes its token from the body.
@@ -462,7 +554,7 @@ fn update_key() {
 
 #[test]
 fn update_password() {
-    let server = Server::start();
+    let server = Server::with(totp::settings());
     let token = server.user("rei");
     let body = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "another"});
     let mut cases = Cases::of(&server, &contract::UPDATE_PASSWORD);
@@ -509,12 +601,16 @@ fn update_password() {
             .code(),
         200
     );
+    let back = json!({"username": "rei", "old_passwd": "another", "new_passwd": "a password"});
+    cases.solved(200, back);
+    let same = json!({"username": "rei", "old_passwd": "a password", "new_passwd": "a password"});
+    otp_rows(&mut cases, &same);
     cases.complete();
 }
 
 #[test]
 fn forget_password() {
-    let server = Server::start();
+    let server = Server::with(totp::settings());
     let token = server.user("rei");
     server.register("asuka");
     let body =
@@ -557,6 +653,9 @@ fn forget_password() {
             .code(),
         200
     );
+    let back = changed(&body, "new_passwd", &json!("a password"));
+    cases.solved(200, back.clone());
+    otp_rows(&mut cases, &back);
 
     let closed = Server::with(json!({"forgot_password_function_status": false}));
     let mut off = Cases::of(&closed, &contract::FORGET_PASSWORD);
@@ -756,6 +855,114 @@ fn logout() {
         );
     }
     assert_eq!(server.info(&elsewhere)["name"], "asuka");
+    cases.complete();
+}
+
+/// Turns on a second factor of the user with the id 1, with one recovery code, which is returned.
+fn second_factor(server: &Server) -> &'static str {
+    let db = server.database();
+    db.execute("INSERT INTO totp VALUES (1, x'00', 1, 0)", [])
+        .unwrap();
+    let digest = accountd::crypto::sha256("abcdefghjkmn");
+    db.execute("INSERT INTO recovery_codes VALUES (1, ?1)", [digest])
+        .unwrap();
+    "abcd-efgh-jkmn"
+}
+
+#[test]
+fn sessions() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let body = json!({"token": token});
+    let mut cases = Cases::of(&server, &contract::SESSIONS);
+    token_rows(&mut cases, &body);
+    let response = cases.is(200, &body).json();
+    let one = &response["message"][0];
+    let names: Vec<&str> = one.as_object().unwrap().keys().map(|key| &**key).collect();
+    let mut expected = [
+        "id",
+        "opened",
+        "seen",
+        "source",
+        "client",
+        "current",
+        "second_factor",
+    ];
+    expected.sort_unstable();
+    let mut names = names;
+    names.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(
+        (&one["source"], &one["client"], &one["current"]),
+        (&json!("127.0.0.1"), &json!("other"), &json!(true))
+    );
+    for end in absent() {
+        cases.is(200, &changed(&body, "end", &end));
+    }
+    let code = second_factor(&server);
+    cases.is(605, &body);
+    cases.is(605, &changed(&body, "otp", &json!("bcde-fghj-kmnp")));
+    cases.is(200, &changed(&body, "otp", &json!(code)));
+    cases.is(200, &body);
+    cases.complete();
+}
+
+#[test]
+fn update_email() {
+    let server = Server::start();
+    let token = server.user("rei");
+    server.register("asuka");
+    let body = json!({"token": token, "passwd": "a password", "new_email": "new@example.org"});
+    let mut cases = Cases::of(&server, &contract::UPDATE_EMAIL);
+    token_rows(&mut cases, &body);
+    for name in ["passwd", "new_email"] {
+        cases.is(404, &without(&body, name));
+        for value in absent() {
+            cases.is(404, &changed(&body, name, &value));
+        }
+    }
+    cases.is(404, &changed(&body, "new_email", &json!("阿".repeat(255))));
+    cases.is(404, &changed(&body, "passwd", &json!("阿".repeat(1025))));
+    cases.is(604, &changed(&body, "passwd", &json!("wrong")));
+    cases.is(
+        607,
+        &changed(&body, "new_email", &json!("ASUKA@example.org")),
+    );
+    assert_eq!(server.info(&token)["email"], "rei@example.org");
+    cases.is(200, &body);
+    assert_eq!(server.info(&token)["email"], "new@example.org");
+    cases.is(200, &changed(&body, "new_email", &json!("阿".repeat(254))));
+    let code = second_factor(&server);
+    cases.is(605, &body);
+    cases.is(605, &changed(&body, "otp", &json!("bcde-fghj-kmnp")));
+    cases.is(200, &changed(&body, "otp", &json!(code)));
+    cases.complete();
+}
+
+#[test]
+fn delete_account() {
+    let server = Server::start();
+    let token = server.user("rei");
+    let other = server.user("asuka");
+    let body = json!({"token": token, "passwd": "a password"});
+    let mut cases = Cases::of(&server, &contract::DELETE_ACCOUNT);
+    token_rows(&mut cases, &body);
+    cases.is(404, &without(&body, "passwd"));
+    for value in absent() {
+        cases.is(404, &changed(&body, "passwd", &value));
+    }
+    cases.is(404, &changed(&body, "passwd", &json!("阿".repeat(1025))));
+    cases.is(604, &changed(&body, "passwd", &json!("wrong")));
+    let code = second_factor(&server);
+    cases.is(605, &body);
+    assert_eq!(server.info(&token)["name"], "rei");
+    cases.is(200, &changed(&body, "otp", &json!(code)));
+    cases.is(403, &body);
+    assert_eq!(server.info(&other)["name"], "asuka");
+    let log_in = json!({"username": "rei", "passwd": "a password"});
+    assert_eq!(server.post_solved("/api/login", log_in).code(), 604);
+    // Name and email are free again.
+    server.user("rei");
     cases.complete();
 }
 

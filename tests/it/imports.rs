@@ -39,7 +39,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     (
         "site",
         &[
-            "app", "account", "store", "metrics", "config", "http", "contract", "clock",
+            "app", "account", "store", "metrics", "config", "http", "log", "contract", "clock",
         ],
     ),
     (

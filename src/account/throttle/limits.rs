@@ -27,8 +27,10 @@ pub enum Kind {
     Secret,
     /// Wrong guesses of one network at all secrets.
     Guesser,
-    /// New accounts from one network.
+    /// Requests for a new account from one network, refused ones included.
     Register,
+    /// New accounts from one network, or on the whole server.
+    NewAccount,
     /// New captchas for one network.
     Captcha,
     /// Uploads from one network.
@@ -37,6 +39,24 @@ pub enum Kind {
     Change,
     /// Changes of one account.
     Account,
+}
+
+/// What a wrong answer to a captcha costs in further captchas. With the captcha itself that is ten:
+/// a program that reads one in twenty gets one right in 38 seconds, after its burst. People who
+/// mistype one in five spend 2.8 captchas on each right answer, so behind one address 214 of them
+/// can sign in at once, and 1.8 a second after that.
+pub const WRONG_CAPTCHA_COST: u32 = 9;
+/// Milliseconds until one more new account of a source is allowed.
+const NEW_ACCOUNT_INTERVAL: u64 = 10_000;
+const HOUR: u64 = 3_600_000;
+
+/// The limits that the configuration sets; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// New accounts of one source at once.
+    pub registrations_per_source: u32,
+    /// New accounts on the whole server in an hour. As many are allowed at once.
+    pub registrations_per_hour: u32,
 }
 
 /// A token bucket: `burst` requests at once, and one more after each `interval`.
@@ -48,12 +68,12 @@ pub struct Rate {
     pub interval: u64,
 }
 
-impl Kind {
+impl Limits {
     /// The rate of one source, or of all clients for the kinds that are not per network. The
     /// numbers are for many people who share an address (a campus, a mobile carrier); one person
     /// never reaches a limit.
-    fn of_source(self) -> Rate {
-        let (burst, interval) = match self {
+    fn of_source(self, kind: Kind) -> Rate {
+        let (burst, interval) = match kind {
             // 100 in the first hour, as the longest wait allows too, then 40 an hour.
             Kind::Guess => (60, 90_000),
             // 300 in the first hour, then 150 an hour. Sources with free guesses left are admitted
@@ -62,6 +82,7 @@ impl Kind {
             // 600 in the first hour, then 300 an hour: the typing errors of some thousand people.
             Kind::Guesser => (300, 12_000),
             Kind::Register | Kind::Account => (300, 1000),
+            Kind::NewAccount => (self.registrations_per_source, NEW_ACCOUNT_INTERVAL),
             // Each log-in needs a captcha, and one or two changes may follow: some thousand people
             // in ten minutes.
             Kind::Captcha | Kind::Change => (600, 200),
@@ -70,6 +91,26 @@ impl Kind {
         Rate { burst, interval }
     }
 
+    /// The rate of a network. `None` is no limit.
+    pub fn rate(self, kind: Kind, width: Width) -> Option<Rate> {
+        let rate = match (kind, width) {
+            (Kind::NewAccount, Width::Everywhere) => Rate {
+                burst: self.registrations_per_hour,
+                interval: HOUR / u64::from(self.registrations_per_hour.max(1)),
+            },
+            _ => {
+                let (rate, multiplier) = (self.of_source(kind), kind.multiplier(width));
+                Rate {
+                    burst: rate.burst * multiplier,
+                    interval: rate.interval / u64::from(multiplier),
+                }
+            }
+        };
+        (rate.burst > 0).then_some(rate)
+    }
+}
+
+impl Kind {
     /// The rate of a network, as a multiple of the rate of a source.
     ///
     /// A client with a whole network has many addresses, and should not have as many budgets. But
@@ -89,26 +130,23 @@ impl Kind {
             (_, Width::Unknown | Width::V4Block | Width::V6Site) => 8,
         }
     }
-
-    /// The rate of a network.
-    pub fn rate(self, width: Width) -> Rate {
-        let (rate, multiplier) = (self.of_source(), self.multiplier(width));
-        Rate {
-            burst: rate.burst * multiplier,
-            interval: rate.interval / u64::from(multiplier),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Kind; 8] = [
+    const LIMITS: Limits = Limits {
+        registrations_per_source: 20,
+        registrations_per_hour: 300,
+    };
+
+    const ALL: [Kind; 9] = [
         Kind::Guess,
         Kind::Secret,
         Kind::Guesser,
         Kind::Register,
+        Kind::NewAccount,
         Kind::Captcha,
         Kind::Upload,
         Kind::Change,
@@ -123,7 +161,8 @@ mod tests {
                 &[Width::V6Link, Width::V6Home, Width::V6Site],
             ] {
                 for pair in path.windows(2) {
-                    let [narrow, wide] = [pair[0], pair[1]].map(|width| kind.rate(width));
+                    let [narrow, wide] =
+                        [pair[0], pair[1]].map(|width| LIMITS.rate(kind, width).unwrap());
                     assert!(
                         wide.burst >= 2 * narrow.burst && narrow.interval >= 2 * wide.interval,
                         "{kind:?} {pair:?}"
@@ -135,7 +174,7 @@ mod tests {
 
     #[test]
     fn one_site_does_not_fill_the_table_of_captchas() {
-        let rate = Kind::Captcha.rate(Width::V6Site);
+        let rate = LIMITS.rate(Kind::Captcha, Width::V6Site).unwrap();
         assert!(u64::from(rate.burst) + 300_000 / rate.interval < 20_000);
     }
 }

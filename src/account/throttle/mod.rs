@@ -8,9 +8,10 @@ mod limits;
 mod table;
 
 pub use crate::http::network::Source;
+pub use limits::Limits;
 
 use crate::http::network::Network;
-use limits::Kind;
+use limits::{Kind, WRONG_CAPTCHA_COST};
 use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use table::{Entry, Key, Table, millis};
 /// A costly request, for which each source has a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Budget {
-    /// A new account.
+    /// A request for a new account.
     Register,
     /// A new captcha.
     Captcha,
@@ -27,6 +28,16 @@ pub enum Budget {
     Upload,
     /// A change of an account. The account has a budget too, if its id is known.
     Change(Option<i64>),
+}
+
+/// A new account, which counts only once it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewAccount {
+    /// With the configured key. The whole server has a budget for these too, so that a program
+    /// that knows the key cannot fill the database.
+    WithKey,
+    /// With an invitation, which limits them itself.
+    Invited,
 }
 
 /// A secret that a client may guess at.
@@ -61,11 +72,15 @@ pub enum Verdict {
     Right,
     /// The guess was wrong.
     Wrong,
+    /// The guess was right, but the code of the second factor is absent. It counts as wrong for the
+    /// source's own waits alone, which the next right guess forgives: many people behind one
+    /// address sign in this way.
+    Incomplete,
     /// The request failed for another reason: the rest of it was invalid, or the server failed.
     Unknown,
 }
 
-/// A pending guess and the keys that it is charged to. It must always be settled.
+/// A pending guess or new account, and the keys that it is charged to. It must always be settled.
 #[derive(Debug, Default)]
 pub struct Guess {
     keys: Vec<Key>,
@@ -90,12 +105,12 @@ pub struct Throttle {
 impl Throttle {
     /// An empty throttle. Secrets are hashed with the key `secret`, so that clients cannot
     /// construct collisions with each other's entries.
-    pub fn new(enabled: bool, secret: u64) -> Throttle {
+    pub fn new(enabled: bool, limits: Limits, secret: u64) -> Throttle {
         Throttle {
             enabled,
             secret,
-            free: Table::default(),
-            paid: Table::default(),
+            free: Table::new(limits),
+            paid: Table::new(limits),
         }
     }
 
@@ -166,8 +181,69 @@ impl Throttle {
         for key in &guess.keys {
             match verdict {
                 Verdict::Wrong => table.confirm(key, guess.at),
+                Verdict::Incomplete if key.has_waits() => table.confirm(key, guess.at),
+                Verdict::Incomplete => table.refund(key, false),
                 Verdict::Right | Verdict::Unknown => table.refund(key, verdict == Verdict::Right),
             }
+        }
+    }
+
+    /// Charges the budgets for a new account. If one of them is used up, the error is the wait, and
+    /// nothing is charged. [`Verdict::Wrong`] keeps the charge, any other verdict refunds it: if
+    /// refused requests counted, a client without the key could use up the whole server's budget.
+    pub fn reserve(
+        &mut self,
+        account: NewAccount,
+        source: Source,
+        now: Duration,
+    ) -> Result<Guess, Duration> {
+        if !self.enabled {
+            return Ok(Guess::default());
+        }
+        let of_server = (account == NewAccount::WithKey).then_some(Network::EVERYWHERE);
+        let keys: Vec<Key> = source
+            .with_wider()
+            .chain(of_server)
+            .map(|network| Key {
+                kind: Kind::NewAccount,
+                network,
+                about: 0,
+            })
+            .collect();
+        let at = millis(now);
+        let waits = keys.iter().map(|key| self.paid.wait(key, at));
+        let wait = waits.max().unwrap_or_default();
+        if wait > 0 {
+            return Err(Duration::from_millis(wait));
+        }
+        for key in &keys {
+            self.paid.begin(*key, at);
+        }
+        Ok(Guess {
+            keys,
+            at,
+            is_free: false,
+        })
+    }
+
+    /// Charges the budgets of a source and of the networks around it for a wrong answer to a
+    /// captcha: for several further captchas, but no more than the source's budget can owe. So one
+    /// source never uses up the budget of its network, however many captchas it has kept.
+    pub fn charge_wrong_captcha(&mut self, source: Source, now: Duration) {
+        if !self.enabled {
+            return;
+        }
+        let now = millis(now);
+        let keys = source.with_wider().map(|network| Key {
+            kind: Kind::Captcha,
+            network,
+            about: 0,
+        });
+        let keys: Vec<Key> = keys.collect();
+        let credits = keys.iter().map(|key| self.free.credit(key, now));
+        let cost = credits.fold(WRONG_CAPTCHA_COST, u32::min);
+        for key in keys {
+            (0..cost).for_each(|_| self.free.charge(key, now));
         }
     }
 
@@ -263,6 +339,15 @@ mod tests {
         Duration::from_secs(100_000 + seconds)
     }
 
+    const LIMITS: Limits = Limits {
+        registrations_per_source: 20,
+        registrations_per_hour: 300,
+    };
+
+    fn throttle() -> Throttle {
+        Throttle::new(true, LIMITS, 1)
+    }
+
     fn from(address: &str) -> Source {
         Source::of(address.parse().ok())
     }
@@ -314,8 +399,7 @@ mod tests {
             Secret::UserKey("rei"),
             Secret::Link,
         ] {
-            let (mut throttle, source, mut now) =
-                (Throttle::new(true, 1), from("192.0.2.1"), seconds(0));
+            let (mut throttle, source, mut now) = (throttle(), from("192.0.2.1"), seconds(0));
             for expected in [0, 0, 1, 3, 5, 10, 20, 40, 40] {
                 assert_eq!(
                     wrong(&mut throttle, secret, source, now),
@@ -359,7 +443,7 @@ mod tests {
 
     #[test]
     fn wrong_guesses_are_forgotten_an_hour_after_the_last_one() {
-        let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
+        let (mut throttle, source) = (throttle(), from("192.0.2.1"));
         (0..60).for_each(|nth| {
             assert!(wrong(&mut throttle, rei(), source, seconds(nth * 40)).is_zero())
         });
@@ -375,7 +459,7 @@ mod tests {
 
     #[test]
     fn of_sixty_simultaneous_guesses_eight_are_admitted() {
-        let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
+        let (mut throttle, source) = (throttle(), from("192.0.2.1"));
         let mut pending: Vec<_> = (0..60)
             .filter_map(|_| throttle.admit(&[rei()], source, seconds(0)).ok())
             .collect();
@@ -400,7 +484,7 @@ mod tests {
 
     #[test]
     fn a_client_with_the_right_password_may_log_in_six_times_at_once() {
-        let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
+        let (mut throttle, source) = (throttle(), from("192.0.2.1"));
         // Also after one or two typing errors.
         for round in 0..100 {
             for _ in 0..round % 3 {
@@ -430,7 +514,7 @@ mod tests {
         };
         for _ in 0..50 {
             // Both throttles have the same wrong guesses; one also has guesses that are refunded.
-            let (mut one, mut other) = (Throttle::new(true, 1), Throttle::new(true, 1));
+            let (mut one, mut other) = (throttle(), throttle());
             let mut pending = Vec::new();
             let mut now = seconds(0);
             for _ in 0..200 {
@@ -482,7 +566,7 @@ mod tests {
         ];
         for (source, at_one, at_all) in rows {
             for (names, most) in [(1, at_one), (u64::MAX, at_all)] {
-                let (mut throttle, mut count) = (Throttle::new(true, 1), 0);
+                let (mut throttle, mut count) = (throttle(), 0);
                 for half in 0..2 * 3600 {
                     let name = (count % names).to_string();
                     let wait = wrong(
@@ -513,7 +597,7 @@ mod tests {
 
     #[test]
     fn during_an_attack_the_owner_has_three_guesses_from_a_new_source() {
-        let mut throttle = Throttle::new(true, 1);
+        let mut throttle = throttle();
         let count: usize = (0..3600).map(|second| botnet(&mut throttle, second)).sum();
         assert!(count <= 300 + 3 * 80, "{count}");
         for owner in ["192.0.2.1", "2001:db8::1", "?"] {
@@ -536,7 +620,7 @@ mod tests {
 
     #[test]
     fn during_an_attack_on_the_registration_key_every_new_source_is_admitted() {
-        let mut throttle = Throttle::new(true, 1);
+        let mut throttle = throttle();
         for second in 0..3600 {
             wrong(
                 &mut throttle,
@@ -564,7 +648,7 @@ mod tests {
 
     #[test]
     fn no_wait_exceeds_an_hour() {
-        let mut throttle = Throttle::new(true, 1);
+        let mut throttle = throttle();
         let owner = from("192.0.2.1");
         let mut longest = Duration::ZERO;
         let mut waiting = 0;
@@ -607,7 +691,7 @@ mod tests {
 
     #[test]
     fn a_budget_refills_after_it_is_used_up() {
-        let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
+        let (mut throttle, source) = (throttle(), from("192.0.2.1"));
         for _ in 0..600 {
             assert_eq!(throttle.spend(Budget::Captcha, source, seconds(0)), Ok(()));
         }
@@ -637,7 +721,7 @@ mod tests {
             (|_| "?".into(), 4800),
         ];
         for (source, most) in sources {
-            let mut throttle = Throttle::new(true, 1);
+            let mut throttle = throttle();
             let spent = (0..10_000).filter(|nth| {
                 throttle
                     .spend(Budget::Captcha, from(&source(*nth)), seconds(0))
@@ -656,7 +740,7 @@ mod tests {
 
     #[test]
     fn the_changes_of_an_account_have_a_budget_for_all_sources_together() {
-        let mut throttle = Throttle::new(true, 1);
+        let mut throttle = throttle();
         let mut change = |id: i64, nth: u32, now| {
             throttle.spend(
                 Budget::Change(Some(id)),
@@ -682,7 +766,7 @@ mod tests {
 
     #[test]
     fn a_refused_request_is_not_charged() {
-        let mut throttle = Throttle::new(true, 1);
+        let mut throttle = throttle();
         for nth in 0..4800 {
             assert!(
                 throttle
@@ -723,7 +807,7 @@ mod tests {
 
     #[test]
     fn free_requests_do_not_evict_guesses_that_cost_a_captcha() {
-        let mut throttle = Throttle::new(true, 1);
+        let mut throttle = throttle();
         for _ in 0..3 {
             assert!(wrong(&mut throttle, rei(), from("192.0.2.1"), seconds(0)).is_zero());
         }
@@ -743,7 +827,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_guesses_evicts_its_own_entries() {
-        let mut throttle = Throttle::new(true, 1);
+        let mut throttle = throttle();
         let honest = ["192.0.2.1", "2001:db9::1", "?"].map(from);
         for source in honest {
             (0..4).for_each(|nth| {
@@ -776,7 +860,7 @@ mod tests {
 
     #[test]
     fn the_next_worker_takes_over_the_state_with_pending_guesses_as_wrong() {
-        let (mut throttle, source) = (Throttle::new(true, 1), from("192.0.2.1"));
+        let (mut throttle, source) = (throttle(), from("192.0.2.1"));
         assert!(wrong(&mut throttle, rei(), source, seconds(0)).is_zero());
         let pending = [0, 1].map(|_| throttle.admit(&[rei()], source, seconds(7200)).unwrap());
         (0..600).for_each(|_| {
@@ -785,7 +869,7 @@ mod tests {
                 .unwrap()
         });
         let text = serde_json::to_string(&throttle.state()).unwrap();
-        let mut other = Throttle::new(true, 2);
+        let mut other = Throttle::new(true, LIMITS, 2);
         other.restore(serde_json::from_str(&text).unwrap());
         assert!(other.spend(Budget::Captcha, source, seconds(7200)).is_err());
         assert!(
@@ -810,11 +894,222 @@ mod tests {
 
     #[test]
     fn a_disabled_throttle_admits_everything() {
-        let (mut disabled, source) = (Throttle::new(false, 1), from("192.0.2.1"));
+        let (mut disabled, source) = (Throttle::new(false, LIMITS, 1), from("192.0.2.1"));
         for _ in 0..1000 {
             assert!(wrong(&mut disabled, rei(), source, seconds(0)).is_zero());
             assert_eq!(disabled.spend(Budget::Upload, source, seconds(0)), Ok(()));
+            assert!(
+                register(&mut disabled, NewAccount::WithKey, "192.0.2.1", seconds(0)).is_zero()
+            );
         }
+        assert!(entries(&disabled).is_empty());
+    }
+
+    /// Registers one account. Returns the wait if it is refused.
+    fn register(
+        throttle: &mut Throttle,
+        account: NewAccount,
+        source: &str,
+        now: Duration,
+    ) -> Duration {
+        match throttle.reserve(account, from(source), now) {
+            Ok(charge) => throttle.settle(charge, Verdict::Wrong),
+            Err(wait) => return wait,
+        }
+        Duration::ZERO
+    }
+
+    /// How many of 10,000 requests for a new account are admitted at one moment.
+    fn registered(
+        throttle: &mut Throttle,
+        account: NewAccount,
+        source: Sources,
+        now: Duration,
+    ) -> usize {
+        (0..10_000)
+            .filter(|nth| register(throttle, account, &source(*nth), now).is_zero())
+            .count()
+    }
+
+    const HOME: Sources = |_| "192.0.2.1".into();
+    const BLOCK: Sources = |nth| format!("192.0.2.{}", nth % 256);
+    const BOTNET: Sources = |nth| format!("2001:db8:{:x}::", nth % 0x1_0000);
+
+    #[test]
+    fn a_source_registers_twenty_accounts_and_then_one_in_ten_seconds() {
+        for account in [NewAccount::WithKey, NewAccount::Invited] {
+            let mut throttle = throttle();
+            assert_eq!(registered(&mut throttle, account, HOME, seconds(0)), 20);
+            assert_eq!(
+                register(&mut throttle, account, &HOME(0), seconds(4)),
+                Duration::from_secs(6)
+            );
+            assert_eq!(registered(&mut throttle, account, HOME, seconds(10)), 1);
+            assert_eq!(registered(&mut throttle, account, HOME, seconds(40)), 3);
+            assert_eq!(
+                registered(&mut throttle, account, BLOCK, seconds(40)),
+                160 - 3
+            );
+        }
+    }
+
+    #[test]
+    fn the_whole_server_registers_300_accounts_in_an_hour_and_invitations_do_not_count() {
+        let mut throttle = throttle();
+        let with_key = NewAccount::WithKey;
+        for nth in 0..1000 {
+            let wait = register(&mut throttle, NewAccount::Invited, &BOTNET(nth), seconds(0));
+            assert!(wait.is_zero());
+        }
+        assert_eq!(registered(&mut throttle, with_key, BOTNET, seconds(0)), 300);
+        let wait = register(&mut throttle, with_key, &BOTNET(999), seconds(0));
+        assert_eq!(wait, Duration::from_secs(12));
+        let invited = register(&mut throttle, NewAccount::Invited, &BOTNET(999), seconds(0));
+        assert!(invited.is_zero());
+        let hour = seconds(3600);
+        assert_eq!(registered(&mut throttle, with_key, BOTNET, hour), 300);
+    }
+
+    #[test]
+    fn an_account_that_is_not_made_costs_nothing_and_one_that_is_pending_counts() {
+        let (mut throttle, account) = (throttle(), NewAccount::WithKey);
+        let before = entries(&throttle);
+        let source = from("192.0.2.1");
+        for _ in 0..1000 {
+            let charge = throttle.reserve(account, source, seconds(0)).unwrap();
+            throttle.settle(charge, Verdict::Unknown);
+        }
+        assert_eq!(entries(&throttle), before);
+        let pending: Vec<_> = (0..1000)
+            .filter_map(|_| throttle.reserve(account, source, seconds(0)).ok())
+            .collect();
+        assert_eq!(pending.len(), 20);
+        for charge in pending {
+            throttle.settle(charge, Verdict::Unknown);
+        }
+        assert_eq!(entries(&throttle), before);
+    }
+
+    #[test]
+    fn the_limits_of_new_accounts_are_settings_and_zero_is_no_limit() {
+        for (of_source, an_hour, home, botnet) in [
+            (0, 0, 10_000, 10_000),
+            (0, 7, 7, 0),
+            (5, 0, 5, 10_000),
+            (5, 1000, 5, 995),
+        ] {
+            let limits = Limits {
+                registrations_per_source: of_source,
+                registrations_per_hour: an_hour,
+            };
+            let (mut throttle, with_key) = (Throttle::new(true, limits, 1), NewAccount::WithKey);
+            let count = registered(&mut throttle, with_key, HOME, seconds(0));
+            assert_eq!(count, home, "{limits:?}");
+            let count = registered(&mut throttle, with_key, BOTNET, seconds(0));
+            assert_eq!(count, botnet, "{limits:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_worker_takes_over_the_budgets_of_new_accounts() {
+        let (mut throttle, with_key) = (throttle(), NewAccount::WithKey);
+        for _ in 0..19 {
+            assert!(register(&mut throttle, with_key, &HOME(0), seconds(0)).is_zero());
+        }
+        let pending = throttle.reserve(with_key, from("192.0.2.1"), seconds(0));
+        let text = serde_json::to_string(&throttle.state()).unwrap();
+        throttle.settle(pending.unwrap(), Verdict::Wrong);
+        let mut other = Throttle::new(true, LIMITS, 2);
+        other.restore(serde_json::from_str(&text).unwrap());
+        assert_eq!(registered(&mut other, with_key, HOME, seconds(0)), 0);
+        assert_eq!(registered(&mut other, with_key, BOTNET, seconds(0)), 280);
+    }
+
+    #[test]
+    fn a_flood_does_not_evict_the_budget_of_the_whole_server() {
+        let (mut throttle, with_key) = (throttle(), NewAccount::WithKey);
+        assert_eq!(registered(&mut throttle, with_key, BOTNET, seconds(0)), 300);
+        for nth in 0..40_000 {
+            let name = format!("user {nth}");
+            let source = from(&format!("2001:db8:{nth:x}::"));
+            wrong(&mut throttle, Secret::Password(&name), source, seconds(1));
+        }
+        assert_eq!(registered(&mut throttle, with_key, BOTNET, seconds(1)), 0);
+    }
+
+    /// Fetches a captcha and answers it.
+    fn solve(throttle: &mut Throttle, source: Source, now: Duration, right: bool) -> bool {
+        let fetched = throttle.spend(Budget::Captcha, source, now).is_ok();
+        if fetched && !right {
+            throttle.charge_wrong_captcha(source, now);
+        }
+        fetched
+    }
+
+    #[test]
+    fn a_wrong_answer_to_a_captcha_costs_ten() {
+        let (mut throttle, source) = (throttle(), from("192.0.2.1"));
+        let mut solved = |now, right| {
+            (0..1000)
+                .filter(|_| solve(&mut throttle, source, now, right))
+                .count()
+        };
+        assert_eq!(solved(seconds(0), false), 60);
+        assert_eq!(solved(seconds(1), false), 1, "the budget may owe");
+        assert_eq!(solved(seconds(2), false), 0);
+        assert_eq!(solved(seconds(3), false), 1);
+        assert_eq!(solved(seconds(5), true), 5);
+    }
+
+    #[test]
+    fn behind_one_address_a_thousand_people_who_mistype_one_in_five_sign_in_within_ten_minutes() {
+        let (mut throttle, source) = (throttle(), from("192.0.2.1"));
+        let (mut right, mut tries) = (0, 0);
+        for second in 0..600 {
+            for _ in 0..1000 {
+                let is_right = tries % 5 != 0;
+                if !solve(&mut throttle, source, seconds(second), is_right) {
+                    break;
+                }
+                tries += 1;
+                right += u32::from(is_right);
+            }
+            if second == 0 {
+                assert!(right >= 170, "{right} at once");
+            }
+        }
+        assert!(right >= 1000, "{right}");
+    }
+
+    #[test]
+    fn a_source_with_many_wrong_answers_waits_for_two_minutes_and_delays_no_neighbour() {
+        let (mut throttle, source) = (throttle(), from("2001:db8::"));
+        // It keeps its captchas and answers all of them at the end of their time.
+        let mut kept = 0;
+        for second in 0..300 {
+            while throttle
+                .spend(Budget::Captcha, source, seconds(second))
+                .is_ok()
+            {
+                kept += 1;
+            }
+        }
+        assert_eq!(kept, 600 + 299 * 5);
+        for _ in 0..kept {
+            throttle.charge_wrong_captcha(source, seconds(300));
+        }
+        let wait = throttle.spend(Budget::Captcha, source, seconds(300));
+        assert!(wait.unwrap_err() <= Duration::from_millis(120_200));
+        for neighbour in ["2001:db8:0:1::", "2001:db8:0:100::", "192.0.2.1"] {
+            let spent = throttle.spend(Budget::Captcha, from(neighbour), seconds(300));
+            assert_eq!(spent, Ok(()), "{neighbour}");
+        }
+        assert_eq!(
+            throttle.spend(Budget::Captcha, source, seconds(421)),
+            Ok(())
+        );
+        let mut disabled = Throttle::new(false, LIMITS, 1);
+        disabled.charge_wrong_captcha(source, seconds(0));
         assert!(entries(&disabled).is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! A bounded table of budgets that refill, and of pending guesses.
 
 use super::limits::{
-    CONCURRENCY_WAIT, FORGET_AFTER, FREE_GUESSES, Kind, MAX_CONCURRENT_GUESSES, Rate, WAITS,
+    CONCURRENCY_WAIT, FORGET_AFTER, FREE_GUESSES, Kind, Limits, MAX_CONCURRENT_GUESSES, Rate, WAITS,
 };
 use crate::http::network::{Network, entries_to_evict};
 use serde::{Deserialize, Serialize};
@@ -42,18 +42,23 @@ pub struct Entry {
     pending: u16,
 }
 
-/// The entries, at most [`MAX_ENTRIES`].
+/// The entries, at most [`MAX_ENTRIES`], and the limits that hold for them.
 #[derive(Default)]
-pub struct Table(HashMap<Key, Entry>);
+pub struct Table(HashMap<Key, Entry>, Limits);
 
 impl Key {
     /// Whether the key counts the guesses of a source at a secret, after which it must wait.
-    fn has_waits(&self) -> bool {
+    pub(super) fn has_waits(&self) -> bool {
         self.kind == Kind::Guess && self.network.is_source()
     }
 
-    fn rate(&self) -> Rate {
-        self.kind.rate(self.network.width())
+    /// Whether the key counts the new accounts of the whole server. No other entry says the same.
+    fn is_of_server(&self) -> bool {
+        self.kind == Kind::NewAccount && self.network == Network::EVERYWHERE
+    }
+
+    fn rate(&self, limits: Limits) -> Option<Rate> {
+        limits.rate(self.kind, self.network.width())
     }
 }
 
@@ -87,31 +92,37 @@ impl Entry {
     }
 
     /// Records that a pending guess was wrong.
-    fn confirm(&mut self, key: &Key, now: u64) {
+    fn confirm(&mut self, key: &Key, rate: Option<Rate>, now: u64) {
         self.pending = self.pending.saturating_sub(1);
         if key.has_waits() {
             self.wrong = self.wrong(now).saturating_add(1);
         }
-        self.charge(key.rate(), now);
+        if let Some(rate) = rate {
+            self.charge(rate, now);
+        }
     }
 
     /// The entry with its pending guesses counted as wrong, for the next worker, which never learns
     /// how they end.
-    fn settled(mut self, key: &Key) -> Entry {
+    fn settled(mut self, key: &Key, rate: Option<Rate>) -> Entry {
         while self.pending > 0 {
-            self.confirm(key, self.begun);
+            self.confirm(key, rate, self.begun);
         }
         self
     }
 }
 
 impl Table {
+    /// An empty table.
+    pub fn new(limits: Limits) -> Table {
+        Table(HashMap::default(), limits)
+    }
+
     /// The time until a key's budget allows one more. Pending guesses count as spent.
     pub fn wait(&self, key: &Key, now: u64) -> u64 {
-        let Some(entry) = self.0.get(key) else {
+        let (Some(entry), Some(rate)) = (self.0.get(key), key.rate(self.1)) else {
             return 0;
         };
-        let rate = key.rate();
         let spent = entry.whole.saturating_sub(now) + u64::from(entry.pending) * rate.interval;
         (spent + rate.interval).saturating_sub(u64::from(rate.burst) * rate.interval)
     }
@@ -133,11 +144,29 @@ impl Table {
 
     /// Charges a key's budget for one request.
     pub fn charge(&mut self, key: Key, now: u64) {
-        self.entry(key, now).charge(key.rate(), now);
+        if let Some(rate) = key.rate(self.1) {
+            self.entry(key, now).charge(rate, now);
+        }
     }
 
-    /// Charges a key's budget for a pending guess.
+    /// How many more requests a key's budget can be charged for until it owes as many as its burst.
+    /// So a wait for the budget is at most the time in which a used-up budget becomes full.
+    pub fn credit(&self, key: &Key, now: u64) -> u32 {
+        let Some(rate) = key.rate(self.1) else {
+            return u32::MAX;
+        };
+        let spent = self.0.get(key).map_or(0, |entry| {
+            entry.whole.saturating_sub(now).div_ceil(rate.interval)
+        });
+        let most = 2 * u64::from(rate.burst);
+        u32::try_from(most.saturating_sub(spent)).unwrap_or(u32::MAX)
+    }
+
+    /// Charges a key's budget for a pending guess or a pending new account.
     pub fn begin(&mut self, key: Key, now: u64) {
+        if key.rate(self.1).is_none() {
+            return;
+        }
         let entry = self.entry(key, now);
         entry.pending = entry.pending.saturating_add(1);
         entry.begun = now;
@@ -146,7 +175,7 @@ impl Table {
     /// Makes the charge of [`Table::begin`] final, since the guess was wrong.
     pub fn confirm(&mut self, key: &Key, now: u64) {
         if let Some(entry) = self.0.get_mut(key) {
-            entry.confirm(key, now);
+            entry.confirm(key, key.rate(self.1), now);
         }
     }
 
@@ -176,8 +205,8 @@ impl Table {
     }
 
     /// Removes blank entries and then, if that is not enough, the oldest entries of the networks
-    /// with most entries. Entries with pending guesses stay, since these must be settled; there are
-    /// no more of them than requests in progress.
+    /// with most entries. The budget of the whole server stays, and so do entries with pending
+    /// guesses, since these must be settled; there are no more of them than requests in progress.
     fn evict(&mut self, now: u64) {
         // Into a new map: removals from a full one leave tombstones, which would make it grow.
         let full = std::mem::replace(&mut self.0, HashMap::with_capacity(MAX_ENTRIES));
@@ -185,7 +214,8 @@ impl Table {
             .extend(full.into_iter().filter(|(_, entry)| !entry.is_blank(now)));
         let surplus = (self.0.len() + EVICTION_SIZE).saturating_sub(MAX_ENTRIES);
         if surplus > 0 {
-            let settled = self.0.iter().filter(|(_, entry)| entry.pending == 0);
+            let may_go = |key: &Key, entry: &Entry| entry.pending == 0 && !key.is_of_server();
+            let settled = self.0.iter().filter(|(key, entry)| may_go(key, entry));
             // Of entries with the same time, those about no single secret or account are kept
             // longest.
             let order = |key: &Key, entry: &Entry| 2 * entry.used + u64::from(key.about == 0);
@@ -202,7 +232,7 @@ impl Table {
     pub fn state(&self) -> Vec<(Key, Entry)> {
         self.0
             .iter()
-            .map(|(key, entry)| (*key, entry.settled(key)))
+            .map(|(key, entry)| (*key, entry.settled(key, key.rate(self.1))))
             .collect()
     }
 

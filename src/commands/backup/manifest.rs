@@ -2,13 +2,13 @@
 //! reveal damage.
 //!
 //! The checksums are sorted by path, byte by byte: the database, its pictures, `backup.json`,
-//! `config.json`. The database returns its pictures in the same order, so both lists are compared
+//! `config.json`. The page's logo comes last, whatever its name is. The database returns its pictures in the same order, so both lists are compared
 //! line by line, without holding either in memory.
 
 use crate::account::avatar;
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::count;
-use crate::config;
+use crate::config::{self, logo};
 use crate::crypto;
 use crate::store::{self, Store, integrity, schema, users};
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,7 @@ pub fn lines(backup: &Path) -> Result<impl Iterator<Item = Result<Line, String>>
 /// Whether a file of a backup can have this path.
 fn is_path(path: &str) -> bool {
     matches!(path, store::FILE | SUMMARY | config::FILE)
+        || logo::is_name(path)
         || path.strip_prefix("avatars/").is_some_and(avatar::is_name)
 }
 
@@ -207,7 +208,7 @@ impl<L: Iterator<Item = Result<Line, String>>> Check<'_, L> {
         result?;
         self.expect(SUMMARY)?;
         while let Some(line) = self.take() {
-            if line.path != config::FILE {
+            if line.path != config::FILE && !logo::is_name(&line.path) {
                 self.faults.push(format!(
                     "{CHECKSUMS}: {} is listed, but does not belong to the backup",
                     line.path

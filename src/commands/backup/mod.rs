@@ -8,7 +8,7 @@ use self::manifest::Summary;
 use crate::account::avatar;
 use crate::command::{Args, Argument, Command, DATA, Failure, print};
 use crate::commands::terminal::progress::Progress;
-use crate::config;
+use crate::config::{self, logo};
 use crate::crypto;
 use crate::store::{self, Store, users};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -23,7 +23,7 @@ pub const BACKUP: Command = Command {
     doc: "back up the data folder into a new folder in DIR, and verify the copy",
     about: "The server can keep running, and no change waits for the backup. The new folder is called accountd- and the time \
             (UTC). It has the state of one moment: the database, the picture of each user in it, config.json, which holds \
-            secrets, and SHA256SUMS, which reveals damage: accountd check --data FOLDER and restore compare every file with it. \
+            secrets, the page's logo, and SHA256SUMS, which reveals damage: accountd check --data FOLDER and restore compare every file with it. \
             The folder gets its name once it is on disk and verified. What an interrupted backup left behind is removed by \
             the next one.\n\
             A picture that is replaced meanwhile stays until it is copied. Only one backup at a time can run on a data folder.",
@@ -165,6 +165,10 @@ fn copy(
         let (_, sum) = copy_file(&data.join(config::FILE), &folder.join(config::FILE))?;
         record(&sum, config::FILE)?;
     }
+    if let Some(name) = logo(data) {
+        let (_, sum) = copy_file(&data.join(&name), &folder.join(&name))?;
+        record(&sum, &name)?;
+    }
     let file = sums
         .into_inner()
         .map_err(|error| at_path(folder)(error.into_error()))?;
@@ -173,6 +177,14 @@ fn copy(
         sync_folder(folder)?;
     }
     Ok(summary)
+}
+
+/// The name of the page's logo, if there is such a file. A backup does not fail for its sake.
+fn logo(data: &Path) -> Option<String> {
+    let loaded = config::environment().and_then(|found| config::load(data, &found, &[]));
+    let (config, _) = loaded.ok()?;
+    let name = config.logo?;
+    logo::open(data, &name).is_ok().then_some(name)
 }
 
 /// Removes pictures that were replaced while the backup had them locked.

@@ -8,7 +8,7 @@ use crate::commands::backup::manifest::{self, Line, Summary};
 use crate::commands::backup::{at_path, copy_file, sync_folder, unused_path};
 use crate::commands::terminal::progress::Progress;
 use crate::commands::terminal::table::count;
-use crate::config;
+use crate::config::{self, logo};
 use crate::process::data_folder::{self, Purpose};
 use crate::store::{self, Store, audit, users};
 use std::fs::{self, DirBuilder};
@@ -30,8 +30,8 @@ pub const RESTORE: Command = Command {
     about: "The whole backup is verified first; if it is damaged, nothing changes. The command refuses to run while a server \
             uses the data folder and, without --force, if users were added, changed or deleted after the backup was made.\n\
             The previous database and pictures are kept in the data folder, in a folder called before-restore- and the time \
-            (UTC). Remove it when you no longer need it. An existing config.json stays; if there is none, the backup's is \
-            used.\n\
+            (UTC). Remove it when you no longer need it. An existing config.json or logo stays; if there is none, the backup's \
+            is used.\n\
             After an interruption, such as a loss of power, the folder has either the old state or the new one, complete.",
     arguments: &[Argument {
         name: "DIR",
@@ -165,6 +165,7 @@ fn restore_file(data: &Path, backup: &Path, line: &Line) -> Result<u64, String> 
         manifest::SUMMARY => return Ok(0),
         config::FILE if data.join(config::FILE).exists() => return Ok(0),
         config::FILE => (data.join("config.json.new"), Some(data.join(config::FILE))),
+        path if logo::is_name(path) && data.join(path).exists() => return Ok(0),
         path => (
             avatar::path(data, &avatar::temporary_name()),
             Some(data.join(path)),

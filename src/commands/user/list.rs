@@ -130,6 +130,7 @@ fn show(args: &Args) -> Result<(), Failure> {
         sessions,
         sessions_end_at,
         groups,
+        second_factor,
     } = &account;
     let until = sessions_end_at
         .map(|end| format!(", the last until {}", time(end)))
@@ -151,6 +152,10 @@ fn show(args: &Args) -> Result<(), Failure> {
         ),
         ("sessions", format!("{sessions}{until}")),
         ("groups", groups.join(", ")),
+        (
+            "second factor",
+            if *second_factor { "on" } else { "off" }.into(),
+        ),
     ]
     .map(|(name, value)| [name.into(), value]);
     print(&Table::without_header().page(rows))

@@ -7,6 +7,7 @@ mod list;
 mod look_alikes;
 mod remove;
 mod reset_link;
+mod totp_off;
 
 pub use add::ADD;
 pub use change::{DISABLE, ENABLE, LOGOUT, RENAME, SET_PASSWORD};
@@ -14,6 +15,7 @@ pub use group::GROUP;
 pub use list::{LIST, SHOW};
 pub use remove::DELETE;
 pub use reset_link::RESET_LINK;
+pub use totp_off::TOTP_OFF;
 
 use super::DataFolder;
 use super::terminal::{prompt, table};
@@ -44,6 +46,7 @@ struct View<'a> {
     sessions: i64,
     sessions_end_at: Option<i64>,
     groups: &'a [String],
+    second_factor: bool,
     /// In a list, the ids of users with a look-alike name.
     #[serde(skip_serializing_if = "Option::is_none")]
     looks_like: Option<&'a [i64]>,
@@ -58,6 +61,7 @@ fn json(account: &Account, looks_like: Option<&[i64]>) -> String {
         sessions,
         sessions_end_at,
         groups,
+        second_factor,
     } = account;
     let view = View {
         id: user.id,
@@ -71,6 +75,7 @@ fn json(account: &Account, looks_like: Option<&[i64]>) -> String {
         sessions: *sessions,
         sessions_end_at: *sessions_end_at,
         groups,
+        second_factor: *second_factor,
         looks_like,
     };
     table::json(&view)

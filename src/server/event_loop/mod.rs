@@ -33,6 +33,8 @@ const READ_BUFFER: usize = 16 * 1024;
 const MAX_ACCEPTS: u32 = 64;
 /// Time between two checks of all deadlines.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Time until work that waits is done although there are no connections.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Events fetched by one call of epoll_wait.
 const MAX_EVENTS: usize = 256;
 /// Events handled before new ones are fetched: a few milliseconds if each is a full buffer of
@@ -127,8 +129,8 @@ impl EventLoop {
     }
 
     /// Runs until [`EventLoop::stop`]. Calls `each_second` about once a second while there are
-    /// connections.
-    pub fn run(&self, each_second: impl Fn()) {
+    /// connections, and within a minute while `waits` says that there is work for it.
+    pub fn run(&self, each_second: impl Fn(), waits: impl Fn() -> bool) {
         let mut buffer = vec![0; READ_BUFFER];
         let mut events = Vec::with_capacity(MAX_EVENTS);
         // The connections with events: a network with many busy ones delays only its own.
@@ -142,7 +144,10 @@ impl EventLoop {
                 self.notify_change();
             }
             // Without connections there are no deadlines to check.
-            let timeout = (!accepting || !self.connections().is_empty()).then_some(SWEEP_INTERVAL);
+            let timeout = match !accepting || !self.connections().is_empty() {
+                true => Some(SWEEP_INTERVAL),
+                false => waits().then_some(LONGEST_WAIT),
+            };
             let timeout = if flags.is_empty() {
                 timeout
             } else {
@@ -464,7 +469,7 @@ mod tests {
         event_loop.memory_limit = memory_limit;
         let event_loop = Arc::new(event_loop);
         let running = event_loop.clone();
-        thread::spawn(move || running.run(|| ()));
+        thread::spawn(move || running.run(|| (), || false));
         (event_loop, address)
     }
 

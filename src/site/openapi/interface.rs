@@ -110,6 +110,11 @@ fn value(endpoint: &Endpoint) -> Value {
             json!({"type": "string", "const": endpoint.success.message})
         }
         ValueKind::Token => token(),
+        ValueKind::SentenceOrToken => {
+            let sentence = json!({"type": "string", "const": endpoint.success.message});
+            json!({"anyOf": [sentence, token()]})
+        }
+        ValueKind::Sessions => json!({"type": "array", "items": session()}),
         ValueKind::AvatarName => text(&format!("The picture's name under `{AVATARS}`.")),
         ValueKind::Link => {
             let members = json!({
@@ -134,6 +139,30 @@ fn value(endpoint: &Endpoint) -> Value {
                 "properties": members, "additionalProperties": false,
             })
         }
+        ValueKind::SecondFactor => json!({
+            "type": "object", "required": ["on", "recovery_codes"],
+            "properties": {
+                "on": {"type": "boolean"},
+                "recovery_codes": {
+                    "type": "integer", "minimum": 0,
+                    "description": "How many recovery codes are left.",
+                },
+            },
+            "additionalProperties": false,
+        }),
+        ValueKind::Enrolment => json!({
+            "type": "object", "required": ["secret", "uri", "qr"],
+            "properties": {
+                "secret": text("The secret in base32, without padding."),
+                "uri": text("The secret as an `otpauth://` address."),
+                "qr": text("The QR code of that address, as SVG."),
+            },
+            "additionalProperties": false,
+        }),
+        ValueKind::RecoveryCodes => json!({
+            "type": "array", "items": {"type": "string"},
+            "description": "Codes, each of which replaces `otp` once. They are shown only now.",
+        }),
         ValueKind::Account => {
             let names = ["key", "name", "token", "show_name", "email", "avatar"];
             let mut members: Map<String, Value> = names
@@ -148,6 +177,32 @@ fn value(endpoint: &Endpoint) -> Value {
             })
         }
     }
+}
+
+/// The schema of a session in a list. What those of older versions lack is null.
+fn session() -> Value {
+    let time = |description: &str| {
+        json!({
+            "type": ["integer", "null"], "format": "int64",
+            "description": format!("{description}, in Unix seconds."),
+        })
+    };
+    let texts = |description: &str| json!({"type": ["string", "null"], "description": description});
+    let is = |description: &str| json!({"type": "boolean", "description": description});
+    let members = json!({
+        "id": text("Names the session in `end`."),
+        "opened": time("When it was opened"),
+        "seen": time("The beginning of the hour in which it was used last"),
+        "source": texts("The address that it was opened from."),
+        "client": texts("The kind of client that has opened it, in fixed words."),
+        "current": is("Whether it is the session of the request."),
+        "second_factor": is("Whether it was opened with a second factor."),
+    });
+    json!({
+        "type": "object",
+        "required": ["id", "opened", "seen", "source", "client", "current", "second_factor"],
+        "properties": members, "additionalProperties": false,
+    })
 }
 
 fn refusal(endpoint: &Endpoint, row: &Row) -> Value {

@@ -1,34 +1,23 @@
 //! The web page: its files, which are part of the program, and how they are served.
 
-use crate::config::Config;
-use crate::contract::{DOCUMENT, TOO_SMALL};
-use crate::http::{self, Body, Reply};
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+mod index;
 
-/// The page at `/`. Each `{NAME}` in it is replaced by a value from the configuration.
-const INDEX: &str = include_str!("files/index.html");
+use super::file::{CHECKED, FOREVER, File};
+use crate::config::{Config, logo};
+use crate::http::encoding::{compress, joined};
+use crate::http::{self, Headers, Reply};
+use crate::log::{self, Level};
+use std::path::Path;
 
-/// The files below `/page/`: names and texts.
-const FILES: [(&str, &str); 17] = [
-    ("style.css", include_str!("files/style.css")),
-    ("icon.svg", include_str!("files/icon.svg")),
-    ("main.js", include_str!("files/main.js")),
-    ("account.js", include_str!("files/account.js")),
-    ("address.js", include_str!("files/address.js")),
-    ("api.js", include_str!("files/api.js")),
-    ("captcha.js", include_str!("files/captcha.js")),
-    ("crop.js", include_str!("files/crop.js")),
-    ("encode.js", include_str!("files/encode.js")),
-    ("forms.js", include_str!("files/forms.js")),
-    ("links.js", include_str!("files/links.js")),
-    ("onward.js", include_str!("files/onward.js")),
-    ("return.js", include_str!("files/return.js")),
-    ("session.js", include_str!("files/session.js")),
-    ("square.js", include_str!("files/square.js")),
-    ("storage.js", include_str!("files/storage.js")),
-    ("texts.js", include_str!("files/texts.js")),
-];
+/// All modules of the page as one script, its style sheet and its icon, compressed (build.rs).
+const SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/script.js.gz"));
+const STYLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/style.css.gz"));
+const ICON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/icon.svg.gz"));
+/// The texts of each language, and the page from `<main>` on with these texts.
+const ENGLISH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/en.json.gz"));
+const CHINESE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/zh.json.gz"));
+const ENGLISH_PAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rest-en.html.gz"));
+const CHINESE_PAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rest-zh.html.gz"));
 
 /// What a browser may do with the page: run its scripts, show its pictures and the one that is
 /// being cropped, and send requests to this server. Inline scripts, other origins, frames, and text
@@ -36,115 +25,98 @@ const FILES: [(&str, &str); 17] = [
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The files as they are sent.
-pub struct Page(Vec<File>);
+/// What a browser may do with a host's own logo, if it is opened by itself: nothing but show it. An
+/// SVG file may have a style.
+const LOGO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
-struct File {
-    path: String,
-    content_type: &'static str,
-    text: Cow<'static, str>,
-    etag: String,
+/// The page at `/` and its files.
+pub struct Page {
+    english: File,
+    chinese: File,
+    files: Vec<File>,
 }
 
 impl Page {
-    /// The page of a server with this configuration.
-    pub fn new(config: &Config) -> Page {
-        let below_page = FILES
-            .into_iter()
-            .map(|(name, text)| (format!("/page/{name}"), Cow::Borrowed(text)));
-        let all = [("/".to_string(), Cow::Owned(index(config)))]
-            .into_iter()
-            .chain(below_page);
-        Page(
-            all.map(|(path, text)| File {
-                content_type: content_type(&path),
-                etag: http::etag(&text),
-                path,
-                text,
-            })
-            .collect(),
-        )
+    /// The page of a server with this data folder and configuration. Without a usable logo, the page
+    /// has the icon in its place.
+    pub fn new(data: &Path, config: &Config) -> Page {
+        let script = named("main", "js", "text/javascript; charset=utf-8", SCRIPT);
+        let style = named("style", "css", "text/css; charset=utf-8", STYLE);
+        let en = named("en", "json", "application/json", ENGLISH);
+        let zh = named("zh", "json", "application/json", CHINESE);
+        let icon = File::new("/page/icon.svg", "image/svg+xml", CHECKED, ICON.into());
+        let logo = config.logo.as_deref().and_then(|name| own_logo(data, name));
+        let logo_path = &logo.as_ref().unwrap_or(&icon).path;
+        // Each carries the texts of its language, so that the page needs no further request.
+        let index = |language, rest, other: &File| {
+            let paths = [
+                ("script", &*script.path),
+                ("style", &style.path),
+                ("other", &other.path),
+                ("logo", logo_path),
+            ];
+            let head = index::head(config, language, &paths);
+            let content = joined(head.as_bytes(), rest).into();
+            let mut file = File::new("/", "text/html; charset=utf-8", CHECKED, content);
+            file.policy = Some(POLICY);
+            file.vary = "Accept-Encoding, Accept-Language";
+            file
+        };
+        let (english, chinese) = (
+            index("en", ENGLISH_PAGE, &zh),
+            index("zh-CN", CHINESE_PAGE, &en),
+        );
+        let mut files = vec![script, style, icon, en, zh];
+        for file in &mut files {
+            file.policy = Some(POLICY);
+        }
+        files.extend(logo);
+        Page {
+            english,
+            chinese,
+            files,
+        }
     }
 
     /// The reply to GET; `None` if the path has no file.
-    pub fn serve(&self, path: &str, if_none_match: &str) -> Option<Reply> {
-        let file = self.0.iter().find(|file| file.path == path)?;
-        let headers = vec![
-            ("Content-Type", file.content_type.into()),
-            ("ETag", file.etag.clone().into()),
-            ("Cache-Control", "no-cache".into()),
-            ("Content-Security-Policy", POLICY.into()),
-            ("Referrer-Policy", "no-referrer".into()),
-            ("Cross-Origin-Opener-Policy", "same-origin".into()),
-        ];
-        if http::etag_matches(if_none_match, &file.etag) {
-            return Some(Reply::empty(304, headers));
-        }
-        let body = match &file.text {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.clone().into_bytes()),
+    pub fn serve(&self, path: &str, request: &Headers) -> Option<Reply> {
+        let file = match path {
+            "/" if request.prefers_chinese => &self.chinese,
+            "/" => &self.english,
+            _ => self.files.iter().find(|file| file.path == path)?,
         };
-        Some(Reply {
-            status: 200,
-            code: None,
-            headers,
-            body: Body::Bytes(body),
-        })
+        Some(file.serve(request))
     }
 }
 
-/// The text of `/`. Without a configured key, a function is shown as closed, since no key is
-/// accepted.
-fn index(config: &Config) -> String {
-    let open = |on: bool, key: &Option<String>| {
-        if on && key.is_some() {
-            "open"
-        } else {
-            "closed"
+/// A file whose name contains its digest, as in `/page/main-0123….js`.
+fn named(stem: &str, extension: &str, content_type: &'static str, content: &'static [u8]) -> File {
+    // Half of the digest tells the builds apart.
+    let digest = &http::digest(content)[..16];
+    let path = format!("/page/{stem}-{digest}.{extension}");
+    File::new(&path, content_type, FOREVER, content.into())
+}
+
+/// The logo that the host has set. What is wrong with it is logged.
+fn own_logo(data: &Path, name: &str) -> Option<File> {
+    match logo::read(data, name) {
+        Ok((content_type, content)) => {
+            let content = compress(&content).into();
+            let mut file = File::new("/page/logo", content_type, CHECKED, content);
+            file.policy = Some(LOGO_POLICY);
+            Some(file)
         }
-    };
-    let registration = open(
-        config.registration_function_status,
-        &config.secret_key_required_for_account_registration,
-    );
-    let reset = open(
-        config.forgot_password_function_status,
-        &config.forget_password_key,
-    );
-    let cookie_domain = config.cookie_domain.as_deref().unwrap_or_default();
-    let cookie_domain = cookie_domain.to_ascii_lowercase();
-    let limits: BTreeMap<_, _> = DOCUMENT
-        .iter()
-        .flat_map(|endpoint| endpoint.fields)
-        .map(|field| (field.name, field.limit))
-        .collect();
-    INDEX
-        .replace("{registration}", registration)
-        .replace("{reset}", reset)
-        .replace("{too-small}", &TOO_SMALL.to_string())
-        .replace("{largest}", &config.max_avatar_bytes.to_string())
-        .replace("{least}", &config.min_password_length.to_string())
-        .replace(
-            "{common}",
-            if config.refuse_common_passwords {
-                "refused"
-            } else {
-                "allowed"
-            },
-        )
-        .replace("{cookie-domain}", &cookie_domain)
-        .replace(
-            "{limits}",
-            &serde_json::to_string(&limits).expect("names and numbers serialise"),
-        )
-}
-
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit_once('.') {
-        None => "text/html; charset=utf-8",
-        Some((_, "css")) => "text/css; charset=utf-8",
-        Some((_, "js")) => "text/javascript; charset=utf-8",
-        Some((_, "svg")) => "image/svg+xml",
-        Some(other) => panic!("no content type for {other:?}"),
+        Err(fault) => {
+            log::line(
+                Level::Error,
+                &format!("{fault}; the page shows accountd's own"),
+            );
+            None
+        }
     }
 }
+
+#[cfg(test)]
+mod bundle;
+#[cfg(test)]
+mod tests;

@@ -2,145 +2,165 @@
 
 import { call } from "./api.js";
 import { crop } from "./crop.js";
-import { hush, hold, isHeld, show, wire } from "./forms.js";
-import * as session from "./session.js";
-import { make } from "./texts.js";
+import { countDown, hasEnded, hush, hold, isHeld, show, whenEnded, wire } from "./forms.js";
+import { fillKey } from "./key.js";
+import { wireOwn } from "./own.js";
+import { closeSession, currentToken } from "./session.js";
+import { wireSessions } from "./sessions.js";
+import { byId, isDialogOpen } from "./sheet.js";
+import { makeButton } from "./texts.js";
+import { wireTotp } from "./totp.js";
 
-const element = (id) => document.getElementById(id);
-const view = element("account");
-const form = (api) => view.querySelector(`[data-api=${api}]`);
-const message = element("account-message");
-const picture = element("picture");
+const accountView = byId("account");
+const accountForm = (api) => accountView.querySelector(`[data-api=${api}]`);
+const message = byId("account-message");
+const picture = byId("picture");
 
 let account = null;
+/// What a person had typed when the session ended, { name, texts }.
+let kept = null;
 
-function fill() {
-  const { id, key, name, show_name, email, avatar } = account;
-  element("account-title").textContent = show_name;
-  element("account-name").textContent = name;
-  element("account-email").textContent = email;
-  element("account-id").textContent = id;
-  element("key").value = key;
-  form("update_password").elements.username.value = name;
-  const image = element("avatar");
+const typedFields = () => [...accountView.querySelectorAll(".field input[name]")].filter((one) => !/passw|otp|verif/.test(one.name));
+
+/// Keeps what is typed for when this person has signed in again.
+function keepTyped() {
+  kept = account && { name: account.name, texts: typedFields().map((input) => [input, input.value]) };
+}
+
+function fillAccount() {
+  const { id, name, show_name, email, avatar } = account;
+  byId("account-title").textContent = show_name;
+  byId("account-name").textContent = name;
+  byId("account-email").textContent = email;
+  byId("account-id").textContent = id;
+  fillKey(account);
+  // For password managers: whose password it is.
+  for (const input of document.querySelectorAll("input.unseen")) input.value = name;
+  // This does not replace what is being typed.
+  byId("show-name").defaultValue = show_name;
+  for (const [input, text] of kept?.name === name ? kept.texts : []) {
+    input.value = text;
+    const panel = text && input.closest("details");
+    if (panel) panel.open = true;
+  }
+  kept = null;
+  const image = byId("avatar");
   const source = `s/${encodeURIComponent(avatar)}`;
-  if (image.getAttribute("src") !== source) image.src = source;
+  if (image.getAttribute("src") !== source) image.src = byId("picture-link").href = source;
 }
 
 function empty() {
   account = null;
-  for (const id of ["account-title", "account-name", "account-email", "account-id"]) element(id).textContent = "";
-  element("key").value = "";
-  element("avatar").removeAttribute("src");
-  for (const input of view.querySelectorAll("form input[name]")) input.value = "";
-}
-
-function retry(load) {
-  const button = make("button", "retry");
-  button.type = "button";
-  button.className = "plain";
-  button.addEventListener("click", load);
-  message.append(button);
+  for (const id of ["account-title", "account-name", "account-email", "account-id"]) byId(id).textContent = "";
+  fillKey(null);
+  byId("avatar").removeAttribute("src");
+  byId("picture-link").removeAttribute("href");
+  byId("show-name").defaultValue = "";
+  for (const one of document.querySelectorAll("#account form, #sheet form")) one.reset();
+  for (const panel of accountView.querySelectorAll("details")) panel.open = false;
 }
 
 /// Connects the account view. `leave(how)` is called when the session has ended, with what to show.
 export function wireAccount(leave) {
-  const ended = (answer) => leave({ answer, name: "expired" });
+  function ended(answer) {
+    keepTyped();
+    leave({ answer, name: "expired", username: account?.name });
+  }
+  whenEnded(ended);
 
   async function load() {
-    const token = session.current();
+    const token = currentToken();
     const answer = await call("user_info", { token });
     // Another tab has signed in or out in the meantime.
-    if (token !== session.current()) return;
-    if (answer.status === 200 && answer.code !== 200) return ended(answer);
+    if (token !== currentToken()) return;
+    if (answer.status === 200 && [403, 404].includes(answer.code)) return ended(answer);
     if (answer.code !== 200) {
       show(message, { answer });
-      return retry(load);
+      return message.append(makeButton("retry", "plain", load));
     }
     hush(message);
     account = answer.message;
-    fill();
+    fillAccount();
+    return account;
   }
 
-  const token = () => ({ token: session.current() });
+  const user = () => account;
+  function leaveFor(how) {
+    closeSession(true);
+    leave(how);
+  }
   const forms = [
-    wire(form("update_show_name"), {
-      members: token,
-      ended,
-      async done(answer) {
-        form("update_show_name").reset();
+    wireTotp(user),
+    wireSessions(),
+    wireOwn({ user, load, leave: leaveFor }),
+    wire(accountForm("update_show_name"), {
+      async done() {
+        accountForm("update_show_name").reset();
         await load();
-        show(form("update_show_name").querySelector(".message"), { answer, good: true });
+        return true;
       },
     }),
-    wire(form("update_key"), {
-      members: token,
-      ended,
-      async done(answer) {
+    wire(accountForm("update_key"), {
+      async done() {
         await load();
-        show(form("update_key").querySelector(".message"), { answer, good: true });
+        return true;
       },
     }),
-    wire(form("update_password"), {
-      done: (answer) => leave({ answer, name: "passwordChanged", good: true, username: account.name }),
+    wire(accountForm("update_password"), {
+      done: (answer) => leave({ answer, good: true, username: account.name }),
     }),
   ];
 
-  element("copy").addEventListener("click", async () => {
-    const place = form("update_key").querySelector(".message");
-    const key = element("key");
-    show(place, (await copy(key)) ? { name: "copied", good: true } : { name: "notCopied" });
-  });
-
-  const ask = element("ask");
-  element("fresh-key").addEventListener("click", (event) => {
+  const ask = byId("ask");
+  byId("fresh-key").addEventListener("click", (event) => {
     event.preventDefault();
     if (isHeld(event.currentTarget)) return;
     ask.returnValue = "";
-    ask.showModal();
+    if (!isDialogOpen()) ask.showModal();
   });
   for (const button of ask.querySelectorAll("button")) {
     button.addEventListener("click", () => ask.close(button.value));
   }
-  ask.addEventListener("close", () => ask.returnValue && form("update_key").requestSubmit());
+  ask.addEventListener("close", () => ask.returnValue && accountForm("update_key").requestSubmit());
 
   async function signOut(button, everywhere) {
     if (isHeld(button)) return;
     hold(button, "working");
-    const answer = await call("logout", { ...token(), everywhere });
+    const answer = await call("logout", { token: currentToken(), everywhere });
     hold(button);
-    // 403: the session had ended before.
-    if (answer.status === 200 && [200, 403].includes(answer.code)) {
-      session.close(true);
-      return leave({ answer: answer.code === 200 ? answer : null, name: "signedOut", good: true });
+    // The session of this device had ended before. The others have not.
+    if (everywhere && hasEnded(answer)) return;
+    const isDone = answer.status === 200 && [200, 403].includes(answer.code);
+    // Without the server, a device can forget its own session only.
+    if (isDone || (!answer.status && !everywhere)) {
+      closeSession(true);
+      const name = !isDone ? "signedOutOffline" : everywhere ? "signedOutEverywhere" : "signedOut";
+      return leave({ answer: answer.code === 200 ? answer : null, name, good: isDone });
     }
     show(message, { answer });
+    if (answer.wait) await countDown(button, answer.wait);
   }
-  element("sign-out").addEventListener("click", (event) => signOut(event.target, false));
-  element("sign-out-everywhere").addEventListener("click", (event) => signOut(event.target, true));
+  byId("sign-out").addEventListener("click", (event) => signOut(event.target, false));
+  byId("sign-out-everywhere").addEventListener("click", (event) => signOut(event.target, true));
 
   async function take(file) {
     const place = picture.querySelector(".message");
     hush(place);
-    try {
-      await crop(file, {
-        ended,
-        async done() {
-          await load();
-          show(place, { name: "pictureDone", good: true });
-        },
-      });
-    } catch {
-      show(place, { name: "noPicture" });
-    }
+    await crop(file, {
+      failed: (what) => show(place, what),
+      async done(answer) {
+        await load();
+        show(place, { answer: { ...answer, message: "" }, good: true });
+      },
+    });
   }
 
-  element("file").addEventListener("change", ({ target }) => {
+  byId("file").addEventListener("change", ({ target }) => {
     if (target.files[0]) take(target.files[0]);
     // Choosing the same file again is a change then.
     target.value = "";
   });
-  const shown = () => !view.hidden;
+  const shown = () => !accountView.hidden;
   addEventListener("dragover", (event) => {
     if (!shown() || !event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
@@ -172,20 +192,4 @@ export function wireAccount(leave) {
       empty();
     },
   };
-}
-
-/// Copies the value of a field; false if the browser does not allow it.
-async function copy(field) {
-  try {
-    await navigator.clipboard.writeText(field.value);
-    return true;
-  } catch {
-    // The clipboard API is missing on a page without TLS, except from localhost.
-    const type = field.type;
-    field.type = "text";
-    field.select();
-    const copied = document.execCommand("copy");
-    if (copied) field.type = type;
-    return copied;
-  }
 }

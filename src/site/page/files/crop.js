@@ -1,19 +1,17 @@
 // Crops a picture to a square, with dragging, pinching, the wheel and the keyboard.
 
 import { upload } from "./api.js";
+import { damage } from "./damage.js";
 import { encoded, LARGEST, TOO_SMALL } from "./encode.js";
-import { countDown, hold, hush, isHeld, show } from "./forms.js";
-import * as session from "./session.js";
+import { countDown, hasEnded, hold, hush, isHeld, show } from "./forms.js";
+import { currentToken } from "./session.js";
+import { byId, isDialogOpen } from "./sheet.js";
 import { paint, sideOf } from "./square.js";
 import { size } from "./texts.js";
 
-const dialog = document.getElementById("crop");
-const stage = document.getElementById("stage");
-const zoom = document.getElementById("zoom");
+const [dialog, stage, zoom, send, cancel] = ["crop", "stage", "zoom", "upload", "away"].map(byId);
 const place = dialog.querySelector(".message");
 const bar = dialog.querySelector("progress");
-const send = document.getElementById("upload");
-const cancel = document.getElementById("away");
 const previews = [...dialog.querySelectorAll(".previews canvas")];
 
 const CLOSEST = 8;
@@ -116,29 +114,35 @@ stage.addEventListener(
 zoom.addEventListener("input", () => zoomTo(CLOSEST ** (zoom.value / 100)));
 addEventListener("resize", () => dialog.open && draw());
 
-function close() {
+function closeCrop() {
   stop?.();
   dialog.close();
 }
-cancel.addEventListener("click", close);
+cancel.addEventListener("click", closeCrop);
 dialog.addEventListener("close", () => {
   stop?.();
-  URL.revokeObjectURL(view.picture.src);
+  if (view) URL.revokeObjectURL(view.picture.src);
   view = null;
   pointers.clear();
 });
 
-/// Opens a file for cropping; throws if the browser cannot read it. `done` is called with the
-/// answer with code 200, `ended` with one that refuses the token.
-export async function crop(file, { done, ended }) {
-  if (dialog.open) return;
+/// Opens a file for cropping. `done` is called with the answer with code 200, `failed` with the reason
+/// why the file cannot be cropped.
+export async function crop(file, { done, failed }) {
+  if (isDialogOpen()) return;
   const picture = new Image();
-  picture.src = URL.createObjectURL(file);
-  try {
-    await picture.decode();
-  } catch (error) {
+  const reason = await damage(file);
+  // Some browsers show what others cannot, and all of them show a part of a file.
+  let isFit = reason?.name !== "cutPicture";
+  if (isFit) {
+    picture.src = URL.createObjectURL(file);
+    isFit = await picture.decode().then(() => true, () => false);
+  }
+  // In the meantime another dialog may have opened, or the session may have ended.
+  const isLate = isDialogOpen() || !currentToken();
+  if (isLate || !isFit) {
     URL.revokeObjectURL(picture.src);
-    throw error;
+    return isLate || failed(reason ?? { name: "noPicture" });
   }
   const [width, height] = [picture.naturalWidth || SIZELESS, picture.naturalHeight || SIZELESS];
   view = { picture, width, height, x: width / 2, y: height / 2, zoom: 1 };
@@ -163,7 +167,7 @@ export async function crop(file, { done, ended }) {
     bar.value = 0;
     bar.hidden = false;
     const answer = await upload(
-      session.current(),
+      currentToken(),
       made.file,
       (part) => (bar.value = part),
       (abort) => (stop = abort),
@@ -172,9 +176,10 @@ export async function crop(file, { done, ended }) {
     bar.hidden = true;
     hold(send);
     if (view !== mine) return;
-    if (answer.code === 200 || (answer.status === 200 && answer.code === 403)) {
-      close();
-      return (answer.code === 200 ? done : ended)(answer);
+    if (hasEnded(answer)) return;
+    if (answer.code === 200) {
+      closeCrop();
+      return done(answer);
     }
     show(place, { answer });
     if (answer.wait) {

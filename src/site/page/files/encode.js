@@ -1,11 +1,11 @@
 // Encodes a cropped picture as a file of a size that the server accepts.
 
+import { settings } from "./settings.js";
 import { canvasOf } from "./square.js";
 
-const state = document.documentElement.dataset;
 /// The largest file in bytes that is too small for the server, and the largest that it accepts.
-export const TOO_SMALL = Number(state.tooSmall);
-export const LARGEST = Number(state.largest);
+export const TOO_SMALL = Number(settings.tooSmall);
+export const LARGEST = Number(settings.largest);
 
 /// Sides in pixels: the smallest, the usual and the largest one. A JPEG with the largest side is
 /// never too small, since each of its blocks has at least two bits.

@@ -4,43 +4,46 @@
 
 import { call } from "./api.js";
 import { captcha } from "./captcha.js";
-import { hasHint, make, say } from "./texts.js";
+import { currentToken } from "./session.js";
+import { settings } from "./settings.js";
+import { make, makeButton, say, sentenceFor, translate } from "./texts.js";
 
-const state = document.documentElement.dataset;
 /// The most characters of each field, by its name.
-const LIMITS = JSON.parse(state.limits);
+const LIMITS = JSON.parse(settings.limits);
+/// Hashes of the most common passwords, see index.rs.
+const COMMON = new Set(settings.commonHashes.match(/.{5}/g));
 const HAN = /\p{Script=Han}/u;
+const EDGES = /^[\s\p{Cf}]+|[\s\p{Cf}]+$/gu;
+const QUOTED = /^["'`“”„‘’«»「」『』《》＂＇](.+)["'`“”„‘’«»「」『』《》＂＇]$/u;
 
-/// Shows the server's message and below it a hint of the page, if there is one. `name` is the
-/// hint's name; by default the answer selects it. `link` is { href, name, values } of a link below.
-export function show(place, { answer, name, values = [], good = false, link }) {
-  const lines = [];
+/// The lines of a message: the page's sentence, the server's, and links. `name` is the page's
+/// sentence; by default the answer selects it. A link is { href, name, values }.
+function linesOf({ answer, name, values = [], links = [] }) {
+  const own = name ? { name, values } : sentenceFor(answer);
+  const lines = [make("p", own.name, ...(own.values ?? []))];
   if (answer?.message && typeof answer.message === "string") {
     const sentence = document.createElement("p");
+    sentence.className = "server";
     sentence.lang = HAN.test(answer.message) ? "zh-CN" : "en";
     sentence.textContent = answer.message;
     lines.push(sentence);
   }
-  const hint = name ?? hintOf(answer);
-  if (hint) lines.push(make("p", hint, ...values));
-  if (link) {
+  for (const link of links) {
     const anchor = make("a", link.name, ...(link.values ?? []));
     anchor.href = link.href;
     const line = document.createElement("p");
     line.append(anchor);
     lines.push(line);
   }
-  hush(place);
-  if (lines.length) place.classList.add(good ? "good" : "bad");
-  place.append(...lines);
-  place.scrollIntoView({ block: "nearest" });
+  return lines;
 }
 
-function hintOf(answer) {
-  if (answer.offline) return "offline";
-  const name = answer.status === 200 ? `${answer.api} ${answer.code}` : `HTTP ${answer.status}`;
-  // If common passwords are refused, the same code may also mean that.
-  return [state.common === "refused" && `${name} or common`, name].find(hasHint);
+/// Shows a message, as linesOf() makes it.
+export function show(place, { good = false, ...what }) {
+  hush(place);
+  place.classList.add(good ? "good" : "bad");
+  place.append(...linesOf(what));
+  bring(place);
 }
 
 /// Removes the message.
@@ -49,7 +52,27 @@ export function hush(place) {
   place.replaceChildren();
 }
 
-const button = (form) => form.querySelector(".buttons button:not([type])");
+/// Scrolls an element into the part of the window that a phone's keyboard leaves free.
+function bring(element) {
+  const free = visualViewport;
+  function fit() {
+    element.scrollIntoView({ block: "nearest" });
+    const { top, bottom } = element.getBoundingClientRect();
+    const hidden = bottom + 12 - free.offsetTop - free.height;
+    if (hidden > 0) scrollBy(0, Math.min(hidden, top - free.offsetTop));
+  }
+  fit();
+  // The keyboard comes after the focus.
+  free.addEventListener("resize", fit, { once: true, signal: AbortSignal.timeout(1000) });
+}
+
+// A success has been read when the next change begins.
+for (const [kind, where] of [["input", "main form"], ["submit", "main form"], ["click", "main button, main label.button"]]) {
+  const begins = ({ target }) => target.closest(where) && document.querySelectorAll("main .good").forEach((one) => hush(one));
+  document.addEventListener(kind, begins, true);
+}
+
+const buttonOf = (form) => form.querySelector(".buttons button:not([type])");
 
 /// Whether a button is disabled. HTML's `disabled` would take the focus from it.
 export const isHeld = (button) => button.getAttribute("aria-disabled") === "true";
@@ -73,15 +96,16 @@ export async function countDown(button, seconds) {
 
 /// Adds a button that shows or hides a password. Returns a function that hides it.
 function reveal(input) {
-  const toggle = document.createElement("button");
-  toggle.type = "button";
-  toggle.className = "reveal";
-  toggle.setAttribute("aria-describedby", (input.labels[0].id = `${input.id}-label`));
   const turn = (shown) => {
     input.type = shown ? "text" : "password";
     say(toggle, shown ? "hide" : "show");
   };
-  toggle.addEventListener("click", () => turn(input.type === "password"));
+  const toggle = makeButton("show", "reveal", () => turn(input.type === "password"));
+  const label = input.labels[0];
+  toggle.id = `${input.id}-reveal`;
+  label.id = `${input.id}-label`;
+  // "Show Current password Change email": the name of each one tells it from the others.
+  toggle.setAttribute("aria-labelledby", `${toggle.id} ${label.id} ${input.form.getAttribute("aria-labelledby")}`);
   const box = document.createElement("div");
   box.className = "reveals";
   input.replaceWith(box);
@@ -90,107 +114,234 @@ function reveal(input) {
   return () => turn(false);
 }
 
-/// What is wrong with a field: the name of a text and its values, or null.
-function fault(input) {
-  const limit = LIMITS[input.name];
-  const length = [...input.value].length;
-  if (!length) return ["absent"];
-  if (length > limit) return ["tooLong", limit, length];
-  const least = Number(state.least);
-  if (input.autocomplete === "new-password" && length < least) return ["tooShort", least];
-  if (input.type === "email" && !/^\S+@\S+$/.test(input.value)) return ["badEmail"];
-  return null;
+/// Removes what was copied along with a text: spaces, and quotation marks around a key. A password
+/// stays as it is.
+function tidy(input) {
+  if (input.autocomplete.endsWith("password")) return;
+  let text = input.value.replace(EDGES, "");
+  if (input.name === "key") text = text.replace(QUOTED, "$1").replace(EDGES, "");
+  if (input.name === "otp") text = text.normalize("NFKC");
+  if (text !== input.value) input.value = text;
 }
 
-const part = (input, name) => document.getElementById(`${input.id}-${name}`);
+/// FNV-1a, as in index.rs.
+function hash(text) {
+  let state = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) state = Math.imul(state ^ byte, 0x01000193);
+  return (state >>> 12).toString(16).padStart(5, "0");
+}
 
-/// Shows what is wrong with a field below it, or removes that if `what` is null.
-function mark(input, what) {
-  part(input, "error")?.remove();
-  if (what) {
-    const line = make("p", ...what);
-    line.id = `${input.id}-error`;
-    line.className = "error";
-    input.closest(".field").append(line);
+/// What the page has to say about a value that it accepts: the name of a text, or null.
+function noteOn({ autocomplete, value, form }) {
+  if (autocomplete === "username") return /.@./.test(value) ? "looksLikeEmail" : null;
+  if (autocomplete !== "new-password" || !value) return null;
+  const name = (form.elements.username ?? form.elements.name)?.value;
+  const lower = value.toLowerCase();
+  return COMMON.has(hash(lower)) || lower === name?.toLowerCase() ? "easy" : null;
+}
+
+/// What is wrong with a field: the name of a text and its values, or null.
+function fault(input) {
+  const { value, dataset, autocomplete } = input;
+  const limit = LIMITS[input.name];
+  const length = [...value].length;
+  if (!length) return dataset.default ? null : ["absent"];
+  if (length > limit) return ["tooLong", limit, length];
+  const least = Number(settings.least);
+  if (autocomplete === "new-password" && length < least) return ["tooShort", least];
+  if (autocomplete === "new-password" && settings.common === "refused") return noteOn(input) && ["easy"];
+  if (input.type === "email" && !/^\S+@\S+$/.test(value)) return ["badEmail"];
+  const isPlain = settings.usernames !== "plain" || /^[a-z0-9][a-z0-9._-]*$/.test(value);
+  return input.id === "new-username" && !isPlain ? ["notPlain"] : null;
+}
+
+const partOf = (input, name) => document.getElementById(`${input.id}-${name}`);
+
+/// Shows lines in a part of a field below it, or removes that part if there are none.
+function attach(input, name, lines) {
+  partOf(input, name)?.remove();
+  if (lines.length) {
+    const part = document.createElement("div");
+    part.id = `${input.id}-${name}`;
+    part.className = name;
+    part.append(...lines);
+    input.closest(".field").append(part);
   }
-  input.ariaInvalid = what ? "true" : null;
-  const described = ["error", "hint"].map((name) => part(input, name)?.id).filter(Boolean);
+  const described = ["error", "note", "hint"].map((name) => partOf(input, name)?.id).filter(Boolean);
   if (described.length) input.setAttribute("aria-describedby", described.join(" "));
   else input.removeAttribute("aria-describedby");
 }
 
+/// Shows what is wrong with a field, or removes that.
+function mark(input, lines = []) {
+  attach(input, "error", lines);
+  input.ariaInvalid = lines.length ? "true" : null;
+}
+
+/// Shows the note on a field's value.
+function annotate(input) {
+  const name = noteOn(input);
+  if (name !== (input.dataset.note ?? null)) attach(input, "note", name ? [make("p", name)] : []);
+  if (name) input.dataset.note = name;
+  else delete input.dataset.note;
+}
+
 const fields = (form) => [...form.querySelectorAll(".field input[name]")];
 
-/// Connects a form. `members` returns what to send besides the fields; `done` is called with an
-/// answer with code 200, `ended` with one that refuses the token. `hint` may name the text for
-/// another answer.
-export function wire(form, { members = () => ({}), done, ended, hint }) {
+/// Focuses a field, and brings it and what is said below it into view.
+function focusOn(input) {
+  input.focus();
+  bring(input.closest(".field"));
+}
+
+let nth = 0;
+let ended;
+
+/// Says what to do when the server refuses the token: a function of the answer.
+export const whenEnded = (act) => (ended = act);
+
+/// Whether the answer refuses the token. If so, the session is ended.
+export function hasEnded(answer) {
+  const isRefused = answer.status === 200 && answer.code === 403;
+  if (isRefused) ended(answer);
+  return isRefused;
+}
+
+/// Connects a form. `members` returns what to send besides the fields and the token; `done` is called
+/// with an answer with code 200, and if it returns true, the form says so. `hint` may name the text
+/// for another answer.
+export function wire(form, { members, done, hint }) {
   const api = form.dataset.api;
   const place = form.querySelector(".message");
+  const button = buttonOf(form);
   const picture = captcha(form);
+  const hasToken = form.dataset.token !== undefined;
   form.noValidate = true;
+  const title = form.closest("form:has(h2), details, dialog, .view").querySelector("h2, h1");
+  form.setAttribute("aria-labelledby", (title.id ||= `title-${++nth}`));
   const passwords = [...form.querySelectorAll("input[type=password]")];
   const hides = passwords.map(reveal);
+  // The field for the second factor, if the server has asked for it.
+  let second = null;
 
   function clear() {
     for (const input of passwords.filter((input) => input.name)) input.value = "";
     for (const hide of hides) hide();
+    second?.remove();
+    second = null;
   }
 
-  for (const input of form.querySelectorAll(".field input")) {
+  function prepare(input) {
     const hint = input.closest(".field").querySelector(".hint");
     if (hint) hint.id = `${input.id}-hint`;
     // Names, keys and passwords are not prose.
     input.spellcheck = false;
     input.autocapitalize = "none";
-    mark(input, null);
-    input.addEventListener("input", () => mark(input, null));
+    input.setAttribute("autocorrect", "off");
+    if (!input.readOnly && !input.dataset.default) input.ariaRequired = "true";
+    input.enterKeyHint = "next";
+    attach(input, "note", []);
+    input.addEventListener("input", () => {
+      mark(input);
+      fields(form).forEach(annotate);
+    });
+    input.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      const all = fields(form);
+      const next = all.slice(all.indexOf(input) + 1).find((other) => !other.value && !other.dataset.default);
+      if (!next) return;
+      event.preventDefault();
+      focusOn(next);
+    });
+  }
+  const finish = () => fields(form).forEach((input, at, all) => (input.enterKeyHint = at === all.length - 1 ? "go" : "next"));
+  form.querySelectorAll(".field input").forEach(prepare);
+  finish();
+
+  /// Adds the field for the second factor.
+  function askForCode() {
+    const copy = document.getElementById("otp").content.cloneNode(true);
+    second = copy.firstElementChild;
+    const [input, label, other] = ["input", "label", "button"].map((what) => second.querySelector(what));
+    input.id = label.htmlFor = `otp-${++nth}`;
+    translate(second);
+    place.before(second);
+    // The keys for digits have no letters.
+    other.addEventListener("click", () => {
+      input.inputMode = "text";
+      other.remove();
+      input.focus();
+    });
+    prepare(input);
+    finish();
+  }
+
+  /// Shows why the server refuses the request: at the field at fault, or above the button.
+  function refuse(answer) {
+    const name = hint?.(answer);
+    const input = answer.status && form.elements[sentenceFor(answer).field];
+    if (!input) return show(place, { answer, name });
+    mark(input, linesOf({ answer, name }));
+    partOf(input, "error").role = "alert";
+    if (input.name === "otp") input.value = "";
+    focusOn(input);
   }
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (isHeld(button(form))) return;
+    if (isHeld(button)) return;
     hush(place);
-    const faults = fields(form).map((input) => [input, fault(input)]);
-    faults.forEach(([input, what]) => mark(input, what));
+    // A picture that has expired is replaced, and its field is empty then.
+    picture?.fetchDue();
+    const all = fields(form);
+    all.forEach(tidy);
+    const faults = all.map((input) => [input, fault(input)]);
+    faults.forEach(([input, what]) => mark(input, what ? [make("p", ...what)] : []));
     const wrong = faults.find(([, what]) => what);
-    if (wrong) return wrong[0].focus();
+    if (wrong) return focusOn(wrong[0]);
 
-    hold(button(form), "working");
-    const answer = await call(api, { ...Object.fromEntries(new FormData(form)), ...picture?.members(), ...members() });
+    hold(button, "working");
+    const typed = Object.fromEntries(new FormData(form));
+    for (const { name, value, dataset } of all) if (!value) typed[name] = typed[dataset.default];
+    const answer = await call(api, { ...typed, ...picture?.members(), ...(hasToken && { token: currentToken() }), ...members?.() });
     if (answer.code === 200) {
       clear();
       picture?.forget();
-      await done(answer);
-      return hold(button(form));
+      const isSaid = await done(answer);
+      hold(button);
+      return isSaid === true && show(place, { answer, good: true });
     }
-    hold(button(form));
-    if (form.dataset.token !== undefined && answer.status === 200 && answer.code === 403) return ended(answer);
+    hold(button);
+    if (hasToken && hasEnded(answer)) return;
+    if (answer.status === 200 && answer.code === 605 && !form.elements.otp) {
+      // The server keeps the captcha for the request with the code.
+      askForCode();
+      show(place, { answer, name: "otpWanted", good: true });
+      return focusOn(form.elements.otp);
+    }
     // A captcha can be answered once, right or wrong.
-    if (!answer.offline) picture?.renew();
-    if (!answer.offline && !answer.wait) {
-      clear();
-      (fields(form).find((input) => !input.value) ?? fields(form)[0]).focus();
-    }
-    show(place, { answer, name: hint?.(answer) });
+    if (answer.status) picture?.renew();
+    refuse(answer);
     if (answer.wait) {
-      await countDown(button(form), answer.wait);
+      await countDown(button, answer.wait);
       show(place, { name: "waited", good: true });
     }
   });
 
   return {
     form,
-    /// For when the form is shown: fetches a captcha.
+    /// For when the form is shown: fetches a captcha, unless that can wait for the person.
     open() {
-      picture?.fetchOnce();
+      if (!form.querySelector("[data-captcha=later]")) picture?.fetchDue();
     },
     /// For when the form is hidden: removes passwords and messages.
     leave() {
       clear();
-      if (!isHeld(button(form))) hush(place);
-      fields(form).forEach((input) => mark(input, null));
+      if (!isHeld(button)) hush(place);
+      for (const input of fields(form)) {
+        mark(input);
+        annotate(input);
+      }
     },
   };
 }
-

@@ -5,7 +5,7 @@ import { countDown, show } from "./forms.js";
 import { make, say } from "./texts.js";
 
 /// Fills a field in and makes it read-only; an empty text makes it editable again.
-function fill(input, text) {
+function fillIn(input, text) {
   input.value = text;
   input.readOnly = text !== "";
 }
@@ -32,7 +32,7 @@ export function wireLinks(view, part, { kind, isOpen, linkKey }) {
   function openWithout() {
     for (const [element, name] of usual) say(element, name);
     facts.replaceChildren();
-    for (const input of [key, nameField]) if (input?.readOnly) fill(input, "");
+    for (const input of [key, nameField]) if (input?.readOnly) fillIn(input, "");
     instead.hidden = true;
     reveal(isOpen);
   }
@@ -46,12 +46,12 @@ export function wireLinks(view, part, { kind, isOpen, linkKey }) {
       instead.hidden = !isOpen;
       return reveal(false);
     }
-    fill(key, known.key);
+    fillIn(key, known.key);
     say(hint, "keyFromLink");
     if (link) {
       // Isolated: a name from right to left does not reorder the sentence.
       say(lead, `${kind}LinkLead`, `\u2068${link.name ?? ""}\u2069`);
-      if (nameField) fill(nameField, link.name);
+      if (nameField) fillIn(nameField, link.name);
       if (link.groups?.length) facts.append(make("span", "linkGroups", link.groups.join(", ")));
       facts.append(make("span", "linkUntil", link.expires_at));
     }

@@ -6,83 +6,93 @@ import { call } from "./api.js";
 import { hush, show, wire } from "./forms.js";
 import { wireLinks } from "./links.js";
 import { goBack, isKnown, wasSentBack, wayBack } from "./onward.js";
-import * as session from "./session.js";
+import { closeSession, currentToken, listenToTabs, openSession } from "./session.js";
+import { settings } from "./settings.js";
 import { languages, say, t } from "./texts.js";
 
-const state = document.documentElement.dataset;
 const notice = document.getElementById("notice");
 const section = (name) => document.getElementById(name);
-const form = (api) => document.querySelector(`[data-api=${api}]`);
+const formOf = (api) => document.querySelector(`[data-api=${api}]`);
 
-/// The page's address, { view, invite, reset, return, host }: keys of links, and the address and host
-/// of the program that has sent the person here.
+/// The page's address, { view, part, invite, reset, return, host }: a part of the view, keys of
+/// links, and the address and host of the program that has sent the person here.
 let at = {};
 let shown = null;
 
 /// Connects a view whose form takes a key, which a link of this kind can contain. `user` is the field
-/// for the user name, `refusals` are the codes for a wrong key, `done` is the text after success.
-const keyed = (name, { kind, api, isOpen, user, refusals, done }) =>
+/// for the user name, `refusals` are the codes for a wrong key.
+const keyed = (name, { kind, api, isOpen, user, refusals, members }) =>
   wireLinks(
     section(name),
-    wire(form(api), {
+    wire(formOf(api), {
+      members,
       hint: ({ status, code }) => (at[kind] && status === 200 && refusals.includes(code) ? "linkDeadWhy" : null),
       async done(answer) {
-        const username = form(api).elements[user].value;
-        form(api).reset();
+        const username = formOf(api).elements[user].value;
+        const stays = newStay.checked;
+        formOf(api).reset();
         // The link may be used up.
         at[kind] = "";
         history.replaceState(null, "", write(name, at));
-        // The person will sign in as another user, or with another password.
-        if (session.current()) {
-          await call("logout", { token: session.current() });
-          session.close(true);
-        }
-        signIn({ answer, name: done, good: true, username });
+        // The person goes on as another user, or with another password. The answer's cookie is that
+        // of a new account, if there is one.
+        if (currentToken()) await call("logout", { token: currentToken() }, { credentials: "omit" });
+        if (api === "registered") return enter(answer.message, stays, { name: "registered", good: true });
+        if (currentToken()) closeSession(true);
+        signIn({ answer, good: true, username });
       },
     }),
     { kind, isOpen, linkKey: () => at[kind] },
   );
 
-const stay = section("stay");
+const [stay, newStay] = ["stay", "new-stay"].map(section);
+/// Asks for a session with the cookie of forward auth.
+const sessionWishes = ({ checked }) => ({ cookie: true, remember: checked });
+const isOpen = { register: settings.registration === "open", reset: settings.reset === "open" };
 // The views, by the name that section, address and title share.
 const parts = {
-  "sign-in": wire(form("login"), {
-    members: () => ({ cookie: true, remember: stay.checked }),
-    async done({ message }) {
-      session.open(message, stay.checked);
-      form("login").reset();
-      if (!at.return) return go("account");
-      const known = await isKnown();
-      if (known) return leave();
-      go("account");
-      const again = { name: "signInAgain", href: write("sign-in", at) };
-      if (known === null) show(notice, { name: "unchecked", values: [at.host], link: onward() });
-      else show(notice, { name: "cookieBlocked", values: [at.host, location.host], link: again });
+  "sign-in": wire(formOf("login"), {
+    members: () => sessionWishes(stay),
+    done({ message }) {
+      const stays = stay.checked;
+      formOf("login").reset();
+      return enter(message, stays);
     },
   }),
   register: keyed("register", {
     kind: "invite",
     api: "registered",
-    isOpen: state.registration === "open",
+    isOpen: isOpen.register,
     user: "username",
     refusals: [403, 503],
-    done: "registered",
+    members: () => ({ login: true, ...sessionWishes(newStay) }),
   }),
   reset: keyed("reset", {
     kind: "reset",
     api: "forget_password",
-    isOpen: state.reset === "open",
+    isOpen: isOpen.reset,
     user: "name",
     refusals: [403, 404],
-    done: "passwordChanged",
   }),
   account: wireAccount((how) => {
-    session.close(false);
+    closeSession(false);
     signIn(how);
   }),
 };
 
 const onward = () => ({ name: "continueTo", values: [at.host], href: at.return });
+const again = () => ({ name: "signInAgain", href: write("sign-in", at) });
+
+/// Goes on with a new session: to the program that has sent the person here, or to the account.
+async function enter(token, stays, why) {
+  openSession(token, stays);
+  const known = at.return ? await isKnown() : undefined;
+  if (known) return leave();
+  go("account");
+  if (known === null) why = { name: "unchecked", values: [at.host], links: [onward()] };
+  if (known === false) why = { name: "cookieBlocked", values: [at.host, location.host], links: [again()] };
+  if (why) show(notice, why);
+}
 
 function leave() {
   show(notice, { name: "going", values: [at.host], good: true });
@@ -90,7 +100,7 @@ function leave() {
 }
 
 function title() {
-  if (shown) document.title = `${t(shown)} · accountd`;
+  if (shown) document.title = `${t(shown)} · ${settings.title || "accountd"}`;
 }
 
 /// The view to show. A signed-in user sees another view than the account only if it is of use: for
@@ -98,20 +108,23 @@ function title() {
 function wanted() {
   const usual = at.invite ? "register" : at.reset ? "reset" : "sign-in";
   const name = Object.hasOwn(parts, at.view) ? at.view : usual;
-  if (name === "account") return session.current() ? name : usual;
+  if (name === "account") return currentToken() ? name : usual;
   const isUseful = at.return || (name === "register" && at.invite) || (name === "reset" && at.reset);
-  return session.current() && !isUseful ? "account" : name;
+  return currentToken() && !isUseful ? "account" : name;
 }
 
 /// Shows the view that the address names.
 async function display() {
   const name = wanted();
   at.view = name;
-  history.replaceState(null, "", write(name, at));
+  // A guest's address keeps the part of the account that the person came for.
+  history.replaceState(null, "", write(at.part && !currentToken() ? at.part : name, at));
   for (const link of document.querySelectorAll("main a[href^='#']")) {
+    const { view } = parse(link.hash);
+    const isInstead = link.closest(".closed");
     // The link in the place of a form is for a key of another kind.
-    const address = write(parse(link.hash).view, link.closest(".closed") ? { return: at.return } : at);
-    link.setAttribute("href", address);
+    link.setAttribute("href", write(view, isInstead ? { return: at.return } : at));
+    link.hidden = !isInstead && isOpen[view] === false && !(view === "register" ? at.invite : at.reset);
   }
   for (const line of document.querySelectorAll(".onward")) {
     line.hidden = !at.return;
@@ -125,21 +138,35 @@ async function display() {
   if (!first) {
     section(shown).hidden = true;
     parts[shown].leave();
+    document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
   }
   shown = name;
   section(name).hidden = false;
   title();
   const opened = parts[name].open();
-  if (first) return;
-  scrollTo(0, 0);
+  if (!first) scrollTo(0, 0);
   await opened;
-  refocus(name);
+  if (name === "account" && at.part) {
+    at.part = "";
+    const field = section("old-passwd");
+    const panel = field.closest(".panel");
+    // It may be folded.
+    panel.open = true;
+    field.focus();
+    return panel.scrollIntoView();
+  }
+  if (!first || name !== "account") refocus(name);
 }
 
-/// Focuses the title of a view, unless the view has the focus already.
+/// Focuses the first empty field of a view or, if a keyboard would cover the window then, its title;
+/// not if the view has the focus already.
 function refocus(name) {
+  const view = section(name);
   const focus = document.activeElement;
-  if (!section(name).contains(focus) || !focus.checkVisibility()) section(name).querySelector("h1").focus();
+  if (shown !== name || (view.contains(focus) && focus.checkVisibility())) return;
+  const empty = [...view.querySelectorAll(".field input")].find((input) => !input.value && input.checkVisibility());
+  if (empty && name !== "account" && !matchMedia("(pointer: coarse)").matches) return empty.focus();
+  view.querySelector("h1").focus();
 }
 
 /// Goes to a view after an action.
@@ -155,7 +182,7 @@ function signIn({ username, ...why }) {
   go("");
   show(notice, why);
   if (shown !== "sign-in") return;
-  const fields = form("login").elements;
+  const fields = formOf("login").elements;
   if (username) fields.username.value = username;
   (fields.username.value ? fields.passwd : fields.username).focus();
 }
@@ -170,9 +197,10 @@ async function proceed(why) {
     if (at !== here) return;
     const values = [here.host];
     if (known && !wasSentBack(here.host)) return leave();
-    if (known) why = { name: "sentBack", values, link: onward() };
-    else if (session.current()) why = { name: "signInOnce", values, good: true };
-    if (known && session.current()) here.view = "account";
+    // The program may want a session with a second factor, which this one is not: the address does not tell.
+    if (known) why = { name: "sentBack", values, links: [again(), onward()] };
+    else if (currentToken()) why = { name: "signInOnce", values, good: true };
+    if (known && currentToken()) here.view = "account";
   }
   await display();
   if (why) show(notice, why);
@@ -183,7 +211,8 @@ function arrive() {
   const before = at.return;
   const named = parse(location.hash);
   const { href = "", host, ...why } = wayBack(named.return);
-  at = { ...named, return: href, host };
+  const part = named.view === "account/password" ? named.view : "";
+  at = { ...named, view: part ? "account" : named.view, part, return: href, host };
   if (href && href === before) display();
   else proceed(why.name && why);
 }
@@ -193,13 +222,12 @@ addEventListener("hashchange", () => {
   arrive();
 });
 
-session.listen(() => {
-  if (!session.current()) return signIn({ name: "signedOutElsewhere", good: true });
+listenToTabs(() => {
+  if (!currentToken()) return signIn({ name: "signedOutElsewhere", good: true });
   hush(notice);
   if (shown === "account") parts.account.open();
   else proceed();
 });
 
-section("host").textContent = location.host;
-languages(section("language"), title);
-arrive();
+if (!settings.title) section("host").textContent = location.host;
+languages(section("language"), title, () => show(notice, { name: "offline" })).then(arrive);

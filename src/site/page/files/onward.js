@@ -1,13 +1,14 @@
 // The way back to the program that sent the person here to sign in.
 
 import { covers, returnAddress } from "./return.js";
+import { settings } from "./settings.js";
 import { recall, remember } from "./storage.js";
 
-const NAME = "accountd.return";
+const RETURN_ITEM = "accountd.return";
 /// Milliseconds. A program that sends the person here again so soon did not let them in.
 const SOON = 10_000;
 
-const domain = document.documentElement.dataset.cookieDomain;
+const domain = settings.cookieDomain;
 
 /// Checks the address to return to: { href, host }, or { name, values } of the reason for a refusal.
 export function wayBack(text) {
@@ -37,12 +38,12 @@ export async function isKnown() {
 
 /// Goes back to the program on this host.
 export function goBack(address, host) {
-  remember("sessionStorage", NAME, `${Date.now()} ${host}`);
+  remember("sessionStorage", RETURN_ITEM, `${Date.now()} ${host}`);
   location.replace(address);
 }
 
 /// Whether that program has just sent the person here again. Going back could become a loop.
 export function wasSentBack(host) {
-  const [time, last] = (recall("sessionStorage", NAME) ?? "").split(" ");
+  const [time, last] = (recall("sessionStorage", RETURN_ITEM) ?? "").split(" ");
   return last === host && Date.now() - time < SOON;
 }

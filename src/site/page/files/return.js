@@ -4,8 +4,8 @@
 /// White space, control and invisible characters.
 const UNSEEN = /[\s\p{C}]/u;
 /// Scheme, host, port, path. Browsers read a backslash as a slash, except after `?` or `#`.
-const NAME = String.raw`(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?`;
-const ADDRESS = new RegExp(String.raw`^(https?):\/\/(${NAME}|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?(?:\/[^\\?#]*(?:[?#].*)?)?$`, "i");
+const HOST = String.raw`(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?`;
+const ADDRESS = new RegExp(String.raw`^(https?):\/\/(${HOST}|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?(?:\/[^\\?#]*(?:[?#].*)?)?$`, "i");
 const PORTS = { "http:": "80", "https:": "443" };
 
 /// Whether a host gets the cookies of a domain.

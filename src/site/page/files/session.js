@@ -6,35 +6,35 @@
 
 import { recall, remember } from "./storage.js";
 
-const NAME = "accountd.token";
+const TOKEN_ITEM = "accountd.token";
 const channel = new BroadcastChannel("accountd");
-let stays = recall("localStorage", NAME) !== null;
-let token = recall("sessionStorage", NAME) ?? recall("localStorage", NAME);
+let stays = recall("localStorage", TOKEN_ITEM) !== null;
+let token = recall("sessionStorage", TOKEN_ITEM) ?? recall("localStorage", TOKEN_ITEM);
 
 function keep(value, stay) {
   token = value;
   stays = stay;
-  remember("localStorage", NAME, stay ? value : null);
-  remember("sessionStorage", NAME, stay ? null : value);
+  remember("localStorage", TOKEN_ITEM, stay ? value : null);
+  remember("sessionStorage", TOKEN_ITEM, stay ? null : value);
 }
 
 /// The token, or null.
-export const current = () => token;
+export const currentToken = () => token;
 
 /// Stores a new token, on the device if `stay` is true.
-export function open(value, stay) {
+export function openSession(value, stay) {
   keep(value, stay);
   channel.postMessage({ token: value, stays: stay });
 }
 
 /// Removes the token, and if `everywhere` is true also in the other tabs.
-export function close(everywhere) {
+export function closeSession(everywhere) {
   keep(null, false);
   if (everywhere) channel.postMessage({ token: null });
 }
 
 /// Listens to the other tabs. `changed` is called when one of them has signed in or out.
-export function listen(changed) {
+export function listenToTabs(changed) {
   channel.addEventListener("message", ({ data }) => {
     if (data.ask) {
       if (token) channel.postMessage({ token, stays });

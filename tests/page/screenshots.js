@@ -1,13 +1,20 @@
-// Takes the README's picture of the page and, if a folder is named, a picture of every view.
+// Takes a picture of every view, light and dark, 360 and 1280 pixels wide, in both languages: `node screenshots.js FOLDER`.
+// With --readme in place of the folder it renews the README's picture.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { CAPTCHA, PASSWORD, fill, gate, launch, person, root, serve, signIn, submit } from "./support.js";
+import {
+  AT, CAPTCHA, PASSWORD, choose, click, disturbed, captcha, fill, focus, gate, launch, person, press, root, screenshot, serve, shown, signIn, signOut, submit, until, visit,
+} from "./support.js";
 
 const README = join(root, "tests/page/page.png");
 const PICTURE = join(root, "tests/pictures/progressive-gps.jpg");
 const LONG_NAME = "a-user-name-that-goes-on-without-a-single-space-for-64-characters";
 const folder = process.argv[2];
+if (!folder) {
+  console.error("usage: node screenshots.js FOLDER | --readme");
+  process.exit(2);
+}
 
 const [server, closed, guarded, browser] = await Promise.all([
   serve(),
@@ -17,12 +24,10 @@ const [server, closed, guarded, browser] = await Promise.all([
 ]);
 await server.register("rei", { show_name: "綾波レイ Rei Ayanami" });
 
-/// Takes a picture once captchas and images are loaded.
-async function shoot(page, path, fullPage) {
-  await page.waitForFunction(() => !document.querySelector(".view:not([hidden]) .waiting"));
-  await page.evaluate(() => Promise.all([...document.images].filter((image) => image.src).map((image) => image.decode())));
+/// Takes a picture without the port, which is another one each time.
+async function shoot(page, path, full) {
   await page.evaluate(() => (document.getElementById("host").textContent = "127.0.0.1:9999"));
-  await page.screenshot({ path, fullPage });
+  await screenshot(page, path, full);
 }
 
 async function readme() {
@@ -37,49 +42,65 @@ async function readme() {
 /// Takes a picture of every view for this language, width and colour scheme.
 async function views(wishes) {
   const { language, width, dark } = wishes;
-  const height = width === 320 ? 640 : 860;
-  const { page, open, leave } = await person(browser, server, { ...wishes, height });
+  const height = width === 360 ? 640 : 860;
+  const line = await disturbed(server);
+  const { page, open, leave } = await person(browser, line, { ...wishes, height, expected: [/./] });
   const take = (name, fullPage = true) =>
     shoot(page, join(folder, `${name}-${dark ? "dark" : "light"}-${width}-${language.slice(0, 2)}.png`), fullPage);
   await open();
   await take("sign-in");
   await fill(page, "login", { username: "rei", passwd: "wrong", verification_code: CAPTCHA });
   await submit(page, "login");
-  await page.locator("[data-api=login] .message.bad").waitFor();
+  await shown(page, "[data-api=login] .error");
   await take("sign-in-refused");
-  await page.click("[href='#/register']");
+  await click(page, AT.toRegister);
   await take("register");
   await submit(page, "registered");
   await take("register-absent");
-  await page.click("#register [href='#/sign-in']");
-  await page.click("[href='#/reset']");
+  await click(page, AT.toSignIn("register"));
+  await click(page, AT.toReset);
   await take("reset");
-  await page.click("#reset [href='#/sign-in']");
+  await click(page, AT.toSignIn("reset"));
   await signIn(page, "rei");
   await take("account");
+  await page.evaluate(() => document.querySelectorAll("details").forEach((panel) => (panel.open = true)));
+  await shown(page, "#sessions li");
+  await take("account-open");
+  await click(page, "#delete-open");
+  await take("delete", false);
+  await press(page, "Escape");
+  await click(page, "#totp-turn");
+  await fill(page, "totp_begin", { passwd: PASSWORD });
+  await take("totp-begin", false);
+  await submit(page, "totp_begin");
+  await shown(page, "#totp-code");
+  await take("totp-scan", false);
+  await press(page, "Escape");
   await submit(page, "update_show_name");
+  await focus(page, "#old-passwd");
+  await captcha(page, "account");
   await fill(page, "update_password", { old_passwd: "wrong", new_passwd: "another", verification_code: CAPTCHA });
   await submit(page, "update_password");
-  await page.locator("[data-api=update_password] .message.bad").waitFor();
-  await page.click("#copy");
+  await shown(page, "[data-api=update_password] .error");
+  await click(page, "#copy");
   await take("account-errors");
-  await page.click("#fresh-key");
+  await click(page, "#fresh-key");
   await take("question", false);
-  await page.click("#ask .plain");
-  await page.setInputFiles("#file", PICTURE);
-  await page.locator("#crop").waitFor();
+  await click(page, "#ask .plain");
+  await choose(page, "#file", PICTURE);
+  await shown(page, "#crop");
   await take("crop", false);
-  await page.route("**/api/upload_avatar/", (route) => route.fulfill({ status: 503, json: { code: 503, message: "the server is busy, try again later" } }));
-  await page.click("#upload");
-  await page.locator("#crop .message.bad").waitFor();
+  line.rules["/api/upload_avatar/"] = { status: 503, json: { code: 503, message: "the server is busy, try again later" } };
+  await click(page, "#upload");
+  await shown(page, "#crop .message.bad");
   await take("crop-refused", false);
-  await page.click("#away");
-  await page.click("#sign-out");
-  await page.locator("#notice.good").waitFor();
+  await click(page, "#away");
+  await signOut(page);
   await take("signed-out");
   await signIn(page, LONG_NAME.slice(0, 64));
   await take("account-long");
-  await leave().catch(() => {});
+  await leave();
+  line.stop();
 
   const other = await person(browser, closed, { ...wishes, height });
   await other.open("#/register");
@@ -90,42 +111,42 @@ async function views(wishes) {
 /// Takes pictures of what is shown on the way to a program, and of links.
 async function ways(wishes) {
   const { language, width, dark } = wishes;
-  const expected = [/status of 401/, /Cross-Origin-Opener-Policy/];
   const wiki = guarded.program("wiki");
-  const { page, leave } = await person(browser, guarded, { ...wishes, height: 740, others: [wiki], expected });
+  const { page, leave } = await person(browser, guarded, { ...wishes, height: 740, others: [wiki], expected: [/./] });
   const take = (name) =>
     shoot(page, join(folder, `${name}-${dark ? "dark" : "light"}-${width}-${language.slice(0, 2)}.png`), true);
-  const visit = async (address, what) => {
-    await page.goto("about:blank");
-    await page.goto(address);
-    await page.locator(what).waitFor();
+  const go = async (address, what) => {
+    await visit(page, "about:blank");
+    await visit(page, address);
+    await shown(page, what);
   };
-  await visit(wiki, "#sign-in .picture img");
+  await go(wiki, "#sign-in .picture img");
   await take("onward");
   guarded.options.cookies = false;
   await fill(page, "login", { username: "rei", passwd: PASSWORD, verification_code: CAPTCHA });
   await submit(page, "login");
-  await page.locator("#notice.bad").waitFor();
-  await page.waitForFunction(() => document.getElementById("avatar").naturalWidth > 0);
+  await shown(page, "#notice.bad");
+  await until(page, () => document.getElementById("avatar").naturalWidth > 0);
   await take("onward-blocked");
   guarded.options.cookies = true;
-  await visit(wiki, "#notice.good");
+  await go(wiki, "#notice.good");
   await take("onward-once-more");
-  await visit(`${guarded.url}/#return=https://elsewhere.test/`, "#notice.bad");
+  await go(`${guarded.url}/#return=https://elsewhere.test/`, "#notice.bad");
   await take("onward-refused");
   const invitation = guarded.link("invite", "--group", "media");
-  await visit(`${guarded.url}/#invite=${invitation.key}&return=${encodeURIComponent(wiki)}`, "#register .picture img");
+  await go(`${guarded.url}/#invite=${invitation.key}&return=${encodeURIComponent(wiki)}`, "#register .picture img");
   await take("invitation");
-  await visit(`${guarded.url}/#invite=expired`, "#register .closed");
+  await go(`${guarded.url}/#invite=expired`, "#register .closed");
   await take("invitation-expired");
   const reset = guarded.link("user", "reset-link", "rei");
-  await visit(`${guarded.url}/#reset=${reset.key}`, "#reset .picture img");
+  await go(`${guarded.url}/#reset=${reset.key}`, "#reset .picture img");
   await take("reset-link");
   await leave();
 }
 
-await readme();
-if (folder) {
+if (folder === "--readme") {
+  await readme();
+} else {
   guarded.command("group", "add", "media");
   await guarded.register("rei", { show_name: "綾波レイ Rei Ayanami" });
   mkdirSync(folder, { recursive: true });
@@ -134,7 +155,7 @@ if (folder) {
     email: `${"long".repeat(15)}@${"subdomain.".repeat(12)}example.org`,
   });
   for (const dark of [false, true]) {
-    for (const width of [1280, 320]) {
+    for (const width of [1280, 360]) {
       for (const language of ["en", "zh-CN"]) {
         await views({ language, width, dark });
         await ways({ language, width, dark });
