@@ -128,7 +128,7 @@ fn lookups(folder: &Path, time: Duration, cache: i64) -> Result<(), Box<dyn Erro
     let users = reader.read(users).map_err(cause)?;
     let (mut since, mut count, mut warm) = (Instant::now(), 0, true);
     while warm || since.elapsed() < time {
-        let digest = crypto::sha256(&format!("{:010}", count * 7_919 % users + 1).repeat(25));
+        let digest = crypto::sha256(format!("{:010}", count * 7_919 % users + 1).repeat(25));
         reader
             .read(|db| by_token(db, &digest, 0))
             .map_err(cause)?
