@@ -31,7 +31,7 @@ if command -v shellcheck >/dev/null; then
 fi
 step cargo build --release --quiet
 step scripts/smoke.sh
-step scripts/page.sh
+step scripts/page.sh --short
 step scripts/crash.py --rounds 20
 step scripts/full.py
 step scripts/backup.py --megabytes 20 --users 5000 --lull 1 --kills 3
