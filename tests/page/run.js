@@ -9,7 +9,7 @@ const browsers = (process.env.BROWSERS ?? "chromium,firefox").split(",");
 const isShort = process.argv[2] === "--short";
 const named = process.argv.slice(isShort ? 3 : 2);
 /// What a person does with an account, from the registration on.
-const FLOWS = ["flows.test.js", "own.test.js", "totp.test.js"];
+const FLOWS = ["flows.test.js", "totp.test.js"];
 const files = named.length ? named : readdirSync(import.meta.dirname).filter((name) => name.endsWith(".test.js"));
 // Files at once, in all browsers together: more than processors, since a test also waits.
 const AT_ONCE = 4;
