@@ -147,8 +147,9 @@ END
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+# Before SOURCE_DATE_EPOCH is set, which would have SQLite compiled anew.
 cargo build --release --quiet
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 version=${DEB_VERSION:-$(target/release/accountd --version | cut -d ' ' -f 2)-1}
 if [ $# -eq 2 ]; then
     make "$version" "$1" "$2" ""
