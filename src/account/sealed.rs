@@ -4,7 +4,7 @@ use crate::crypto::{fill_random, sha256};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 
-/// Bytes of a nonce: so many that random ones never repeat.
+/// Bytes of a nonce. Random ones of this length do not repeat in practice.
 const NONCE_BYTES: usize = 24;
 
 /// Encrypts a secret for a user with the key of the configuration. The result begins with the

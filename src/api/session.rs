@@ -27,7 +27,7 @@ impl NewSession {
         }
     }
 
-    /// Opens it. Returns false if the user is disabled or the stored password is no longer
+    /// Opens the session. Returns false if the user is disabled or the stored password is no longer
     /// `password`.
     pub fn open(
         &self,

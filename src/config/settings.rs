@@ -213,13 +213,13 @@ pub const SETTINGS: &[Setting] = &[
         name: "registrations_per_source",
         kind: Kind::Number(0, 100_000),
         default: "20",
-        doc: "How many new accounts one source can have at once; after that it can have one more every ten seconds; 0 is no limit.",
+        doc: "How many new accounts one source can have at once; after that it can have one more every ten seconds; 0 means no limit.",
     },
     Setting {
         name: "registrations_per_hour",
         kind: Kind::Number(0, 100_000),
         default: "300",
-        doc: "How many accounts can be registered with the key in an hour, from all sources together; accounts by invitation do not count; 0 is no limit.",
+        doc: "How many accounts can be registered with the key in an hour, from all sources together; accounts by invitation do not count; 0 means no limit.",
     },
     Setting {
         name: "supervise",

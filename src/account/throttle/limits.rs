@@ -50,7 +50,7 @@ pub const WRONG_CAPTCHA_COST: u32 = 9;
 const NEW_ACCOUNT_INTERVAL: u64 = 10_000;
 const HOUR: u64 = 3_600_000;
 
-/// The limits that the configuration sets; 0 is no limit.
+/// The limits that the configuration sets; 0 means that there is no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// New accounts of one source at once.
@@ -91,7 +91,7 @@ impl Limits {
         Rate { burst, interval }
     }
 
-    /// The rate of a network. `None` is no limit.
+    /// The rate of a network. `None` means that there is no limit.
     pub fn rate(self, kind: Kind, width: Width) -> Option<Rate> {
         let rate = match (kind, width) {
             (Kind::NewAccount, Width::Everywhere) => Rate {
